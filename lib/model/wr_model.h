@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The int8 encoder: a user's clicks → one int8 user vector, the same bits at every ISA level and for every
+ * burst composition. Built for bursts of 1 … 64 sequences of 1 … 128 clicks, d = 64, 2 blocks; matrix
+ * products (through oneDNN where VNNI is, own kernels elsewhere) dominate. docs/model.md specifies every step.
+ */
+#ifndef WR_MODEL_H
+#define WR_MODEL_H
+
+#include "wr_base.h"
+#include "wr_bundle.h"
+
+/* Where big blocks come from; the server passes hugepages of its socket. NULL functions = aligned_alloc/free. */
+struct wr_allocator {
+	void *(*alloc)(void *ctx, size_t bytes, size_t align); /* zeroed; NULL when exhausted */
+	void (*free)(void *ctx, void *p);
+	void *ctx;
+};
+
+enum wr_isa { WR_ISA_REF, WR_ISA_AVX2, WR_ISA_AVX512VNNI, WR_ISA_AUTO };
+const char *wr_isa_name(enum wr_isa isa);
+/* "auto", "ref", "avx2", "avx512vnni"; WR_EINVAL for other words. */
+int wr_isa_parse(const char *word, enum wr_isa *isa) WR_MUST_CHECK;
+/* Whether CPUID and XCR0 allow the level; the best one. */
+bool wr_isa_supported(enum wr_isa isa);
+enum wr_isa wr_isa_best(void);
+
+enum wr_gemm_engine { WR_GEMM_AUTO, WR_GEMM_OWN, WR_GEMM_ONEDNN };
+
+struct wr_model; /* packed weights and item panels; immutable, shared by all lcores of a socket */
+/*
+ * b must outlive the model. isa: WR_ISA_AUTO or a level (WR_ENOTSUP when the CPU lacks it). gemm: AUTO = oneDNN where it
+ * is exact (VNNI), own kernels elsewhere; ONEDNN without VNNI is WR_ENOTSUP. alloc may be NULL.
+ */
+int wr_model_new(struct wr_model **m, const struct wr_bundle *b, enum wr_isa isa, enum wr_gemm_engine gemm,
+	const struct wr_allocator *alloc, struct wr_errmsg *msg) WR_MUST_CHECK;
+void wr_model_free(struct wr_model *m);
+enum wr_isa wr_model_isa(const struct wr_model *m);
+bool wr_model_uses_onednn(const struct wr_model *m);
+size_t wr_model_bytes(const struct wr_model *m); /* allocated by new, for the memory plan */
+/* The same before anything is allocated. */
+size_t wr_model_bytes_needed(const struct wr_bundle_model *s);
+const struct wr_bundle_model *wr_model_shape(const struct wr_model *m);
+
+/* User vectors of a burst: q s8 [n][d] rows (64-byte aligned), scale f32 [n] so that logit(item) =
+ * ((float)dot · item.scale) · scale. A user without clicks has q = 0, scale = 0. Owned by the encoder, valid until the
+ * next encode. */
+struct wr_user_vectors {
+	const int8_t *q;
+	const float *scale;
+};
+
+/*
+ * One thread's scratch and oneDNN primitives: create it IN the thread that uses it (OpenMP keeps per-thread state), which
+ * new() also pins to one OpenMP thread. max_seqs ≥ 1, max_tokens = sum of their lengths.
+ */
+struct wr_encoder;
+int wr_encoder_new(struct wr_encoder **e, const struct wr_model *m, unsigned int max_seqs, unsigned int max_tokens,
+	const struct wr_allocator *alloc, struct wr_errmsg *msg) WR_MUST_CHECK;
+void wr_encoder_free(struct wr_encoder *e);
+size_t wr_encoder_bytes_needed(const struct wr_bundle_model *s, unsigned int max_seqs, unsigned int max_tokens);
+/*
+ * Cold path. seq_off[0 … n_seqs]: sequence i is rows[seq_off[i] … seq_off[i+1]-1], oldest first, each an item row (id - 1)
+ * below n_items; at most wr_bundle_history_events of them matter and only those should be given. Ragged: no padding. The
+ * last block runs for the last position only. n_seqs ≤ max_seqs, tokens ≤ max_tokens (asserted).
+ */
+struct wr_user_vectors wr_encoder_encode(struct wr_encoder *e, unsigned int n_seqs, const uint32_t *seq_off,
+	const uint32_t *rows);
+/* Multiply-adds done by oneDNN and by own kernels since new. */
+void wr_encoder_macs(const struct wr_encoder *e, uint64_t *onednn, uint64_t *own);
+
+#endif
