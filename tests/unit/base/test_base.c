@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* lib/base: histogram against a plain array, random numbers, parsing, files. */
+#include "wr_test.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static void test_hist_buckets(void)
+{
+	for (uint64_t v = 0; v < 100000; v++) {
+		unsigned int i = wr_hist_index(v);
+		CU_ASSERT_FATAL(wr_hist_bucket_floor(i) <= v);
+		CU_ASSERT_FATAL(wr_hist_bucket_floor(i + 1) > v);
+	}
+	CU_ASSERT_EQUAL(wr_hist_index(UINT64_MAX), WR_HIST_BUCKETS - 1);
+}
+
+static int compare_u64(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+	return (x > y) - (x < y);
+}
+
+static void test_hist_quantiles_against_sorted_array(void)
+{
+	enum { N = 20000 };
+	static uint64_t v[N];
+	static struct wr_hist h, half[2];
+	struct wr_rng r;
+	wr_rng_init(&r, 7, 0);
+	for (int i = 0; i < N; i++) {
+		v[i] = (uint64_t)exp(wr_rng_double(&r) * 20.0);
+		wr_hist_add(&half[i & 1], v[i], 1);
+	}
+	wr_hist_merge(&h, &half[0]);
+	wr_hist_merge(&h, &half[1]);
+	qsort(v, N, sizeof(v[0]), compare_u64);
+	CU_ASSERT_EQUAL(h.count, N);
+	CU_ASSERT_EQUAL(h.max, v[N - 1]);
+	static const double q[] = {0.01, 0.5, 0.9, 0.99, 0.999, 1.0};
+	for (size_t i = 0; i < WR_ARRAY_LEN(q); i++) {
+		double want = (double)v[(int)ceil(q[i] * N) - 1], got = (double)wr_hist_quantile(&h, q[i]);
+		CU_ASSERT(got >= want && got <= want * 1.016 + 1);
+	}
+}
+
+static void test_rng_moments(void)
+{
+	struct wr_rng r;
+	double sum = 0, square = 0, expo = 0;
+	wr_rng_init(&r, 1, 2);
+	for (int i = 0; i < 100000; i++) {
+		double x = wr_rng_normal(&r);
+		sum += x;
+		square += x * x;
+		expo += wr_rng_exponential(&r);
+		CU_ASSERT_FATAL(wr_rng_below(&r, 7) < 7);
+	}
+	CU_ASSERT(fabs(sum / 1e5) < 0.02);
+	CU_ASSERT(fabs(square / 1e5 - 1) < 0.03);
+	CU_ASSERT(fabs(expo / 1e5 - 1) < 0.02);
+}
+
+static void test_zipf_matches_its_probabilities(void)
+{
+	enum { N = 50, DRAWS = 400000 };
+	static const double exponents[] = {0.99, 1.0, 1.5};
+	for (size_t e = 0; e < WR_ARRAY_LEN(exponents); e++) {
+		struct wr_zipf z;
+		struct wr_rng r;
+		uint64_t hits[N] = {0};
+		double norm = 0;
+		wr_zipf_init(&z, N, exponents[e]);
+		wr_rng_init(&r, 3, e);
+		for (int i = 0; i < DRAWS; i++) {
+			uint64_t k = wr_zipf_draw(&z, &r);
+			CU_ASSERT_FATAL(k < N);
+			hits[k]++;
+		}
+		for (int k = 1; k <= N; k++)
+			norm += pow(k, -exponents[e]);
+		for (int k = 1; k <= N; k++) {
+			double p = pow(k, -exponents[e]) / norm, sd = sqrt(p * (1 - p) / DRAWS);
+			CU_ASSERT(fabs((double)hits[k - 1] / DRAWS - p) < 5 * sd);
+		}
+	}
+}
+
+static void test_parsing_refuses(void)
+{
+	uint64_t u;
+	int64_t i;
+	double d;
+	bool b;
+	CU_ASSERT_EQUAL(wr_parse_u64("12x", 0, 100, &u), WR_EFORMAT);
+	CU_ASSERT_EQUAL(wr_parse_u64("", 0, 100, &u), WR_EFORMAT);
+	CU_ASSERT_EQUAL(wr_parse_u64("-1", 0, 100, &u), WR_EFORMAT);
+	CU_ASSERT_EQUAL(wr_parse_u64("101", 0, 100, &u), WR_EINVAL);
+	CU_ASSERT_EQUAL(wr_parse_u64("99999999999999999999", 0, UINT64_MAX, &u), WR_EINVAL);
+	CU_ASSERT_EQUAL(wr_parse_u64("0x10", 0, 100, &u), WR_OK);
+	CU_ASSERT_EQUAL(u, 16);
+	CU_ASSERT_EQUAL(wr_parse_i64("-5", -10, 10, &i), WR_OK);
+	CU_ASSERT_EQUAL(i, -5);
+	CU_ASSERT_EQUAL(wr_parse_double("nan", 0, 1, &d), WR_EFORMAT);
+	CU_ASSERT_EQUAL(wr_parse_double("0.5", 0, 1, &d), WR_OK);
+	CU_ASSERT_EQUAL(wr_parse_bool("On", &b), WR_OK);
+	CU_ASSERT(b);
+	CU_ASSERT_EQUAL(wr_parse_bool("maybe", &b), WR_EFORMAT);
+	CU_ASSERT_EQUAL(wr_parse_bytes("2M", 0, UINT64_MAX, &u), WR_OK);
+	CU_ASSERT_EQUAL(u, 2u << 20);
+	CU_ASSERT_EQUAL(wr_parse_bytes("M", 0, UINT64_MAX, &u), WR_EFORMAT);
+}
+
+static void test_options(void)
+{
+	const char *rate = "5", *json = NULL, *words[2];
+	const struct wr_opt opts[] = {{"rate", "R", "", &rate}, {"json", NULL, "", &json}};
+	unsigned int n;
+	struct wr_errmsg msg;
+	char *good[] = {"x", "run", "--rate=7", "--json", "--", "--odd", NULL};
+	CU_ASSERT_EQUAL(wr_opt_parse(6, good, "", opts, 2, words, 2, &n, &msg), WR_OK);
+	CU_ASSERT_STRING_EQUAL(rate, "7");
+	CU_ASSERT_STRING_EQUAL(json, "");
+	CU_ASSERT_EQUAL(n, 2);
+	CU_ASSERT_STRING_EQUAL(words[1], "--odd");
+	char *unknown[] = {"x", "--rat=7", NULL}, *missing[] = {"x", "--rate", NULL};
+	CU_ASSERT_EQUAL(wr_opt_parse(2, unknown, "", opts, 2, words, 2, &n, &msg), WR_EINVAL);
+	CU_ASSERT_PTR_NOT_NULL(strstr(msg.text, "--rat=7"));
+	CU_ASSERT_EQUAL(wr_opt_parse(2, missing, "", opts, 2, words, 2, &n, &msg), WR_EINVAL);
+}
+
+static void test_files_are_whole_or_absent(void)
+{
+	char path[] = "/tmp/wr_test_fileXXXXXX";
+	int fd = mkstemp(path);
+	CU_ASSERT_FATAL(fd >= 0);
+	close(fd);
+	unlink(path);
+	struct wr_file_writer *w;
+	struct wr_errmsg msg;
+	char *data;
+	size_t size;
+	CU_ASSERT_EQUAL_FATAL(wr_file_writer_open(&w, path, &msg), WR_OK);
+	fputs("half", wr_file_writer_stream(w));
+	wr_file_writer_abort(w);
+	CU_ASSERT_EQUAL(access(path, F_OK), -1);
+	CU_ASSERT_EQUAL_FATAL(wr_file_writer_open(&w, path, &msg), WR_OK);
+	fputs("whole", wr_file_writer_stream(w));
+	CU_ASSERT_EQUAL(access(path, F_OK), -1);
+	CU_ASSERT_EQUAL(wr_file_writer_commit(w, &msg), WR_OK);
+	CU_ASSERT_EQUAL_FATAL(wr_file_read(path, 100, &data, &size, &msg), WR_OK);
+	CU_ASSERT_STRING_EQUAL(data, "whole");
+	free(data);
+	CU_ASSERT_EQUAL(wr_file_read(path, 4, &data, &size, &msg), WR_EINVAL);
+	unlink(path);
+	CU_ASSERT_EQUAL(wr_file_read(path, 100, &data, &size, &msg), WR_ENOENT);
+	CU_ASSERT_EQUAL(wr_file_writer_open(&w, "/nonexistent/x", &msg), WR_EIO);
+	CU_ASSERT_PTR_NOT_NULL(strstr(msg.text, "/nonexistent/x"));
+}
+
+static void test_error_texts(void)
+{
+	CU_ASSERT_STRING_EQUAL(wr_strerror(WR_EINTR), "interrupted");
+	CU_ASSERT_STRING_EQUAL(wr_strerror(-99), "unknown error");
+	CU_ASSERT_STRING_EQUAL(wr_strerror(3), "unknown error");
+}
+
+int main(void)
+{
+	static const struct wr_test tests[] = {{"histogram buckets", test_hist_buckets},
+		{"histogram quantiles", test_hist_quantiles_against_sorted_array},
+		{"random moments", test_rng_moments}, {"zipf", test_zipf_matches_its_probabilities},
+		{"parsing", test_parsing_refuses}, {"options", test_options},
+		{"files", test_files_are_whole_or_absent}, {"error texts", test_error_texts}};
+	return wr_test_run("base", tests, WR_ARRAY_LEN(tests));
+}
