@@ -7,9 +7,10 @@
 
 const char *wr_strerror(int err)
 {
-	static const char *const text[] = {"ok", "invalid value", "out of memory", "input/output error",
-		"not found", "bad format", "checksum mismatch", "unknown version", "not supported here",
-		"full", "try again", "not permitted", "wrong state", "interrupted"};
+	static const char *const text[] = {"ok", "invalid value", "out of memory",
+		"input/output error", "not found", "bad format", "checksum mismatch",
+		"unknown version", "not supported here", "full", "try again", "not permitted",
+		"wrong state", "interrupted"};
 	if (err > 0 || -err >= (int)WR_ARRAY_LEN(text))
 		return "unknown error";
 	return text[-err];

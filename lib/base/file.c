@@ -8,14 +8,16 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-int wr_file_read(const char *path, size_t max_bytes, char **data, size_t *size, struct wr_errmsg *msg)
+int wr_file_read(
+	const char *path, size_t max_bytes, char **data, size_t *size, struct wr_errmsg *msg)
 {
 	int err = WR_OK;
 	*data = NULL;
 	*size = 0;
 	FILE *f = fopen(path, "rb");
 	if (!f)
-		return wr_fail(msg, errno == ENOENT ? WR_ENOENT : WR_EIO, "%s: %s", path, strerror(errno));
+		return wr_fail(
+			msg, errno == ENOENT ? WR_ENOENT : WR_EIO, "%s: %s", path, strerror(errno));
 	struct stat st;
 	if (fstat(fileno(f), &st) || !S_ISREG(st.st_mode)) {
 		err = wr_fail(msg, WR_EIO, "%s: not a regular file", path);
@@ -92,7 +94,8 @@ int wr_file_writer_commit(struct wr_file_writer *w, struct wr_errmsg *msg)
 	bad |= fclose(w->f) != 0;
 	w->f = NULL;
 	if (bad || rename(w->tmp, w->path)) {
-		err = wr_fail(msg, WR_EIO, "%s: writing failed: %s; nothing was changed", w->path, strerror(errno));
+		err = wr_fail(msg, WR_EIO, "%s: writing failed: %s; nothing was changed", w->path,
+			strerror(errno));
 		unlink(w->tmp);
 	}
 	writer_free(w);

@@ -32,7 +32,8 @@ uint64_t wr_hist_quantile(const struct wr_hist *h, double q)
 	for (unsigned int i = 0; i < WR_HIST_BUCKETS; i++) {
 		seen += h->bucket[i];
 		if (h->bucket[i] && (double)seen >= rank) {
-			uint64_t top = i + 1 < WR_HIST_BUCKETS ? wr_hist_bucket_floor(i + 1) - 1 : h->max;
+			uint64_t top =
+				i + 1 < WR_HIST_BUCKETS ? wr_hist_bucket_floor(i + 1) - 1 : h->max;
 			return WR_MIN(top, h->max);
 		}
 	}

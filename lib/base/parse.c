@@ -56,7 +56,8 @@ int wr_parse_double(const char *s, double min, double max, double *out)
 
 int wr_parse_bool(const char *s, bool *out)
 {
-	static const char *const yes[] = {"true", "yes", "on", "1"}, *const no[] = {"false", "no", "off", "0"};
+	static const char *const yes[] = {"true", "yes", "on", "1"}, *const no[] = {"false", "no",
+									     "off", "0"};
 	for (size_t i = 0; i < WR_ARRAY_LEN(yes); i++) {
 		if (!strcasecmp(s, yes[i]))
 			return *out = true, WR_OK;
@@ -116,7 +117,8 @@ static void print_help(const char *usage, const struct wr_opt *opts, unsigned in
 	printf("  %-28s %s\n", "--help", "this text");
 }
 
-static const struct wr_opt *find_opt(const struct wr_opt *opts, unsigned int n, const char *name, size_t len)
+static const struct wr_opt *find_opt(
+	const struct wr_opt *opts, unsigned int n, const char *name, size_t len)
 {
 	for (unsigned int i = 0; i < n; i++)
 		if (strlen(opts[i].name) == len && !memcmp(opts[i].name, name, len))
@@ -124,8 +126,9 @@ static const struct wr_opt *find_opt(const struct wr_opt *opts, unsigned int n, 
 	return NULL;
 }
 
-int wr_opt_parse(int argc, char **argv, const char *usage, const struct wr_opt *opts, unsigned int n,
-	const char **words, unsigned int max_words, unsigned int *n_words, struct wr_errmsg *msg)
+int wr_opt_parse(int argc, char **argv, const char *usage, const struct wr_opt *opts,
+	unsigned int n, const char **words, unsigned int max_words, unsigned int *n_words,
+	struct wr_errmsg *msg)
 {
 	bool only_words = false;
 	*n_words = 0;
@@ -133,7 +136,8 @@ int wr_opt_parse(int argc, char **argv, const char *usage, const struct wr_opt *
 		const char *a = argv[i];
 		if (only_words || a[0] != '-' || !a[1]) {
 			if (*n_words == max_words)
-				return wr_fail(msg, WR_EINVAL, "'%s': one word too many (see --help)", a);
+				return wr_fail(
+					msg, WR_EINVAL, "'%s': one word too many (see --help)", a);
 			words[(*n_words)++] = a;
 			continue;
 		}

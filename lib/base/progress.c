@@ -11,7 +11,10 @@
 void wr_progress_start(struct wr_progress *p, const char *what, uint64_t total)
 {
 	uint64_t now = wr_clock_ns();
-	*p = (struct wr_progress){.what = what, .total = total, .start_ns = now, .shown_ns = now,
+	*p = (struct wr_progress){.what = what,
+		.total = total,
+		.start_ns = now,
+		.shown_ns = now,
 		.tty = isatty(STDERR_FILENO) != 0};
 }
 
@@ -26,8 +29,8 @@ static void draw(struct wr_progress *p, uint64_t done, const char *note, uint64_
 		snprintf(left, sizeof(left), ", %.0f s left", (double)(p->total - done) / rate);
 	fprintf(stderr, "%s%s ", p->tty ? "\r\033[K" : "", p->what);
 	if (p->total)
-		fprintf(stderr, "%s%s%s%3.0f %%  ", p->tty ? "[" : "", p->tty ? bar : "", p->tty ? "] " : "",
-			share * 100);
+		fprintf(stderr, "%s%s%s%3.0f %%  ", p->tty ? "[" : "", p->tty ? bar : "",
+			p->tty ? "] " : "", share * 100);
 	else
 		fprintf(stderr, "%llu  ", (unsigned long long)done);
 	fprintf(stderr, "%.4g/s, %.0f s%s%s%s%s", rate, s, left, note ? "  " : "", note ? note : "",

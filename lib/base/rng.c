@@ -57,7 +57,8 @@ double wr_rng_exponential(struct wr_rng *r)
 	return -log(1.0 - wr_rng_double(r));
 }
 
-/* H(x), the integral of x^-s, and its inverse; written with expm1/log1p so that s = 1 is no special case. */
+/* H(x), the integral of x^-s, and its inverse; written with expm1/log1p so that s = 1 is no special
+ * case. */
 static double zipf_h(double s, double x)
 {
 	double lx = log(x), t = (1.0 - s) * lx;

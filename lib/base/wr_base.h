@@ -13,31 +13,31 @@
 #include <stdio.h>
 #include <time.h>
 
-#define WR_ARRAY_LEN(a)	 (sizeof(a) / sizeof((a)[0]))
-#define WR_MIN(a, b)	 ((a) < (b) ? (a) : (b))
-#define WR_MAX(a, b)	 ((a) > (b) ? (a) : (b))
+#define WR_ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
+#define WR_MIN(a, b)    ((a) < (b) ? (a) : (b))
+#define WR_MAX(a, b)    ((a) > (b) ? (a) : (b))
 /* n rounded up to a multiple of m; m is a power of two. */
 #define WR_ALIGN_UP(n, m) (((n) + ((m)-1)) & ~((__typeof__(n))(m)-1))
-#define WR_MUST_CHECK	 __attribute__((warn_unused_result))
-#define WR_PRINTF(f, a)	 __attribute__((format(printf, f, a)))
-#define WR_CACHE_LINE	 64
+#define WR_MUST_CHECK     __attribute__((warn_unused_result))
+#define WR_PRINTF(f, a)   __attribute__((format(printf, f, a)))
+#define WR_CACHE_LINE     64
 
 /* ---- errors: 0 or a negative code. ---- */
 enum wr_err {
 	WR_OK = 0,
-	WR_EINVAL = -1,	   /* a value is out of its range */
-	WR_ENOMEM = -2,	   /* memory or a table is exhausted */
-	WR_EIO = -3,	   /* reading or writing failed; errno tells more */
-	WR_ENOENT = -4,	   /* no such file, key, user or item */
+	WR_EINVAL = -1,    /* a value is out of its range */
+	WR_ENOMEM = -2,    /* memory or a table is exhausted */
+	WR_EIO = -3,       /* reading or writing failed; errno tells more */
+	WR_ENOENT = -4,    /* no such file, key, user or item */
 	WR_EFORMAT = -5,   /* the bytes are not what the format says */
 	WR_ECHECKSUM = -6, /* the bytes changed after they were written */
 	WR_EVERSION = -7,  /* a version that this build does not know */
 	WR_ENOTSUP = -8,   /* this CPU, port or build cannot do it */
-	WR_EFULL = -9,	   /* a bounded container is full */
+	WR_EFULL = -9,     /* a bounded container is full */
 	WR_EAGAIN = -10,   /* not now */
-	WR_EPERM = -11,	   /* refused by a rule */
+	WR_EPERM = -11,    /* refused by a rule */
 	WR_ESTATE = -12,   /* called in the wrong order */
-	WR_EINTR = -13,	   /* stopped by the user */
+	WR_EINTR = -13,    /* stopped by the user */
 };
 
 /* A constant string for any code, "unknown error" for others. */
@@ -53,7 +53,8 @@ struct wr_errmsg {
 /* Formats into msg (which may be NULL) and returns err, so that failing is one statement. */
 int wr_fail(struct wr_errmsg *msg, int err, const char *fmt, ...) WR_PRINTF(3, 4);
 
-/* ---- log: one line a call to stderr, "level part: text". Never on the corridor. Thread-safe. ---- */
+/* ---- log: one line a call to stderr, "level part: text". Never on the corridor. Thread-safe. ----
+ */
 enum wr_log_level { WR_LOG_ERROR, WR_LOG_WARN, WR_LOG_INFO, WR_LOG_DEBUG };
 void wr_log_set_level(enum wr_log_level level);
 void wr_log(enum wr_log_level level, const char *part, const char *fmt, ...) WR_PRINTF(3, 4);
@@ -77,7 +78,7 @@ uint64_t wr_clock_tsc_hz(void);
  * of HdrHistogram (G. Tene). One writer; a reader of another thread may see a torn but never an
  * invalid sum. 17.5 KB. ---- */
 #define WR_HIST_SUB_LOG2 6
-#define WR_HIST_BUCKETS	 ((40 - WR_HIST_SUB_LOG2 + 1) << WR_HIST_SUB_LOG2)
+#define WR_HIST_BUCKETS  ((40 - WR_HIST_SUB_LOG2 + 1) << WR_HIST_SUB_LOG2)
 struct wr_hist {
 	uint64_t count;
 	uint64_t sum;
@@ -103,7 +104,8 @@ static inline void wr_hist_add(struct wr_hist *h, uint64_t v, uint64_t n)
 	h->bucket[wr_hist_index(v)] += n;
 }
 void wr_hist_merge(struct wr_hist *into, const struct wr_hist *from);
-/* The value below which share q (0 … 1) of the observations lie: the bucket's upper end, at most max. 0 if empty. */
+/* The value below which share q (0 … 1) of the observations lie: the bucket's upper end, at most
+ * max. 0 if empty. */
 uint64_t wr_hist_quantile(const struct wr_hist *h, double q);
 /* The smallest value of a bucket. */
 uint64_t wr_hist_bucket_floor(unsigned int index);
@@ -144,7 +146,8 @@ struct wr_zipf {
 void wr_zipf_init(struct wr_zipf *z, uint64_t n, double s);
 uint64_t wr_zipf_draw(const struct wr_zipf *z, struct wr_rng *r);
 
-/* ---- number parsing: the whole string must be the number; WR_EFORMAT or WR_EINVAL (range). ---- */
+/* ---- number parsing: the whole string must be the number; WR_EFORMAT or WR_EINVAL (range). ----
+ */
 int wr_parse_u64(const char *s, uint64_t min, uint64_t max, uint64_t *out) WR_MUST_CHECK;
 int wr_parse_i64(const char *s, int64_t min, int64_t max, int64_t *out) WR_MUST_CHECK;
 int wr_parse_double(const char *s, double min, double max, double *out) WR_MUST_CHECK;
@@ -158,33 +161,36 @@ int wr_parse_bytes(const char *s, uint64_t min, uint64_t max, uint64_t *out) WR_
  * Reads a whole regular file. *data is malloc'ed with one NUL behind *size bytes; the caller frees.
  * Errors: WR_ENOENT, WR_EIO, WR_ENOMEM, WR_EINVAL (larger than max_bytes); *data is NULL then.
  */
-int wr_file_read(const char *path, size_t max_bytes, char **data, size_t *size, struct wr_errmsg *msg)
-	WR_MUST_CHECK;
+int wr_file_read(const char *path, size_t max_bytes, char **data, size_t *size,
+	struct wr_errmsg *msg) WR_MUST_CHECK;
 /*
  * A file that is either written whole or not at all: open makes PATH.tmp.PID beside PATH, commit
  * flushes, fsyncs and renames it, abort removes it (both free w and accept NULL). Not thread-safe.
  */
 struct wr_file_writer;
-int wr_file_writer_open(struct wr_file_writer **w, const char *path, struct wr_errmsg *msg) WR_MUST_CHECK;
+int wr_file_writer_open(
+	struct wr_file_writer **w, const char *path, struct wr_errmsg *msg) WR_MUST_CHECK;
 FILE *wr_file_writer_stream(struct wr_file_writer *w);
 int wr_file_writer_commit(struct wr_file_writer *w, struct wr_errmsg *msg) WR_MUST_CHECK;
 void wr_file_writer_abort(struct wr_file_writer *w);
 
-/* ---- command lines: --name=VALUE or --name VALUE; one table row an option, help made from it. ---- */
+/* ---- command lines: --name=VALUE or --name VALUE; one table row an option, help made from it.
+ * ---- */
 struct wr_opt {
-	const char *name;  /* without dashes */
-	const char *arg;   /* name of the value in the help, NULL for a switch */
-	const char *help;  /* one line */
-	const char **value; /* set to the value ("" for a switch that was given); keeps its default else */
+	const char *name;   /* without dashes */
+	const char *arg;    /* name of the value in the help, NULL for a switch */
+	const char *help;   /* one line */
+	const char **value; /* set to the value ("" for a switch that was given); keeps its default
+			       else */
 };
 /*
- * Parses argv[1…] against opts (n). Words without dashes go to words (at most max_words), their number
- * to *n_words. "--" ends the options. WR_EINVAL with a line naming the bad word; --help prints usage and
- * the table to stdout and gives WR_EINTR: the caller exits with 0.
+ * Parses argv[1…] against opts (n). Words without dashes go to words (at most max_words), their
+ * number to *n_words. "--" ends the options. WR_EINVAL with a line naming the bad word; --help
+ * prints usage and the table to stdout and gives WR_EINTR: the caller exits with 0.
  */
-int wr_opt_parse(int argc, char **argv, const char *usage, const struct wr_opt *opts, unsigned int n,
-	const char **words, unsigned int max_words, unsigned int *n_words, struct wr_errmsg *msg)
-	WR_MUST_CHECK;
+int wr_opt_parse(int argc, char **argv, const char *usage, const struct wr_opt *opts,
+	unsigned int n, const char **words, unsigned int max_words, unsigned int *n_words,
+	struct wr_errmsg *msg) WR_MUST_CHECK;
 
 /* ---- progress of long work on stderr: a bar on a terminal, elsewhere a line every 10 s. ---- */
 struct wr_progress {

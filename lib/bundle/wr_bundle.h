@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The bundle: one versioned, checksummed file that wrtrain writes and wirerankd maps read-only. Sections
- * are 64-byte aligned, so that a mapped tensor can be used in place. Little-endian.
+ * The bundle: one versioned, checksummed file that wrtrain writes and wirerankd maps read-only.
+ * Sections are 64-byte aligned, so that a mapped tensor can be used in place. Little-endian.
  *
  *   file   = head (64 bytes), section table (64 bytes each), sections
  *   check  = CRC-32 (zlib) of every section in the table, of head and table in the head
- *   id     = bytes 0…15 of the table's section checksums mixed (wr_bundle_id): equal content, equal id
+ *   id     = bytes 0…15 of the table's section checksums mixed (wr_bundle_id): equal content, equal
+ * id
  *
- * Row r of every item table is item id r + 1 (ids are given once, append-only: IMAP). A name is at most 15
- * characters; unknown sections are ignored by readers, so that later ones need no new version.
+ * Row r of every item table is item id r + 1 (ids are given once, append-only: IMAP). A name is at
+ * most 15 characters; unknown sections are ignored by readers, so that later ones need no new
+ * version.
  */
 #ifndef WR_BUNDLE_H
 #define WR_BUNDLE_H
@@ -17,34 +19,39 @@
 
 #include <assert.h>
 
-#define WR_BUNDLE_FORMAT 1
+#define WR_BUNDLE_FORMAT     1
 #define WR_BUNDLE_MAX_BLOCKS 16
 
-/* Section names; tensors row-major. n = n_items, d, L = n_blocks, H = n_heads, G = n_kv_heads, f = ffn. */
-#define WR_SEC_MANIFEST	  "manifest"	 /* JSON text: data, metrics, training settings */
-#define WR_SEC_MODEL	  "model"	 /* struct wr_bundle_model */
-#define WR_SEC_ITEM_Q	  "item.q"	 /* s8 [n][d]: unit-norm item vectors, quantised per row, in [-127,127] */
-#define WR_SEC_ITEM_SCALE "item.scale"	 /* f32 [n]: unit vector = q · scale */
-#define WR_SEC_ITEM_IN	  "item.in"	 /* f32 [n]: encoder input x0 = q · in (scale · norm · √d) */
-#define WR_SEC_ITEM_FLAGS "item.flags"	 /* u8 [n]: bit 0 = may be recommended */
-#define WR_SEC_FINAL_GAIN "final.gain"	 /* f32 [d] */
-/* per block b ("b0.qkv.q" …): weights s8 [out][in], |w| ≤ 127, scale f32 [out]; norm gains are folded in */
+/* Section names; tensors row-major. n = n_items, d, L = n_blocks, H = n_heads, G = n_kv_heads, f =
+ * ffn. */
+#define WR_SEC_MANIFEST "manifest" /* JSON text: data, metrics, training settings */
+#define WR_SEC_MODEL    "model"    /* struct wr_bundle_model */
+#define WR_SEC_ITEM_Q \
+	"item.q" /* s8 [n][d]: unit-norm item vectors, quantised per row, in [-127,127] */
+#define WR_SEC_ITEM_SCALE "item.scale" /* f32 [n]: unit vector = q · scale */
+#define WR_SEC_ITEM_IN    "item.in" /* f32 [n]: encoder input x0 = q · in (scale · norm · √d) */
+#define WR_SEC_ITEM_FLAGS "item.flags" /* u8 [n]: bit 0 = may be recommended */
+#define WR_SEC_FINAL_GAIN "final.gain" /* f32 [d] */
+/* per block b ("b0.qkv.q" …): weights s8 [out][in], |w| ≤ 127, scale f32 [out]; norm gains are
+ * folded in */
 /*   bB.qkv.q  [(H+2G)·dh][d]: query rows, then key rows, then value rows;  bB.qkv.s */
-/*   bB.out.q  [d][H·dh];  bB.out.s        bB.up.q [f][d];  bB.up.s        bB.down.q [d][f];  bB.down.s */
+/*   bB.out.q  [d][H·dh];  bB.out.s        bB.up.q [f][d];  bB.up.s        bB.down.q [d][f];
+ * bB.down.s */
 /*   bB.bias   f32 [H][W]: added to the logit of a key that is a clicks older (a = 0 … W-1) */
-#define WR_SEC_POPULARITY "popularity"	 /* u32 [n]: training interactions of an item */
-#define WR_SEC_CATEGORY	  "category"	 /* u16 [n]: main category, 0 = none */
-#define WR_SEC_CAT_NAMES  "cat.names"	 /* strings: category c's name is string c (0 = "") */
-#define WR_SEC_ITEM_NAMES "item.names"	 /* strings: external id of row r */
-#define WR_SEC_TITLES	  "item.titles"	 /* strings */
-#define WR_SEC_RULES	  "rules"	 /* text of the intent rules file, as lib/intent reads it */
+#define WR_SEC_POPULARITY "popularity"  /* u32 [n]: training interactions of an item */
+#define WR_SEC_CATEGORY   "category"    /* u16 [n]: main category, 0 = none */
+#define WR_SEC_CAT_NAMES  "cat.names"   /* strings: category c's name is string c (0 = "") */
+#define WR_SEC_ITEM_NAMES "item.names"  /* strings: external id of row r */
+#define WR_SEC_TITLES     "item.titles" /* strings */
+#define WR_SEC_RULES      "rules"       /* text of the intent rules file, as lib/intent reads it */
 
-/* A strings section: u32 n, u32 offset[n + 1] (into the bytes behind the offsets), bytes, UTF-8, no NULs between. */
+/* A strings section: u32 n, u32 offset[n + 1] (into the bytes behind the offsets), bytes, UTF-8, no
+ * NULs between. */
 
 struct wr_bundle_model {
 	uint32_t n_items, d, n_blocks, n_heads, n_kv_heads, head_dim, window, ffn;
-	float logit_scale;	 /* logits = logit_scale · cosine */
-	float norm_eps;		 /* RMSNorm: 1 / sqrt(mean(x²) + eps) */
+	float logit_scale;       /* logits = logit_scale · cosine */
+	float norm_eps;          /* RMSNorm: 1 / sqrt(mean(x²) + eps) */
 	uint32_t bundle_version; /* given by the trainer, grows */
 	uint32_t reserved[5];
 };
@@ -53,10 +60,12 @@ static_assert(sizeof(struct wr_bundle_model) == 64, "layout");
 /* ---- reading ---- */
 struct wr_bundle;
 /*
- * Maps and verifies path: magic, version, bounds, every checksum, presence, size and range of every section above
- * (|q| ≤ 127, finite scales, sound strings). On success *b is owned by the caller (wr_bundle_close). On failure *b is
- * NULL and msg names the section and the mend. WR_ENOENT, WR_EIO, WR_EFORMAT, WR_EVERSION, WR_ECHECKSUM, WR_ENOMEM.
- * Immutable afterwards: any thread may read.
+ * Maps and verifies path: magic, version, bounds, every checksum, presence, size and range of every
+ * section above
+ * (|q| ≤ 127, finite scales, sound strings). On success *b is owned by the caller
+ * (wr_bundle_close). On failure *b is NULL and msg names the section and the mend. WR_ENOENT,
+ * WR_EIO, WR_EFORMAT, WR_EVERSION, WR_ECHECKSUM, WR_ENOMEM. Immutable afterwards: any thread may
+ * read.
  */
 int wr_bundle_open(struct wr_bundle **b, const char *path, struct wr_errmsg *msg) WR_MUST_CHECK;
 void wr_bundle_close(struct wr_bundle *b);
@@ -66,7 +75,8 @@ const void *wr_bundle_section(const struct wr_bundle *b, const char *name, size_
 /* "bB.what" of block index. */
 const void *wr_bundle_block(const struct wr_bundle *b, unsigned int block, const char *what);
 /* String i of a strings section; "" with *bytes = 0 when absent. Not NUL-terminated. */
-const char *wr_bundle_string(const struct wr_bundle *b, const char *section, uint32_t i, uint32_t *bytes);
+const char *wr_bundle_string(
+	const struct wr_bundle *b, const char *section, uint32_t i, uint32_t *bytes);
 size_t wr_bundle_bytes(const struct wr_bundle *b);
 void wr_bundle_id(const struct wr_bundle *b, uint8_t id[16]);
 /* The number of events behind an exact answer: blocks·(W-1)+1. */
@@ -79,13 +89,14 @@ static inline uint32_t wr_bundle_history_events(const struct wr_bundle_model *m)
 struct wr_bundle_builder;
 int wr_bundle_builder_new(struct wr_bundle_builder **w, struct wr_errmsg *msg) WR_MUST_CHECK;
 /* Copies bytes. WR_EINVAL: name too long or given twice; WR_ENOMEM. */
-int wr_bundle_builder_add(struct wr_bundle_builder *w, const char *name, const void *data, size_t bytes)
-	WR_MUST_CHECK;
+int wr_bundle_builder_add(struct wr_bundle_builder *w, const char *name, const void *data,
+	size_t bytes) WR_MUST_CHECK;
 /* n NUL-terminated strings; a NULL entry is "". */
-int wr_bundle_builder_add_strings(struct wr_bundle_builder *w, const char *name, const char *const *s, uint32_t n)
-	WR_MUST_CHECK;
+int wr_bundle_builder_add_strings(struct wr_bundle_builder *w, const char *name,
+	const char *const *s, uint32_t n) WR_MUST_CHECK;
 /* Writes all or nothing, then opens it again to verify. */
-int wr_bundle_builder_write(struct wr_bundle_builder *w, const char *path, struct wr_errmsg *msg) WR_MUST_CHECK;
+int wr_bundle_builder_write(
+	struct wr_bundle_builder *w, const char *path, struct wr_errmsg *msg) WR_MUST_CHECK;
 void wr_bundle_builder_free(struct wr_bundle_builder *w);
 
 #endif
