@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* lib/bundle: what was written comes back; every single damaged byte and every wrong content is
+ * refused. */
+#include "wr_test.h"
+#include "wr_test_bundle.h"
+
+#include <unistd.h>
+
+static char dir[] = "/tmp/wr_test_bundleXXXXXX";
+
+static const char *in_dir(const char *name)
+{
+	static char path[128];
+	snprintf(path, sizeof(path), "%s/%s", dir, name);
+	return path;
+}
+
+static struct wr_bundle_model small_shape(void)
+{
+	return (struct wr_bundle_model){.n_items = 5,
+		.d = 16,
+		.n_blocks = 1,
+		.n_heads = 1,
+		.n_kv_heads = 1,
+		.head_dim = 16,
+		.window = 3,
+		.ffn = 16,
+		.logit_scale = 20,
+		.norm_eps = 1e-6f,
+		.bundle_version = 3};
+}
+
+static void test_round_trip(void)
+{
+	struct wr_bundle_model m = small_shape();
+	wr_test_bundle_write(in_dir("a.wrb"), &m, 1);
+	struct wr_bundle *b, *c;
+	struct wr_errmsg msg;
+	CU_ASSERT_EQUAL_FATAL(wr_bundle_open(&b, in_dir("a.wrb"), &msg), WR_OK);
+	CU_ASSERT_EQUAL(memcmp(wr_bundle_model(b), &m, sizeof(m)), 0);
+	size_t size;
+	CU_ASSERT_PTR_NOT_NULL(wr_bundle_section(b, WR_SEC_ITEM_Q, &size));
+	CU_ASSERT_EQUAL(size, 5 * 16);
+	CU_ASSERT_EQUAL((uintptr_t)wr_bundle_section(b, WR_SEC_ITEM_Q, NULL) % 64, 0);
+	CU_ASSERT_PTR_NOT_NULL(wr_bundle_block(b, 0, "bias"));
+	CU_ASSERT_PTR_NULL(wr_bundle_block(b, 1, "bias"));
+	uint32_t n;
+	const char *s = wr_bundle_string(b, WR_SEC_TITLES, 4, &n);
+	CU_ASSERT(n == 7 && !memcmp(s, "Title 5", 7));
+	wr_bundle_string(b, WR_SEC_TITLES, 5, &n);
+	CU_ASSERT_EQUAL(n, 0);
+	uint8_t id[16], other[16];
+	wr_bundle_id(b, id);
+	wr_test_bundle_write(in_dir("b.wrb"), &m, 2);
+	CU_ASSERT_EQUAL_FATAL(wr_bundle_open(&c, in_dir("b.wrb"), &msg), WR_OK);
+	wr_bundle_id(c, other);
+	CU_ASSERT_NOT_EQUAL(memcmp(id, other, 16), 0);
+	wr_bundle_close(b);
+	wr_bundle_close(c);
+}
+
+static void write_bytes(const char *path, const char *data, size_t n)
+{
+	FILE *f = fopen(path, "wb");
+	if (!f || fwrite(data, 1, n, f) != n)
+		abort();
+	fclose(f);
+}
+
+static void test_every_flipped_byte_is_seen(void)
+{
+	struct wr_bundle_model m = small_shape();
+	wr_test_bundle_write(in_dir("a.wrb"), &m, 1);
+	struct wr_bundle *b;
+	struct wr_errmsg msg;
+	char *data;
+	size_t n, accepted = 0;
+	CU_ASSERT_EQUAL_FATAL(wr_file_read(in_dir("a.wrb"), 1 << 20, &data, &n, &msg), WR_OK);
+	for (size_t i = 0; i < n; i++) {
+		data[i] ^= 0x10;
+		write_bytes(in_dir("bad.wrb"), data, n);
+		data[i] ^= 0x10;
+		if (wr_bundle_open(&b, in_dir("bad.wrb"), &msg) == WR_OK) {
+			/* Only the zero bytes between sections may change unseen. */
+			CU_ASSERT_EQUAL(data[i], 0);
+			accepted++;
+			wr_bundle_close(b);
+		}
+	}
+	CU_ASSERT(accepted < 64 * 26);
+	CU_ASSERT(accepted < n / 2);
+	for (size_t cut = 0; cut < n; cut += 97) {
+		write_bytes(in_dir("bad.wrb"), data, cut);
+		CU_ASSERT_NOT_EQUAL(wr_bundle_open(&b, in_dir("bad.wrb"), &msg), WR_OK);
+		CU_ASSERT_PTR_NULL(b);
+	}
+	free(data);
+	CU_ASSERT_EQUAL(wr_bundle_open(&b, in_dir("absent.wrb"), &msg), WR_ENOENT);
+	CU_ASSERT_PTR_NOT_NULL(strstr(msg.text, "absent.wrb"));
+}
+
+/* Writes a bundle whose head says `said` while its tensors have the shape `made`. */
+static int write_shape(const struct wr_bundle_model *said, const struct wr_bundle_model *made,
+	struct wr_errmsg *msg)
+{
+	struct wr_bundle_builder *w;
+	if (wr_bundle_builder_new(&w, msg))
+		abort();
+	wr_test_bundle_fill_tensors(w, made, 1);
+	int err = wr_bundle_builder_add(w, WR_SEC_MODEL, said, sizeof(*said));
+	if (!err)
+		err = wr_bundle_builder_write(w, in_dir("shape.wrb"), msg);
+	wr_bundle_builder_free(w);
+	return err;
+}
+
+static void test_wrong_shapes_are_refused_and_leave_nothing(void)
+{
+	struct wr_errmsg msg;
+	struct wr_bundle_model good = small_shape(), bad[6];
+	for (size_t i = 0; i < WR_ARRAY_LEN(bad); i++)
+		bad[i] = good;
+	bad[0].d = 17;
+	bad[1].n_items = 0;
+	bad[2].window = 300;
+	bad[3].n_kv_heads = 0;
+	bad[4].logit_scale = -1;
+	bad[5].n_blocks = 2;
+	for (size_t i = 0; i < WR_ARRAY_LEN(bad); i++) {
+		CU_ASSERT_EQUAL(write_shape(&bad[i], &good, &msg), WR_EFORMAT);
+		CU_ASSERT_EQUAL(access(in_dir("shape.wrb"), F_OK), -1);
+		CU_ASSERT_EQUAL(access(in_dir("shape.wrb.draft"), F_OK), -1);
+	}
+	CU_ASSERT_EQUAL(write_shape(&good, &good, &msg), WR_OK);
+}
+
+static void test_minus_128_is_refused(void)
+{
+	struct wr_bundle_builder *w;
+	struct wr_errmsg msg;
+	struct wr_bundle_model m = small_shape();
+	int8_t q[5 * 16] = {0};
+	q[79] = -128;
+	CU_ASSERT_EQUAL_FATAL(wr_bundle_builder_new(&w, &msg), WR_OK);
+	CU_ASSERT_EQUAL(wr_bundle_builder_add(w, WR_SEC_MODEL, &m, sizeof(m)), WR_OK);
+	CU_ASSERT_EQUAL(wr_bundle_builder_add(w, WR_SEC_ITEM_Q, q, sizeof(q)), WR_OK);
+	CU_ASSERT_EQUAL(wr_bundle_builder_add(w, WR_SEC_ITEM_Q, q, sizeof(q)), WR_EINVAL);
+	CU_ASSERT_EQUAL(wr_bundle_builder_add(w, "a name that is too long", q, 1), WR_EINVAL);
+	CU_ASSERT_EQUAL(wr_bundle_builder_write(w, in_dir("m.wrb"), &msg), WR_EFORMAT);
+	CU_ASSERT_PTR_NOT_NULL(strstr(msg.text, "-128"));
+	wr_bundle_builder_free(w);
+}
+
+int main(void)
+{
+	static const struct wr_test tests[] = {{"round trip", test_round_trip},
+		{"damage", test_every_flipped_byte_is_seen},
+		{"wrong shapes", test_wrong_shapes_are_refused_and_leave_nothing},
+		{"-128", test_minus_128_is_refused}};
+	if (!mkdtemp(dir))
+		return 1;
+	int rc = wr_test_run("bundle", tests, WR_ARRAY_LEN(tests));
+	static const char *const files[] = {"a.wrb", "b.wrb", "bad.wrb", "shape.wrb"};
+	for (size_t i = 0; i < WR_ARRAY_LEN(files); i++)
+		unlink(in_dir(files[i]));
+	rmdir(dir);
+	return rc;
+}
