@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# shellcheck shell=bash
+# Debian packages, each group with its reason. Only what is missing is installed; when nothing is, apt is not called.
+
+# Compiler and build, and one line per outside library (docs/architecture.md says which part includes it).
+# libdpdk-dev brings every DPDK library and driver, libbpf-dev and libxdp-dev with it; meson brings python3.
+packages_build=(gcc libc6-dev pkg-config meson ninja-build python3
+	libdpdk-dev libdnnl-dev libhyperscan-dev libinih-dev libsodium-dev libjansson-dev zlib1g-dev libcunit1-dev
+	iproute2 procps)
+# Suites only: intrinsics over plain C, the pinned formatter, function lengths.
+packages_test=(libsimde-dev clang-format-14 universal-ctags)
+# The peer that echo is measured against (dpdk-testpmd).
+packages_bench=(dpdk-dev)
+# A bare system to prove ./run on (show corridor.1).
+packages_chroot=(debootstrap)
+
+missing_packages() {
+	local p
+	for p in "$@"; do
+		[[ $(dpkg-query -W -f '${db:Status-Status}' "$p" 2>/dev/null) == installed ]] || printf '%s\n' "$p"
+	done
+}
+
+# install_packages GROUP…: makes sure that the groups (build test bench chroot) are there.
+install_packages() {
+	local group missing wanted=() log=out/install.log start=$SECONDS
+	for group in "$@"; do
+		local -n list=packages_$group
+		wanted+=("${list[@]}")
+	done
+	command -v dpkg-query >/dev/null || die "this is no Debian system; install by hand what these packages hold: ${wanted[*]}"
+	mapfile -t missing < <(missing_packages "${wanted[@]}")
+	((${#missing[@]})) || return 0
+	((EUID == 0)) || die "missing packages; as root: apt-get install --no-install-recommends ${missing[*]}"
+	mkdir -p out
+	say "installing ${missing[*]} (log: $log)"
+	printf '== %s: %s\n' "$(date -u +%FT%TZ)" "${missing[*]}" >>"$log"
+	child_run apt_get update >>"$log" 2>&1 || die "apt-get update failed; the end of $log says why: $(tail -n 1 "$log")"
+	child_run apt_get install -y --no-install-recommends "${missing[@]}" >>"$log" 2>&1 ||
+		die "apt-get install failed; the end of $log says why: $(tail -n 1 "$log")"
+	mapfile -t wanted < <(missing_packages "${missing[@]}")
+	((${#wanted[@]} == 0)) || die "apt-get left these out: ${wanted[*]} (log: $log)"
+	say "installed ${missing[*]} and what they need in $((SECONDS - start)) s"
+}
+
+apt_get() {
+	DEBIAN_FRONTEND=noninteractive exec apt-get -q -o Dpkg::Use-Pty=0 -o Acquire::Retries=3 \
+		-o DPkg::Lock::Timeout=300 "$@"
+}
