@@ -29,8 +29,6 @@ static const struct {
 	size_t offset;
 } places[WR_CONFIG_N] = {WR_CONFIG_KEYS(PLACE)};
 
-#define MAX_VALUE 2048 /* bytes; a list of 32 IPv6 prefixes takes 1,500 */
-
 static const struct config_type_ops *ops_of(enum wr_config_id id)
 {
 	return &wr_config_type_ops[places[id].type];
@@ -252,7 +250,7 @@ void wr_config_dump(const struct wr_config *c, FILE *out)
 	const char *section = "";
 	for (unsigned int i = 0; i < WR_CONFIG_N; i++) {
 		const struct wr_config_key *k = &wr_config_keys[i];
-		char value[MAX_VALUE], origin[WR_CONFIG_MAX_STRING + 16];
+		char value[WR_CONFIG_MAX_VALUE], origin[WR_CONFIG_MAX_STRING + 16];
 		wr_config_value(c, i, value, sizeof(value));
 		wr_config_origin(c, i, origin, sizeof(origin));
 		if (strcmp(section, k->section))

@@ -335,14 +335,13 @@ static int parse_prefix(const char *s, size_t n, struct wr_config_prefix *p)
 	memcpy(text, s, n);
 	text[n] = '\0';
 	char *slash = strchr(text, '/');
-	if (!slash)
-		return WR_EFORMAT;
-	*slash = '\0';
+	if (slash)
+		*slash = '\0';
 	*p = (struct wr_config_prefix){.v6 = strchr(text, ':') != NULL};
 	if (inet_pton(p->v6 ? AF_INET6 : AF_INET, text, p->addr) != 1)
 		return WR_EFORMAT;
-	uint64_t bits;
-	int err = wr_parse_u64(slash + 1, 0, p->v6 ? 128 : 32, &bits);
+	uint64_t longest = p->v6 ? 128 : 32, bits = longest;
+	int err = slash ? wr_parse_u64(slash + 1, 0, longest, &bits) : WR_OK;
 	if (err)
 		return err;
 	p->bits = (uint8_t)bits;
@@ -394,7 +393,7 @@ static void expects_prefixes(const struct wr_config_key *k, char *out, size_t si
 {
 	snprintf(out, size,
 		"%" PRIu64 " to %" PRIu64 " prefixes, separated by commas, such as 10.0.0.0/8 or "
-					  "fd00::/8, zero behind the prefix",
+		"fd00::/8, zero behind the prefix",
 		k->min, k->max);
 }
 

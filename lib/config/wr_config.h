@@ -20,6 +20,7 @@
 #define WR_CONFIG_MAX_STRING   256 /* bytes, NUL included */
 #define WR_CONFIG_MAX_LCORES   64  /* WR_WIRE_MAX_PORTS: every worker has a UDP port */
 #define WR_CONFIG_MAX_PREFIXES 32
+#define WR_CONFIG_MAX_VALUE    2048 /* bytes of any value's text; 32 IPv6 prefixes take 1,500 */
 
 /*
  * X(section, key, type, unit, default, min, max, reloadable, choices, help)

@@ -54,7 +54,7 @@ static void test_every_type(void)
 		parse("# c\n; d\n[server]\nname = a-b.c_1\nisa=avx512vnni\ngemm : own\n"
 		      "lcores = 4, 2-3,9 ; four\r\n[bundle]\npath = /tmp/a b # c\n[port]\n"
 		      "mac = 02:aB:00:00:00:01\nipv4 = none\nipv6 = ::2\nring_size = 14\n"
-		      "buffer_bytes = 2k\nrole = client\n[admit]\nallow=10.0.0.0/8,fd00::/8\n"
+		      "buffer_bytes = 2k\nrole = client\n[admit]\nallow=10.0.0.0/8,fd00::7\n"
 		      "[corridor]\nhandover_ring = 64\n[memory]\nlimit = 3G\nhuge = no"),
 		WR_OK);
 	CU_ASSERT_STRING_EQUAL(c.server_name, "a-b.c_1");
@@ -71,6 +71,7 @@ static void test_every_type(void)
 	CU_ASSERT_EQUAL(c.port_role, WR_CONFIG_ROLE_CLIENT);
 	CU_ASSERT_EQUAL(c.admit_allow.n, 2);
 	CU_ASSERT(c.admit_allow.prefix[0].bits == 8 && c.admit_allow.prefix[0].addr[0] == 10);
+	CU_ASSERT(c.admit_allow.prefix[1].bits == 128 && c.admit_allow.prefix[1].v6);
 	CU_ASSERT_EQUAL(c.corridor_handover_ring, 64);
 	CU_ASSERT_EQUAL(c.memory_limit, (uint64_t)3 << 30);
 	CU_ASSERT_EQUAL(c.memory_huge, WR_CONFIG_HUGE_NO);
@@ -176,8 +177,8 @@ static void test_values(void)
 		"01:00:00:00:00:01", "00:00:00:00:00:00", "02:00:00:00:00:00:00", "0200.0000.0000",
 		""};
 	static const char *const ips[] = {"10.0.0", "0.0.0.0", "::1", "10.0.0.256", "x", ""};
-	static const char *const prefixes[] = {"", "10.0.0.0", "10.0.0.0/33", "10.0.0.1/8",
-		"::/129", "fd00::1/64", "10.0.0.0/8,", "10.0.0.0/8 11.0.0.0/8", "/8", "10.0.0.0/",
+	static const char *const prefixes[] = {"", "10.0.0", "10.0.0.0/33", "10.0.0.1/8", "::/129",
+		"fd00::1/64", "10.0.0.0/8,", "10.0.0.0/8 11.0.0.0/8", "/8", "10.0.0.0/",
 		"10.0.0.0/-1"};
 	wr_config_init(&c);
 	char set[128];
