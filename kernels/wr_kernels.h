@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The kernels of one ISA level as a table: filled with the reference and overridden upward. All levels give the same bits
+ * (tests/kernels). Contracts stand in the headers of the topics.
+ */
+#ifndef WR_KERNELS_H
+#define WR_KERNELS_H
+
+#include "attention.h"
+#include "gemm_s8.h"
+#include "quantise.h"
+#include "topk.h"
+
+/* Values are those of enum wr_isa. */
+enum wr_kernels_level { WR_KERNELS_REF, WR_KERNELS_AVX2, WR_KERNELS_AVX512VNNI, WR_KERNELS_N_LEVELS };
+
+struct wr_kernels {
+	wr_gemm_s8_fn *gemm_s8;
+	wr_dequantise_fn *dequantise;
+	wr_dot_s8_fn *dot_s8;
+	wr_quantise_fn *quantise, *relu_quantise;
+	wr_norm_quantise_fn *norm_quantise;
+	wr_user_quantise_fn *user_quantise;
+	wr_embed_fn *embed;
+	wr_kv_store_fn *kv_store;
+	wr_attend_fn *attend;
+	wr_topk_above_fn *topk_above;
+};
+
+/* "ref", "avx2", "avx512vnni". */
+const char *wr_kernels_name(enum wr_kernels_level level);
+/* Whether CPUID and XCR0 (the kernel saves the registers) allow the level. */
+_Bool wr_kernels_supported(enum wr_kernels_level level);
+/* The table of a level, whether or not the CPU has it: constant, shared by all threads. */
+const struct wr_kernels *wr_kernels_get(enum wr_kernels_level level);
+
+#endif
