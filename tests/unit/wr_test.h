@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Runner shared by the CUnit suites: one suite a program, non-zero exit when a check failed or nothing ran, 77 when
- * everything was skipped.
+ * Runner shared by the CUnit suites: one suite a program, non-zero exit when a check failed or
+ * nothing ran, 77 when everything was skipped.
  *
  *   int main(void)
  *   {
@@ -25,7 +25,8 @@ struct wr_test {
 
 static int wr_test_n_skipped;
 
-/* Says loudly that the running test checks nothing here, and why. Call it instead of any assertion. */
+/* Says loudly that the running test checks nothing here, and why. Call it instead of any assertion.
+ */
 static inline void wr_test_skip(const char *why)
 {
 	printf("SKIP (%s) ", why);

@@ -42,7 +42,8 @@ static void test_hist_quantiles_against_sorted_array(void)
 	CU_ASSERT_EQUAL(h.max, v[N - 1]);
 	static const double q[] = {0.01, 0.5, 0.9, 0.99, 0.999, 1.0};
 	for (size_t i = 0; i < WR_ARRAY_LEN(q); i++) {
-		double want = (double)v[(int)ceil(q[i] * N) - 1], got = (double)wr_hist_quantile(&h, q[i]);
+		double want = (double)v[(int)ceil(q[i] * N) - 1],
+		       got = (double)wr_hist_quantile(&h, q[i]);
 		CU_ASSERT(got >= want && got <= want * 1.016 + 1);
 	}
 }
