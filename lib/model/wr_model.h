@@ -41,6 +41,12 @@ size_t wr_model_bytes(const struct wr_model *m); /* allocated by new, for the me
 /* The same before anything is allocated. */
 size_t wr_model_bytes_needed(const struct wr_bundle_model *s);
 const struct wr_bundle_model *wr_model_shape(const struct wr_model *m);
+/* For lib/rank: the kernels of the model's level and the item vectors packed as a weight matrix (n = n_items rounded up to
+ * 16, k = d, scale = item.scale; items beyond n_items are zero). */
+struct wr_kernels;
+struct wr_gemm_weights;
+const struct wr_kernels *wr_model_kernels(const struct wr_model *m);
+const struct wr_gemm_weights *wr_model_items(const struct wr_model *m);
 
 /* User vectors of a burst: q s8 [n][d] rows (64-byte aligned), scale f32 [n] so that logit(item) =
  * ((float)dot · item.scale) · scale. A user without clicks has q = 0, scale = 0. Owned by the encoder, valid until the

@@ -1,0 +1,303 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The cold path: a ragged burst of sequences through all blocks. Tokens of all sequences stand one behind another; products
+ * run over tiles of them, attention over a sequence and head at a time. Block b needs its output for the last
+ * (L-1-b)·(W-1)+1 tokens of a sequence only, and keys and values for W-1 more; the rest is dropped before it is computed.
+ * Nothing of one sequence enters another's numbers, so a result does not depend on the burst.
+ */
+#include "model_internal.h"
+
+#include <assert.h>
+#include <math.h>
+#include <string.h>
+
+/* Tokens a product runs over at once: its activations (48 KB at d = 64) stay near. */
+#define TILE 64
+
+struct wr_encoder {
+	const struct wr_model *m;
+	unsigned int max_seqs, max_tokens;
+	size_t max_slots; /* of all panels: every sequence's tokens rounded up to 16 */
+	uint64_t macs_onednn, macs_own;
+	struct wr_allocator alloc;
+
+	uint32_t *rows;		    /* [max_tokens], trimmed */
+	uint32_t *in_off, *out_off; /* [max_seqs + 1]: tokens of a sequence in x, on entry and on exit of a block */
+	uint32_t *slot_off;	    /* [max_seqs + 1]: first slot of a sequence's panels */
+	float *x;		    /* [max_tokens][d]: the residual stream */
+	int8_t *q;		    /* [max_tokens][H·dh] */
+	float *q_scale;		    /* [max_tokens][H] */
+	uint8_t *kv;		    /* per sequence G panels of its slots */
+	float *o;		    /* [max_tokens][H·dh] */
+
+	int8_t *act;	  /* [TILE][widest input] */
+	float *act_scale; /* [TILE] */
+	float *y;	  /* [TILE][widest output] */
+	int8_t *heads;	  /* [TILE][(H+2G)·dh] */
+	float *head_scale; /* [TILE][H+2G] */
+
+	int8_t *user_q; /* [max_seqs][d] */
+	float *user_scale;
+};
+
+/* ---- memory ---- */
+
+static void layout(struct wr_carve *c, const struct wr_bundle_model *s, struct wr_encoder *e)
+{
+	size_t o = (size_t)s->n_heads * s->head_dim, qkv = wr_model_qkv_width(s);
+	size_t t = e->max_tokens, n = e->max_seqs;
+	e->max_slots = t + 15 * n;
+	e->rows = wr_carve(c, t * sizeof(*e->rows));
+	e->in_off = wr_carve(c, (n + 1) * sizeof(*e->in_off));
+	e->out_off = wr_carve(c, (n + 1) * sizeof(*e->out_off));
+	e->slot_off = wr_carve(c, (n + 1) * sizeof(*e->slot_off));
+	e->x = wr_carve(c, t * s->d * sizeof(float));
+	e->q = wr_carve(c, t * o);
+	e->q_scale = wr_carve(c, t * s->n_heads * sizeof(float));
+	e->kv = wr_carve(c, s->n_kv_heads * wr_kv_panel_bytes(e->max_slots, s->head_dim));
+	e->o = wr_carve(c, t * o * sizeof(float));
+	e->act = wr_carve(c, TILE * WR_MAX(WR_MAX((size_t)s->d, o), (size_t)s->ffn));
+	e->act_scale = wr_carve(c, TILE * sizeof(float));
+	e->y = wr_carve(c, TILE * WR_MAX(qkv, (size_t)s->ffn) * sizeof(float));
+	e->heads = wr_carve(c, TILE * qkv);
+	e->head_scale = wr_carve(c, TILE * qkv / s->head_dim * sizeof(float));
+	e->user_q = wr_carve(c, n * s->d);
+	e->user_scale = wr_carve(c, n * sizeof(float));
+}
+
+size_t wr_encoder_bytes_needed(
+	const struct wr_bundle_model *s, unsigned int max_seqs, unsigned int max_tokens)
+{
+	struct wr_carve c = {0};
+	struct wr_encoder e = {.max_seqs = max_seqs, .max_tokens = max_tokens};
+	wr_carve(&c, sizeof(e));
+	layout(&c, s, &e);
+	return c.used;
+}
+
+int wr_encoder_new(struct wr_encoder **out, const struct wr_model *m, unsigned int max_seqs,
+	unsigned int max_tokens, const struct wr_allocator *alloc, struct wr_errmsg *msg)
+{
+	*out = NULL;
+	if (max_seqs == 0 || max_tokens == 0)
+		return wr_fail(msg, WR_EINVAL, "encoder: a burst of %u sequences, %u tokens", max_seqs,
+			max_tokens);
+	struct wr_allocator a = wr_model_allocator(alloc);
+	size_t bytes = wr_encoder_bytes_needed(&m->s, max_seqs, max_tokens);
+	struct wr_carve c = {.base = a.alloc(a.ctx, bytes, WR_CACHE_LINE)};
+	if (!c.base)
+		return wr_fail(msg, WR_ENOMEM,
+			"encoder: no %zu bytes left; reserve more hugepages or use a smaller burst",
+			bytes);
+	struct wr_encoder *e = wr_carve(&c, sizeof(*e));
+	*e = (struct wr_encoder){.m = m, .max_seqs = max_seqs, .max_tokens = max_tokens, .alloc = a};
+	layout(&c, &m->s, e);
+	assert(c.used == bytes);
+	*out = e;
+	return WR_OK;
+}
+
+void wr_encoder_free(struct wr_encoder *e)
+{
+	if (e) {
+		struct wr_allocator a = e->alloc;
+		a.free(a.ctx, e);
+	}
+}
+
+void wr_encoder_macs(const struct wr_encoder *e, uint64_t *onednn, uint64_t *own)
+{
+	*onednn = e->macs_onednn;
+	*own = e->macs_own;
+}
+
+/* ---- steps ---- */
+
+static void linear(struct wr_encoder *e, const struct wr_gemm_weights *w, size_t m, float *y,
+	size_t ldy, bool add)
+{
+	e->macs_own += (uint64_t)m * w->n * w->k;
+	e->m->kernels->gemm_s8(w, m, e->act, w->k, e->act_scale, y, ldy, add);
+}
+
+static struct wr_kv_panel panel(const struct wr_encoder *e, unsigned int seq, unsigned int group)
+{
+	const struct wr_bundle_model *s = &e->m->s;
+	size_t first = e->slot_off[seq], slots = e->slot_off[seq + 1] - first;
+	uint8_t *base = e->kv + s->n_kv_heads * wr_kv_panel_bytes(first, s->head_dim);
+	return wr_kv_panel_at(
+		base + group * wr_kv_panel_bytes(slots, s->head_dim), slots, s->head_dim);
+}
+
+/* Stores keys and values of tokens first … first+m-1 (in in_off's numbering) whose heads start at head_scale's and heads'
+ * column `head`. *seq: a sequence at or before the first token's; left at the last token's. */
+static void store_kv(struct wr_encoder *e, size_t first, size_t m, size_t head, size_t n_heads,
+	unsigned int *seq)
+{
+	const struct wr_bundle_model *s = &e->m->s;
+	size_t dh = s->head_dim, width = n_heads * dh;
+	for (size_t i = 0; i < m;) {
+		while (e->in_off[*seq + 1] <= first + i)
+			(*seq)++;
+		size_t run = WR_MIN(m - i, e->in_off[*seq + 1] - (first + i));
+		for (unsigned int g = 0; g < s->n_kv_heads; g++) {
+			struct wr_kv_panel p = panel(e, *seq, g);
+			const int8_t *k = e->heads + i * width + (head + g) * dh;
+			const float *scale = e->head_scale + i * n_heads + head + g;
+			e->m->kernels->kv_store(&p, dh, first + i - e->in_off[*seq], run, k,
+				k + s->n_kv_heads * dh, width, scale, scale + s->n_kv_heads,
+				n_heads);
+		}
+		i += run;
+	}
+}
+
+/*
+ * Projects tokens first … first+m-1 of x onto the heads head … head+n_heads-1 of qkv: what is a query goes to q, what is a
+ * key or value to the panels.
+ */
+static void project(struct wr_encoder *e, const struct wr_model_block *block, size_t n_tokens,
+	unsigned int head, unsigned int n_heads)
+{
+	const struct wr_bundle_model *s = &e->m->s;
+	const struct wr_kernels *k = e->m->kernels;
+	size_t dh = s->head_dim, n_q = head < s->n_heads ? s->n_heads - head : 0;
+	struct wr_gemm_weights w =
+		wr_gemm_slice(&block->qkv, (uint32_t)(head * dh), (uint32_t)(n_heads * dh));
+	unsigned int seq = 0;
+	for (size_t first = 0; first < n_tokens; first += TILE) {
+		size_t m = WR_MIN((size_t)TILE, n_tokens - first);
+		k->norm_quantise(m, s->d, s->norm_eps, e->x + first * s->d, s->d, e->act, s->d,
+			e->act_scale);
+		linear(e, &w, m, e->y, w.n, false);
+		k->quantise(m * n_heads, dh, e->y, dh, e->heads, dh, e->head_scale, 1);
+		for (size_t i = 0; i < m && n_q; i++) {
+			memcpy(e->q + (first + i) * n_q * dh, e->heads + i * w.n, n_q * dh);
+			memcpy(e->q_scale + (first + i) * n_q, e->head_scale + i * n_heads,
+				n_q * sizeof(float));
+		}
+		if (n_heads > n_q)
+			store_kv(e, first, m, n_q, n_heads, &seq);
+	}
+}
+
+static void attend(struct wr_encoder *e, const struct wr_model_block *block, unsigned int n_seqs)
+{
+	const struct wr_bundle_model *s = &e->m->s;
+	size_t dh = s->head_dim, width = s->n_heads * dh;
+	struct wr_attend a = {.ldq = width,
+		.ld_scale = s->n_heads,
+		.ldo = width,
+		.window = s->window,
+		.head_dim = s->head_dim,
+		.inv_sqrt = 1.0f / sqrtf((float)s->head_dim)};
+	for (unsigned int i = 0; i < n_seqs; i++) {
+		size_t out = e->out_off[i];
+		a.n_queries = e->out_off[i + 1] - e->out_off[i];
+		a.first = e->in_off[i + 1] - e->in_off[i] - a.n_queries;
+		for (unsigned int h = 0; h < s->n_heads && a.n_queries; h++) {
+			a.kv = panel(e, i, h * s->n_kv_heads / s->n_heads);
+			a.q = e->q + out * width + h * dh;
+			a.q_scale = e->q_scale + out * s->n_heads + h;
+			a.bias = block->bias + h * e->m->bias_ld + WR_ATTEND_BIAS_PAD +
+				s->window - 1;
+			a.o = e->o + out * width + h * dh;
+			e->m->kernels->attend(&a);
+		}
+	}
+}
+
+/* Output projection and feed-forward, both onto the residual stream. */
+static void feed_forward(struct wr_encoder *e, const struct wr_model_block *block, size_t n_tokens)
+{
+	const struct wr_bundle_model *s = &e->m->s;
+	const struct wr_kernels *k = e->m->kernels;
+	size_t width = (size_t)s->n_heads * s->head_dim;
+	for (size_t first = 0; first < n_tokens; first += TILE) {
+		size_t m = WR_MIN((size_t)TILE, n_tokens - first);
+		float *x = e->x + first * s->d;
+		k->quantise(m, width, e->o + first * width, width, e->act, width, e->act_scale, 1);
+		linear(e, &block->out, m, x, s->d, true);
+		k->norm_quantise(m, s->d, s->norm_eps, x, s->d, e->act, s->d, e->act_scale);
+		linear(e, &block->up, m, e->y, s->ffn, false);
+		k->relu_quantise(m, s->ffn, e->y, s->ffn, e->act, s->ffn, e->act_scale, 1);
+		linear(e, &block->down, m, x, s->d, true);
+	}
+}
+
+/* ---- the burst ---- */
+
+/* Keeps the tokens of each sequence that can matter; rows, in_off, slot_off. */
+static void trim(struct wr_encoder *e, unsigned int n_seqs, const uint32_t *seq_off,
+	const uint32_t *rows)
+{
+	uint32_t history = wr_bundle_history_events(&e->m->s);
+	e->in_off[0] = e->slot_off[0] = 0;
+	for (unsigned int i = 0; i < n_seqs; i++) {
+		uint32_t n = WR_MIN(seq_off[i + 1] - seq_off[i], history);
+		memcpy(e->rows + e->in_off[i], rows + seq_off[i + 1] - n, n * sizeof(*rows));
+		e->in_off[i + 1] = e->in_off[i] + n;
+		e->slot_off[i + 1] = e->slot_off[i] + WR_ALIGN_UP(n, 16u);
+	}
+}
+
+/* out_off: the last `keep` tokens of each sequence. Whether that drops any. */
+static bool narrow(struct wr_encoder *e, unsigned int n_seqs, uint32_t keep)
+{
+	e->out_off[0] = 0;
+	for (unsigned int i = 0; i < n_seqs; i++)
+		e->out_off[i + 1] =
+			e->out_off[i] + WR_MIN(e->in_off[i + 1] - e->in_off[i], keep);
+	return e->out_off[n_seqs] != e->in_off[n_seqs];
+}
+
+static void compact(struct wr_encoder *e, unsigned int n_seqs)
+{
+	size_t d = e->m->s.d;
+	for (unsigned int i = 0; i < n_seqs; i++) {
+		size_t n = e->out_off[i + 1] - e->out_off[i];
+		memmove(e->x + e->out_off[i] * d, e->x + (e->in_off[i + 1] - n) * d,
+			n * d * sizeof(float));
+	}
+}
+
+static void run_block(struct wr_encoder *e, unsigned int b, unsigned int n_seqs)
+{
+	const struct wr_bundle_model *s = &e->m->s;
+	const struct wr_model_block *block = &e->m->block[b];
+	uint32_t keep = (s->n_blocks - 1 - b) * (s->window - 1) + 1;
+	if (narrow(e, n_seqs, keep)) {
+		project(e, block, e->in_off[n_seqs], s->n_heads, 2 * s->n_kv_heads);
+		compact(e, n_seqs);
+		project(e, block, e->out_off[n_seqs], 0, s->n_heads);
+	} else {
+		project(e, block, e->in_off[n_seqs], 0, s->n_heads + 2 * s->n_kv_heads);
+	}
+	attend(e, block, n_seqs);
+	feed_forward(e, block, e->out_off[n_seqs]);
+	memcpy(e->in_off, e->out_off, (n_seqs + 1) * sizeof(*e->in_off));
+}
+
+struct wr_user_vectors wr_encoder_encode(
+	struct wr_encoder *e, unsigned int n_seqs, const uint32_t *seq_off, const uint32_t *rows)
+{
+	const struct wr_model *m = e->m;
+	assert(n_seqs <= e->max_seqs && seq_off[n_seqs] - seq_off[0] <= e->max_tokens);
+	trim(e, n_seqs, seq_off, rows);
+	m->kernels->embed(
+		e->in_off[n_seqs], m->s.d, m->item_q, m->item_in, e->rows, e->x, m->s.d);
+	for (unsigned int b = 0; b < m->s.n_blocks; b++)
+		run_block(e, b, n_seqs);
+	for (unsigned int i = 0; i < n_seqs; i++) {
+		int8_t *q = e->user_q + (size_t)i * m->s.d;
+		if (e->in_off[i + 1] > e->in_off[i]) {
+			m->kernels->user_quantise(1, m->s.d, m->final_gain, m->s.logit_scale,
+				e->x + (size_t)e->in_off[i] * m->s.d, m->s.d, q, m->s.d,
+				&e->user_scale[i]);
+		} else {
+			memset(q, 0, m->s.d);
+			e->user_scale[i] = 0;
+		}
+	}
+	return (struct wr_user_vectors){.q = e->user_q, .scale = e->user_scale};
+}

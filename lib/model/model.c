@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Packs a bundle's tensors for the kernels, once at load: weights and item rows into blocks of 16 outputs, biases by age
+ * reversed. One block of memory holds everything.
+ */
+#include "model_internal.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void *default_alloc(void *ctx, size_t bytes, size_t align)
+{
+	(void)ctx;
+	bytes = WR_ALIGN_UP(bytes, align);
+	void *p = aligned_alloc(align, bytes);
+	if (p)
+		memset(p, 0, bytes);
+	return p;
+}
+
+static void default_free(void *ctx, void *p)
+{
+	(void)ctx;
+	free(p);
+}
+
+struct wr_allocator wr_model_allocator(const struct wr_allocator *alloc)
+{
+	struct wr_allocator a = alloc ? *alloc : (struct wr_allocator){0};
+	if (!a.alloc)
+		a = (struct wr_allocator){.alloc = default_alloc, .free = default_free};
+	return a;
+}
+
+/* Space for n × k weights; the caller packs into it when it is real. */
+static struct wr_gemm_weights carve_weights(struct wr_carve *c, size_t n, size_t k)
+{
+	struct wr_gemm_weights w = {.n = (uint32_t)WR_ALIGN_UP(n, (size_t)WR_GEMM_BLOCK),
+		.k = (uint32_t)k};
+	w.packed = wr_carve(c, w.n * k);
+	w.colsum = wr_carve(c, w.n * sizeof(*w.colsum));
+	w.scale = wr_carve(c, w.n * sizeof(*w.scale));
+	return w;
+}
+
+/* Lays m's arrays out over c; m itself is the first piece. */
+static void layout(struct wr_carve *c, const struct wr_bundle_model *s, struct wr_model *m)
+{
+	size_t o = (size_t)s->n_heads * s->head_dim;
+	m->bias_ld = s->window + 2 * WR_ATTEND_BIAS_PAD;
+	m->items = carve_weights(c, s->n_items, s->d);
+	for (unsigned int b = 0; b < s->n_blocks; b++) {
+		struct wr_model_block *block = &m->block[b];
+		block->qkv = carve_weights(c, wr_model_qkv_width(s), s->d);
+		block->out = carve_weights(c, s->d, o);
+		block->up = carve_weights(c, s->ffn, s->d);
+		block->down = carve_weights(c, s->d, s->ffn);
+		block->bias = wr_carve(c, s->n_heads * m->bias_ld * sizeof(float));
+	}
+}
+
+size_t wr_model_bytes_needed(const struct wr_bundle_model *s)
+{
+	struct wr_carve c = {0};
+	struct wr_model m;
+	wr_carve(&c, sizeof(m));
+	layout(&c, s, &m);
+	return c.used;
+}
+
+/* The arrays are const for everybody but these two. */
+static void pack(const struct wr_gemm_weights *w, size_t n, const int8_t *rows, const float *scale)
+{
+	wr_gemm_s8_pack(rows, n, w->n, w->k, (int8_t *)(uintptr_t)w->packed,
+		(int32_t *)(uintptr_t)w->colsum);
+	memcpy((float *)(uintptr_t)w->scale, scale, n * sizeof(*scale));
+}
+
+static void pack_bias(const struct wr_model *m, const float *bias, const float *by_age)
+{
+	float *out = (float *)(uintptr_t)bias;
+	size_t window = m->s.window;
+	for (size_t h = 0; h < m->s.n_heads; h++)
+		for (size_t age = 0; age < window; age++)
+			out[h * m->bias_ld + WR_ATTEND_BIAS_PAD + window - 1 - age] =
+				by_age[h * window + age];
+}
+
+static void fill(struct wr_model *m, const struct wr_bundle *b)
+{
+	m->item_q = wr_bundle_section(b, WR_SEC_ITEM_Q, NULL);
+	m->item_in = wr_bundle_section(b, WR_SEC_ITEM_IN, NULL);
+	m->final_gain = wr_bundle_section(b, WR_SEC_FINAL_GAIN, NULL);
+	pack(&m->items, m->s.n_items, m->item_q, wr_bundle_section(b, WR_SEC_ITEM_SCALE, NULL));
+	for (unsigned int i = 0; i < m->s.n_blocks; i++) {
+		const struct wr_model_block *block = &m->block[i];
+		pack(&block->qkv, block->qkv.n, wr_bundle_block(b, i, "qkv.q"),
+			wr_bundle_block(b, i, "qkv.s"));
+		pack(&block->out, block->out.n, wr_bundle_block(b, i, "out.q"),
+			wr_bundle_block(b, i, "out.s"));
+		pack(&block->up, block->up.n, wr_bundle_block(b, i, "up.q"),
+			wr_bundle_block(b, i, "up.s"));
+		pack(&block->down, block->down.n, wr_bundle_block(b, i, "down.q"),
+			wr_bundle_block(b, i, "down.s"));
+		pack_bias(m, block->bias, wr_bundle_block(b, i, "bias"));
+	}
+}
+
+int wr_model_new(struct wr_model **out, const struct wr_bundle *b, enum wr_isa isa,
+	enum wr_gemm_engine gemm, const struct wr_allocator *alloc, struct wr_errmsg *msg)
+{
+	const struct wr_bundle_model *s = wr_bundle_model(b);
+	*out = NULL;
+	if (!wr_isa_supported(isa))
+		return wr_fail(msg, WR_ENOTSUP,
+			"isa %s: this CPU (or its operating system) lacks it; use auto, which picks %s",
+			wr_isa_name(isa), wr_isa_name(wr_isa_best()));
+	if (gemm == WR_GEMM_ONEDNN)
+		return wr_fail(msg, WR_ENOTSUP,
+			"gemm onednn: its int8 product is exact on VNNI only; use auto or own");
+	struct wr_allocator a = wr_model_allocator(alloc);
+	size_t bytes = wr_model_bytes_needed(s);
+	struct wr_carve c = {.base = a.alloc(a.ctx, bytes, WR_CACHE_LINE)};
+	if (!c.base)
+		return wr_fail(msg, WR_ENOMEM,
+			"model: no %zu bytes left; reserve more hugepages or use a smaller bundle",
+			bytes);
+	struct wr_model *m = wr_carve(&c, sizeof(*m));
+	*m = (struct wr_model){.s = *s,
+		.isa = isa == WR_ISA_AUTO ? wr_isa_best() : isa,
+		.bytes = bytes,
+		.alloc = a};
+	m->kernels = wr_kernels_get((enum wr_kernels_level)m->isa);
+	layout(&c, s, m);
+	assert(c.used == bytes);
+	fill(m, b);
+	*out = m;
+	return WR_OK;
+}
+
+void wr_model_free(struct wr_model *m)
+{
+	if (m) {
+		struct wr_allocator a = m->alloc;
+		a.free(a.ctx, m);
+	}
+}
+
+enum wr_isa wr_model_isa(const struct wr_model *m)
+{
+	return m->isa;
+}
+
+bool wr_model_uses_onednn(const struct wr_model *m)
+{
+	return m->onednn;
+}
+
+size_t wr_model_bytes(const struct wr_model *m)
+{
+	return m->bytes;
+}
+
+const struct wr_bundle_model *wr_model_shape(const struct wr_model *m)
+{
+	return &m->s;
+}
+
+const struct wr_kernels *wr_model_kernels(const struct wr_model *m)
+{
+	return m->kernels;
+}
+
+const struct wr_gemm_weights *wr_model_items(const struct wr_model *m)
+{
+	return &m->items;
+}

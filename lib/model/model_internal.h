@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What model.c and the encoder's files share: the packed model, and one block of memory cut into aligned pieces. */
+#ifndef WR_MODEL_INTERNAL_H
+#define WR_MODEL_INTERNAL_H
+
+#include "wr_kernels.h"
+#include "wr_model.h"
+
+struct wr_model_block {
+	struct wr_gemm_weights qkv, out, up, down;
+	/* f32 [n_heads][bias_ld]: ages in descending order between two pads of WR_ATTEND_BIAS_PAD. */
+	const float *bias;
+};
+
+struct wr_model {
+	struct wr_bundle_model s;
+	enum wr_isa isa;
+	bool onednn;
+	const struct wr_kernels *kernels;
+	const int8_t *item_q; /* the bundle's rows: encoder input */
+	const float *item_in, *final_gain;
+	struct wr_gemm_weights items; /* the same rows, packed: scoring */
+	struct wr_model_block block[WR_BUNDLE_MAX_BLOCKS];
+	size_t bias_ld;
+	size_t bytes;
+	struct wr_allocator alloc;
+};
+
+/* Cuts pieces off a block: with base NULL it only counts, so that the plan and the allocation cannot differ. */
+struct wr_carve {
+	uint8_t *base;
+	size_t used;
+};
+static inline void *wr_carve(struct wr_carve *c, size_t bytes)
+{
+	void *p = c->base ? c->base + c->used : NULL;
+	c->used += WR_ALIGN_UP(bytes, (size_t)WR_CACHE_LINE);
+	return p;
+}
+
+static inline size_t wr_model_qkv_width(const struct wr_bundle_model *s)
+{
+	return (size_t)(s->n_heads + 2 * s->n_kv_heads) * s->head_dim;
+}
+
+/* alloc or the default of aligned_alloc and free. */
+struct wr_allocator wr_model_allocator(const struct wr_allocator *alloc);
+
+#endif
