@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * limits [CPU [MiB]]: measures on that CPU (default: where it runs) and prints one JSON object.
+ * Memory is hugetlb where the pool has it, else transparent huge pages are asked for; the output
+ * says which.
+ */
+#include "limits.h"
+
+#include <sched.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+
+#define RUNS           7
+#define LINES_OF_TABLE 10000000
+#define SMALLEST_MIB   64
+
+uint64_t limits_cpu_ns(void)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+static int compare(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+	return x < y ? -1 : x > y;
+}
+
+struct limit limits_summary(double *v, unsigned int n, const char *how)
+{
+	qsort(v, n, sizeof(*v), compare);
+	return (struct limit){v[n / 2], v[0], v[n - 1], how};
+}
+
+static uint8_t *get_memory(size_t bytes, const char **pages)
+{
+	const int rights = PROT_READ | PROT_WRITE, kind = MAP_PRIVATE | MAP_ANONYMOUS;
+	*pages = "hugetlb";
+	uint8_t *p = mmap(NULL, bytes, rights, kind | MAP_HUGETLB | MAP_POPULATE, -1, 0);
+	if (p == MAP_FAILED) {
+		*pages = "transparent";
+		p = mmap(NULL, bytes, rights, kind, -1, 0);
+		if (p == MAP_FAILED)
+			return NULL;
+		if (madvise(p, bytes, MADV_HUGEPAGE))
+			*pages = "4k";
+	}
+	memset(p, 1, bytes);
+	return p;
+}
+
+static void print_limit(const char *name, struct limit l)
+{
+	printf("\"%s\": %.2f, \"%s_least\": %.2f, \"%s_most\": %.2f, \"%s_how\": \"%s\", ", name,
+		l.median, name, l.least, name, l.most, name, l.how);
+}
+
+int main(int argc, char **argv)
+{
+	size_t mib = argc > 2 ? strtoul(argv[2], NULL, 10) : 2048;
+	if (argc > 1) {
+		cpu_set_t set;
+		CPU_ZERO(&set);
+		CPU_SET(strtoul(argv[1], NULL, 10), &set);
+		if (sched_setaffinity(0, sizeof(set), &set)) {
+			fprintf(stderr, "limits: cannot run on CPU %s\n", argv[1]);
+			return 1;
+		}
+	}
+	if (!__builtin_cpu_supports("avx2") || mib < SMALLEST_MIB) {
+		fprintf(stderr, "limits: needs AVX2 and at least %d MiB\n", SMALLEST_MIB);
+		return 1;
+	}
+	const char *pages;
+	size_t bytes = mib << 20, n_lines = bytes / 64;
+	uint8_t *memory = get_memory(bytes, &pages);
+	if (!memory) {
+		fprintf(stderr, "limits: no %zu MiB of memory\n", mib);
+		return 1;
+	}
+	if (n_lines > LINES_OF_TABLE)
+		n_lines = LINES_OF_TABLE;
+	printf("{");
+	print_limit("int8_gmacs", limits_int8(RUNS));
+	print_limit("mem_block_gbs", limits_blocks(memory, bytes, RUNS));
+	print_limit("mem_line_ns", limits_lines(memory, n_lines, RUNS));
+	printf("\"memory_mib\": %zu, \"lines\": %zu, \"pages\": \"%s\", \"runs\": %d}\n", mib,
+		n_lines, pages, RUNS);
+	munmap(memory, bytes);
+	return 0;
+}
