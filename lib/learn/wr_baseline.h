@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The baselines that a trained model must beat: popularity and item-kNN. Plain arrays in, item rows
+ * (id - 1) out; no threads, no files. Built for 10^3 … 10^6 items and 10^6 … 10^8 interactions;
+ * item-kNN's sparse products dominate. The same input gives the same lists everywhere: sums are
+ * exact integers or run in a fixed order, equal scores are ordered by row.
+ */
+#ifndef WR_BASELINE_H
+#define WR_BASELINE_H
+
+#include "wr_base.h"
+
+/* Training sequences in CSR form; borrowed. User u's rows, oldest first: rows[offset[u] … offset[u
+ * + 1] - 1]. */
+struct wr_baseline_log {
+	const uint64_t *offset; /* n_users + 1, ascending */
+	const uint32_t *rows;   /* each < n_items, else WR_EINVAL */
+	uint32_t n_users, n_items;
+};
+
+/* ---- popularity: an item's number of interactions in the log ---- */
+struct wr_popularity; /* immutable, shared between threads */
+int wr_popularity_new(struct wr_popularity **p, const struct wr_baseline_log *log,
+	struct wr_errmsg *msg) WR_MUST_CHECK;
+void wr_popularity_free(struct wr_popularity *p);
+/* n_items interaction counts by row. */
+const uint32_t *wr_popularity_counts(const struct wr_popularity *p);
+/* All n_items rows, most popular first, ties by row. */
+const uint32_t *wr_popularity_order(const struct wr_popularity *p);
+/*
+ * The k most popular rows into top, best first; their number (less than k when items run out). With
+ * filter_seen the n rows of history are left out. history may be unsorted; n small (cost is O(n log
+ * n + k + n)). Allocates its copy of the history; 0 when that fails and n > 0.
+ */
+uint32_t wr_popularity_top(const struct wr_popularity *p, const uint32_t *history, uint32_t n,
+	bool filter_seen, uint32_t k, uint32_t *top);
+
+/*
+ * ---- item-kNN (Sarwar, Karypis, Konstan, Riedl 2001; Deshpande, Karypis 2004): ----
+ * sim(i, j) = |U_i ∩ U_j| / (sqrt(|U_i|·|U_j|) + shrink), U_i = users who have i in the log; of
+ * each item the n_neighbours most similar are kept (ties: lower row). score(i) = Σ over the last
+ * n_history rows j of the history (each row once, at its newest place) decay^age(j) · sim(j, i), i
+ * among j's neighbours.
+ */
+struct wr_knn_params {
+	uint32_t n_neighbours; /* kept of each item; 0 = all */
+	uint32_t n_history;    /* rows of the history that vote; 0 = all */
+	double decay;  /* weight of a vote per step of age, (0, 1]; 1 = the standard form without
+			  recency */
+	double shrink; /* >= 0 */
+};
+/* Standard item-kNN: n_neighbours 0, whole history, no decay, no shrinkage. */
+struct wr_knn_params wr_knn_params_default(void);
+
+struct wr_knn; /* immutable, shared between threads */
+/* WR_EINVAL (a row or a parameter out of range), WR_ENOMEM, WR_EINTR (wr_stop_requested). */
+int wr_knn_new(struct wr_knn **m, const struct wr_baseline_log *log,
+	const struct wr_knn_params *params, struct wr_errmsg *msg) WR_MUST_CHECK;
+void wr_knn_free(struct wr_knn *m);
+size_t wr_knn_bytes(const struct wr_knn *m);
+
+/* One thread's scratch (n_items scores); reusable. Owned by the caller, freed before the model. */
+struct wr_knn_scratch;
+int wr_knn_scratch_new(
+	struct wr_knn_scratch **s, const struct wr_knn *m, struct wr_errmsg *msg) WR_MUST_CHECK;
+void wr_knn_scratch_free(struct wr_knn_scratch *s);
+/*
+ * The k best rows for a history of n rows, oldest first, into top, best first; their number. Rows
+ * without any score are filled up by popularity in the log, so that k rows come back whenever so
+ * many are left. With filter_seen the history's rows are left out.
+ */
+uint32_t wr_knn_top(const struct wr_knn *m, struct wr_knn_scratch *s, const uint32_t *history,
+	uint32_t n, bool filter_seen, uint32_t k, uint32_t *top);
+
+#endif
