@@ -43,7 +43,7 @@ static inline struct wr_kv_panel wr_kv_panel_at(void *base, size_t slots, size_t
  */
 typedef void wr_kv_store_fn(const struct wr_kv_panel *p, size_t head_dim, size_t first, size_t m, const int8_t *k,
 	const int8_t *v, size_t ld, const float *k_scale, const float *v_scale, size_t ld_scale);
-wr_kv_store_fn wr_kv_store_ref, wr_kv_store_avx2, wr_kv_store_avx512vnni;
+wr_kv_store_fn wr_kv_store_ref, wr_kv_store_avx2;
 
 struct wr_attend {
 	struct wr_kv_panel kv;

@@ -1,26 +1,55 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Levels and their tables. __builtin_cpu_supports reads CPUID and, for AVX and later, XCR0. */
+/*
+ * Levels and their tables; where a level has nothing better, the next lower one's kernel stands. __builtin_cpu_supports reads
+ * CPUID and, for AVX and later, XCR0.
+ */
 #include "wr_kernels.h"
 
 #include <assert.h>
 
-#define TABLE(level) \
-	{.gemm_s8 = wr_gemm_s8_##level, \
-		.dequantise = wr_dequantise_##level, \
-		.dot_s8 = wr_dot_s8_##level, \
-		.quantise = wr_quantise_##level, \
-		.relu_quantise = wr_relu_quantise_##level, \
-		.norm_quantise = wr_norm_quantise_##level, \
-		.user_quantise = wr_user_quantise_##level, \
-		.embed = wr_embed_##level, \
-		.kv_store = wr_kv_store_##level, \
-		.attend = wr_attend_##level, \
-		.topk_above = wr_topk_above_##level}
-
 static const struct wr_kernels tables[WR_KERNELS_N_LEVELS] = {
-	[WR_KERNELS_REF] = TABLE(ref),
-	[WR_KERNELS_AVX2] = TABLE(ref),
-	[WR_KERNELS_AVX512VNNI] = TABLE(ref),
+	[WR_KERNELS_REF] =
+		{
+			.gemm_s8 = wr_gemm_s8_ref,
+			.dequantise = wr_dequantise_ref,
+			.dot_s8 = wr_dot_s8_ref,
+			.quantise = wr_quantise_ref,
+			.relu_quantise = wr_relu_quantise_ref,
+			.norm_quantise = wr_norm_quantise_ref,
+			.user_quantise = wr_user_quantise_ref,
+			.embed = wr_embed_ref,
+			.kv_store = wr_kv_store_ref,
+			.attend = wr_attend_ref,
+			.topk_above = wr_topk_above_ref,
+		},
+	[WR_KERNELS_AVX2] =
+		{
+			.gemm_s8 = wr_gemm_s8_avx2,
+			.dequantise = wr_dequantise_avx2,
+			.dot_s8 = wr_dot_s8_avx2,
+			.quantise = wr_quantise_avx2,
+			.relu_quantise = wr_relu_quantise_avx2,
+			.norm_quantise = wr_norm_quantise_avx2,
+			.user_quantise = wr_user_quantise_avx2,
+			.embed = wr_embed_avx2,
+			.kv_store = wr_kv_store_avx2,
+			.attend = wr_attend_avx2,
+			.topk_above = wr_topk_above_avx2,
+		},
+	[WR_KERNELS_AVX512VNNI] =
+		{
+			.gemm_s8 = wr_gemm_s8_avx512vnni,
+			.dequantise = wr_dequantise_avx512vnni,
+			.dot_s8 = wr_dot_s8_avx2,
+			.quantise = wr_quantise_avx512vnni,
+			.relu_quantise = wr_relu_quantise_avx512vnni,
+			.norm_quantise = wr_norm_quantise_avx512vnni,
+			.user_quantise = wr_user_quantise_avx512vnni,
+			.embed = wr_embed_avx512vnni,
+			.kv_store = wr_kv_store_avx2,
+			.attend = wr_attend_avx512vnni,
+			.topk_above = wr_topk_above_avx512vnni,
+		},
 };
 
 const char *wr_kernels_name(enum wr_kernels_level level)
@@ -29,19 +58,19 @@ const char *wr_kernels_name(enum wr_kernels_level level)
 	return level < WR_KERNELS_N_LEVELS ? names[level] : "unknown";
 }
 
-_Bool wr_kernels_supported(enum wr_kernels_level level)
+bool wr_kernels_supported(enum wr_kernels_level level)
 {
 	__builtin_cpu_init();
 	switch (level) {
 	case WR_KERNELS_REF:
-		return 1;
+		return true;
 	case WR_KERNELS_AVX2:
 		return __builtin_cpu_supports("avx2");
 	case WR_KERNELS_AVX512VNNI:
 		return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
 			__builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni");
 	default:
-		return 0;
+		return false;
 	}
 }
 

@@ -56,6 +56,6 @@ wr_dequantise_fn wr_dequantise_ref, wr_dequantise_avx2, wr_dequantise_avx512vnni
 
 /* Σ_c a[c]·b[c] over k bytes in [-127, 127], k a multiple of 16, no alignment. */
 typedef int32_t wr_dot_s8_fn(const int8_t *a, const int8_t *b, size_t k);
-wr_dot_s8_fn wr_dot_s8_ref, wr_dot_s8_avx2, wr_dot_s8_avx512vnni;
+wr_dot_s8_fn wr_dot_s8_ref, wr_dot_s8_avx2;
 
 #endif

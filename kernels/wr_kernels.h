@@ -30,7 +30,7 @@ struct wr_kernels {
 /* "ref", "avx2", "avx512vnni". */
 const char *wr_kernels_name(enum wr_kernels_level level);
 /* Whether CPUID and XCR0 (the kernel saves the registers) allow the level. */
-_Bool wr_kernels_supported(enum wr_kernels_level level);
+bool wr_kernels_supported(enum wr_kernels_level level);
 /* The table of a level, whether or not the CPU has it: constant, shared by all threads. */
 const struct wr_kernels *wr_kernels_get(enum wr_kernels_level level);
 

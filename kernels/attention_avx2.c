@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * attention.h on AVX2; the plan is that of attention_avx512vnni.c: eight queries a step, everything by slot in blocks of 16
+ * (two vectors), sums over ages in windows that end at the query.
+ */
+#include "attention.h"
+
+#include "attention_exp.h"
+#include "quantise.h"
+#include "simd256.h"
+
+#include <math.h>
+
+#define QUERIES 8
+/* Slots that a tile of queries can touch, whole blocks, and one block of zeros before them. */
+#define SPAN (WR_ATTEND_MAX_WINDOW + 64)
+
+struct query {
+	size_t slot, low;   /* sees slots low … slot */
+	size_t block, last; /* low / 16, slot / 16 */
+	float largest, inv, scale;
+};
+
+struct tile {
+	const struct wr_attend *a;
+	size_t n, base; /* queries; slot of e[i][16] and p[i][16], a multiple of 16 */
+	struct query query[QUERIES];
+	float e[QUERIES][SPAN] __attribute__((aligned(64)));
+	uint8_t p[QUERIES][SPAN] __attribute__((aligned(64)));
+};
+
+/* All ones in the lanes of slots at … at+7 that the query sees. */
+SIMD_INLINE __m256 seen(const struct query *q, size_t at)
+{
+	const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+	__m256i slot = _mm256_add_epi32(_mm256_set1_epi32((int32_t)at), lane);
+	__m256i before = _mm256_cmpgt_epi32(_mm256_set1_epi32((int32_t)q->low), slot);
+	__m256i after = _mm256_cmpgt_epi32(slot, _mm256_set1_epi32((int32_t)q->slot));
+	return _mm256_castsi256_ps(
+		_mm256_andnot_si256(_mm256_or_si256(before, after), _mm256_set1_epi32(-1)));
+}
+
+SIMD_INLINE __m256 exponential(__m256 x)
+{
+	x = _mm256_max_ps(x, _mm256_set1_ps(WR_EXP_MIN));
+	__m256i ni = _mm256_cvtps_epi32(_mm256_mul_ps(x, _mm256_set1_ps(WR_EXP_LOG2E)));
+	__m256 n = _mm256_cvtepi32_ps(ni);
+	__m256 r = _mm256_sub_ps(x, _mm256_mul_ps(n, _mm256_set1_ps(WR_EXP_LN2_HI)));
+	r = _mm256_sub_ps(r, _mm256_mul_ps(n, _mm256_set1_ps(WR_EXP_LN2_LO)));
+	__m256 y = _mm256_set1_ps(WR_EXP_P0);
+	y = _mm256_add_ps(_mm256_mul_ps(y, r), _mm256_set1_ps(WR_EXP_P1));
+	y = _mm256_add_ps(_mm256_mul_ps(y, r), _mm256_set1_ps(WR_EXP_P2));
+	y = _mm256_add_ps(_mm256_mul_ps(y, r), _mm256_set1_ps(WR_EXP_P3));
+	y = _mm256_add_ps(_mm256_mul_ps(y, r), _mm256_set1_ps(WR_EXP_P4));
+	y = _mm256_add_ps(_mm256_mul_ps(y, r), _mm256_set1_ps(WR_EXP_P5));
+	y = _mm256_add_ps(_mm256_mul_ps(y, _mm256_mul_ps(r, r)), r);
+	y = _mm256_add_ps(y, _mm256_set1_ps(1.0f));
+	return _mm256_castsi256_ps(
+		_mm256_add_epi32(_mm256_castps_si256(y), _mm256_slli_epi32(ni, 23)));
+}
+
+/* Dot products of the query and the 16 keys of block b. */
+SIMD_INLINE void dots(
+	const struct wr_attend *a, const int8_t *row, size_t b, __m256i *low, __m256i *high)
+{
+	const int8_t *keys = a->kv.k + b * 16 * a->head_dim;
+	*low = *high = _mm256_setzero_si256();
+	for (size_t x = 0; x < a->head_dim; x += 4) {
+		const __m256i *k = (const __m256i *)(const void *)(keys + x * 16);
+		__m256i q = simd256_broadcast4(row + x), size = _mm256_abs_epi8(q);
+		*low = simd256_dot4(*low, size, _mm256_sign_epi8(_mm256_load_si256(k), q));
+		*high = simd256_dot4(*high, size, _mm256_sign_epi8(_mm256_load_si256(k + 1), q));
+	}
+}
+
+/* Scores of query i into e, -inf outside of its window. */
+SIMD_INLINE void score(struct tile *t, size_t i)
+{
+	const struct wr_attend *a = t->a;
+	struct query *q = &t->query[i];
+	const __m256 lowest = _mm256_set1_ps(-INFINITY);
+	const __m256 c = _mm256_set1_ps(a->q_scale[i * a->ld_scale] * a->inv_sqrt);
+	__m256 largest = lowest;
+	for (size_t b = q->block; b <= q->last; b++) {
+		__m256i dot[2];
+		dots(a, a->q + i * a->ldq, b, &dot[0], &dot[1]);
+		for (size_t half = 0; half < 2; half++) {
+			size_t at = b * 16 + half * 8;
+			__m256 s = _mm256_mul_ps(_mm256_cvtepi32_ps(dot[half]),
+				_mm256_loadu_ps(a->kv.k_scale + at));
+			s = _mm256_add_ps(_mm256_mul_ps(s, c),
+				_mm256_loadu_ps(a->bias + (ptrdiff_t)at - (ptrdiff_t)q->slot));
+			s = _mm256_blendv_ps(lowest, s, seen(q, at));
+			largest = _mm256_max_ps(s, largest);
+			_mm256_store_ps(&t->e[i][at + 16 - t->base], s);
+		}
+	}
+	q->largest = simd256_largest(largest);
+}
+
+/* e = exp(score - largest), 0 outside of the window; the weights' scale. */
+SIMD_INLINE void exponentials(struct tile *t, size_t i)
+{
+	struct query *q = &t->query[i];
+	const __m256 m = _mm256_set1_ps(q->largest);
+	__m256 aw = _mm256_setzero_ps();
+	memset(&t->e[i][q->block * 16 - t->base], 0, 16 * sizeof(float));
+	for (size_t at = q->block * 16; at < (q->last + 1) * 16; at += 8) {
+		float *e = &t->e[i][at + 16 - t->base];
+		__m256 in = seen(q, at);
+		__m256 v = _mm256_and_ps(in, exponential(_mm256_sub_ps(_mm256_load_ps(e), m)));
+		_mm256_store_ps(e, v);
+		v = _mm256_mul_ps(v, _mm256_loadu_ps(t->a->kv.v_scale + at));
+		aw = _mm256_max_ps(_mm256_and_ps(in, v), aw);
+	}
+	float w = simd256_largest(aw);
+	q->inv = w < WR_QUANTISE_TINY ? 0 : 127.0f / w;
+	q->scale = w < WR_QUANTISE_TINY ? 0 : w / 127.0f;
+}
+
+SIMD_INLINE __m256i weight8(const struct tile *t, size_t i, size_t at, __m256 inv)
+{
+	__m256 w = _mm256_mul_ps(_mm256_load_ps(&t->e[i][at + 16 - t->base]),
+		_mm256_loadu_ps(t->a->kv.v_scale + at));
+	return _mm256_cvtps_epi32(
+		_mm256_and_ps(seen(&t->query[i], at), _mm256_mul_ps(w, inv)));
+}
+
+/* The sum of e by age, and the weights as bytes. */
+SIMD_INLINE void weights(struct tile *t, size_t i)
+{
+	struct query *q = &t->query[i];
+	const __m256 inv = _mm256_set1_ps(q->inv);
+	__m256 low = _mm256_setzero_ps(), high = low;
+	for (size_t n = q->slot - q->low + 1, end = q->slot + 1 + 16 - t->base;;) {
+		low = _mm256_add_ps(low, _mm256_loadu_ps(&t->e[i][end - 16]));
+		high = _mm256_add_ps(high, _mm256_loadu_ps(&t->e[i][end - 8]));
+		if (n <= 16)
+			break;
+		n -= 16;
+		end -= 16;
+	}
+	for (size_t at = q->block * 16; at < (q->last + 1) * 16; at += 16)
+		_mm_store_si128((__m128i *)(void *)&t->p[i][at + 16 - t->base],
+			simd256_pack16(weight8(t, i, at, inv), weight8(t, i, at + 8, inv)));
+	q->scale = q->scale / simd256_fold(low, high);
+}
+
+SIMD_INLINE void output(struct tile *t, size_t i)
+{
+	const struct wr_attend *a = t->a;
+	const struct query *q = &t->query[i];
+	const __m256 scale = _mm256_set1_ps(q->scale);
+	for (size_t c = 0; c < a->head_dim; c += 16) {
+		__m256i low = _mm256_setzero_si256(), high = low;
+		for (size_t g = q->low / 4; g <= q->slot / 4; g++) {
+			const __m256i *v = (const __m256i *)(const void *)(a->kv.v +
+				(g * a->head_dim + c) * 4);
+			__m256i p = simd256_broadcast4(&t->p[i][g * 4 + 16 - t->base]);
+			low = simd256_dot4(low, p, _mm256_load_si256(v));
+			high = simd256_dot4(high, p, _mm256_load_si256(v + 1));
+		}
+		float *o = a->o + i * a->ldo + c;
+		_mm256_storeu_ps(o, _mm256_mul_ps(_mm256_cvtepi32_ps(low), scale));
+		_mm256_storeu_ps(o + 8, _mm256_mul_ps(_mm256_cvtepi32_ps(high), scale));
+	}
+}
+
+void wr_attend_avx2(const struct wr_attend *all)
+{
+	struct tile t;
+	for (unsigned int first = 0; first < all->n_queries; first += QUERIES) {
+		struct wr_attend a = *all;
+		a.q += first * a.ldq;
+		a.q_scale += first * a.ld_scale;
+		a.o += first * a.ldo;
+		t.a = &a;
+		t.n = all->n_queries - first < QUERIES ? all->n_queries - first : QUERIES;
+		for (size_t i = 0; i < t.n; i++) {
+			size_t slot = (size_t)all->first + first + i;
+			size_t low = slot + 1 > a.window ? slot + 1 - a.window : 0;
+			t.query[i] = (struct query){
+				.slot = slot, .low = low, .block = low / 16, .last = slot / 16};
+		}
+		t.base = t.query[0].block * 16;
+		for (size_t i = 0; i < t.n; i++)
+			score(&t, i);
+		for (size_t i = 0; i < t.n; i++)
+			exponentials(&t, i);
+		for (size_t i = 0; i < t.n; i++)
+			weights(&t, i);
+		for (size_t i = 0; i < t.n; i++)
+			output(&t, i);
+	}
+}
+
+/* ---- storing ---- */
+
+/* Four values a channel side by side, 16 channels at a time. */
+SIMD_INLINE void store_four_values(int8_t *out, const int8_t *v, size_t ld, size_t head_dim)
+{
+	for (size_t c = 0; c < head_dim; c += 16) {
+		__m128i r[4];
+		for (size_t i = 0; i < 4; i++)
+			r[i] = _mm_loadu_si128((const __m128i *)(const void *)(v + i * ld + c));
+		__m128i a0 = _mm_unpacklo_epi8(r[0], r[1]), b0 = _mm_unpacklo_epi8(r[2], r[3]);
+		__m128i a1 = _mm_unpackhi_epi8(r[0], r[1]), b1 = _mm_unpackhi_epi8(r[2], r[3]);
+		__m128i *to = (__m128i *)(void *)(out + c * 4);
+		_mm_store_si128(to, _mm_unpacklo_epi16(a0, b0));
+		_mm_store_si128(to + 1, _mm_unpackhi_epi16(a0, b0));
+		_mm_store_si128(to + 2, _mm_unpacklo_epi16(a1, b1));
+		_mm_store_si128(to + 3, _mm_unpackhi_epi16(a1, b1));
+	}
+}
+
+void wr_kv_store_avx2(const struct wr_kv_panel *p, size_t head_dim, size_t first, size_t m,
+	const int8_t *k, const int8_t *v, size_t ld, const float *k_scale, const float *v_scale,
+	size_t ld_scale)
+{
+	for (size_t i = 0; i < m; i++) {
+		size_t slot = first + i;
+		int8_t *key = p->k + slot / 16 * 16 * head_dim + slot % 16 * 4;
+		for (size_t c = 0; c < head_dim; c += 4)
+			memcpy(key + c * 16, k + i * ld + c, 4);
+		p->k_scale[slot] = k_scale[i * ld_scale];
+		p->v_scale[slot] = v_scale[i * ld_scale];
+	}
+	for (size_t i = 0; i < m;) {
+		size_t slot = first + i;
+		int8_t *value = p->v + slot / 4 * 4 * head_dim;
+		if (slot % 4 == 0 && i + 4 <= m) {
+			store_four_values(value, v + i * ld, ld, head_dim);
+			i += 4;
+			continue;
+		}
+		for (size_t c = 0; c < head_dim; c++)
+			value[c * 4 + slot % 4] = v[i * ld + c];
+		i++;
+	}
+}

@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * attention.h on AVX-512 VNNI. Eight queries go through each step together, so that the long latencies of one (reductions,
+ * divisions) hide behind the others. Everything is indexed by slot, in blocks of 16; sums over ages are taken in windows that
+ * end at the query, whose lanes are those of the specification mirrored, and folding by halves does not notice that.
+ */
+#include "attention.h"
+
+#include "attention_exp.h"
+#include "quantise.h"
+#include "simd512.h"
+
+#include <math.h>
+
+#define QUERIES 8
+/* Slots that a tile of queries can touch, whole blocks, and one block of zeros before them. */
+#define SPAN (WR_ATTEND_MAX_WINDOW + 64)
+
+struct query {
+	size_t slot, low;      /* sees slots low … slot */
+	size_t block, last;    /* low / 16, slot / 16 */
+	float largest, inv, scale;
+};
+
+struct tile {
+	const struct wr_attend *a;
+	size_t n, base; /* queries; slot of e[i][16] and p[i][16], a multiple of 16 */
+	struct query query[QUERIES];
+	float e[QUERIES][SPAN] __attribute__((aligned(64)));
+	uint8_t p[QUERIES][SPAN] __attribute__((aligned(64)));
+};
+
+/* Lanes of a block that the query sees. */
+SIMD_INLINE __mmask16 seen(const struct query *q, size_t block)
+{
+	uint32_t mask = 0xffff;
+	if (block == q->block)
+		mask = mask << (q->low - block * 16);
+	if (block == q->last)
+		mask &= 0xffffu >> (15 - (q->slot - block * 16));
+	return (__mmask16)mask;
+}
+
+SIMD_INLINE __m512 exponential(__m512 x)
+{
+	x = _mm512_max_ps(x, _mm512_set1_ps(WR_EXP_MIN));
+	__m512i ni = _mm512_cvtps_epi32(_mm512_mul_ps(x, _mm512_set1_ps(WR_EXP_LOG2E)));
+	__m512 n = _mm512_cvtepi32_ps(ni);
+	__m512 r = _mm512_sub_ps(x, _mm512_mul_ps(n, _mm512_set1_ps(WR_EXP_LN2_HI)));
+	r = _mm512_sub_ps(r, _mm512_mul_ps(n, _mm512_set1_ps(WR_EXP_LN2_LO)));
+	__m512 y = _mm512_set1_ps(WR_EXP_P0);
+	y = _mm512_add_ps(_mm512_mul_ps(y, r), _mm512_set1_ps(WR_EXP_P1));
+	y = _mm512_add_ps(_mm512_mul_ps(y, r), _mm512_set1_ps(WR_EXP_P2));
+	y = _mm512_add_ps(_mm512_mul_ps(y, r), _mm512_set1_ps(WR_EXP_P3));
+	y = _mm512_add_ps(_mm512_mul_ps(y, r), _mm512_set1_ps(WR_EXP_P4));
+	y = _mm512_add_ps(_mm512_mul_ps(y, r), _mm512_set1_ps(WR_EXP_P5));
+	y = _mm512_add_ps(_mm512_mul_ps(y, _mm512_mul_ps(r, r)), r);
+	y = _mm512_add_ps(y, _mm512_set1_ps(1.0f));
+	return _mm512_castsi512_ps(
+		_mm512_add_epi32(_mm512_castps_si512(y), _mm512_slli_epi32(ni, 23)));
+}
+
+/* Scores of query i into e, -inf outside of its window. Keys are shifted to unsigned; 128·Σq goes off again. */
+SIMD_INLINE void score(struct tile *t, size_t i)
+{
+	const struct wr_attend *a = t->a;
+	struct query *q = &t->query[i];
+	const int8_t *row = a->q + i * a->ldq;
+	const __m512i sign = _mm512_set1_epi32((int32_t)0x80808080u);
+	const __m512 lowest = _mm512_set1_ps(-INFINITY);
+	const __m512 c = _mm512_set1_ps(a->q_scale[i * a->ld_scale] * a->inv_sqrt);
+	__m512i offset = _mm512_setzero_si512();
+	for (size_t x = 0; x < a->head_dim; x += 4)
+		offset = _mm512_dpbusd_epi32(offset, sign, simd512_broadcast4(row + x));
+	const __m512i start = _mm512_sub_epi32(_mm512_setzero_si512(), offset);
+	__m512 largest = lowest;
+	for (size_t b = q->block; b <= q->last; b++) {
+		const int8_t *keys = a->kv.k + b * 16 * a->head_dim;
+		__m512i dot = start;
+		for (size_t x = 0; x < a->head_dim; x += 4)
+			dot = _mm512_dpbusd_epi32(dot,
+				_mm512_xor_si512(_mm512_load_si512(keys + x * 16), sign),
+				simd512_broadcast4(row + x));
+		__m512 s = _mm512_mul_ps(
+			_mm512_cvtepi32_ps(dot), _mm512_loadu_ps(a->kv.k_scale + b * 16));
+		s = _mm512_add_ps(_mm512_mul_ps(s, c), _mm512_loadu_ps(a->bias + (ptrdiff_t)(b * 16) - (ptrdiff_t)q->slot));
+		s = _mm512_mask_mov_ps(lowest, seen(q, b), s);
+		largest = _mm512_max_ps(s, largest);
+		_mm512_store_ps(&t->e[i][b * 16 + 16 - t->base], s);
+	}
+	q->largest = simd512_largest(largest);
+}
+
+/* e = exp(score - largest), 0 outside of the window; the weights' scale. */
+SIMD_INLINE void exponentials(struct tile *t, size_t i)
+{
+	struct query *q = &t->query[i];
+	const __m512 m = _mm512_set1_ps(q->largest);
+	__m512 aw = _mm512_setzero_ps();
+	_mm512_store_ps(&t->e[i][q->block * 16 - t->base], _mm512_setzero_ps());
+	for (size_t b = q->block; b <= q->last; b++) {
+		float *e = &t->e[i][b * 16 + 16 - t->base];
+		__m512 v = _mm512_maskz_mov_ps(
+			seen(q, b), exponential(_mm512_sub_ps(_mm512_load_ps(e), m)));
+		_mm512_store_ps(e, v);
+		v = _mm512_mul_ps(v, _mm512_loadu_ps(t->a->kv.v_scale + b * 16));
+		aw = _mm512_max_ps(_mm512_maskz_mov_ps(seen(q, b), v), aw);
+	}
+	float w = simd512_largest(aw);
+	q->inv = w < WR_QUANTISE_TINY ? 0 : 127.0f / w;
+	q->scale = w < WR_QUANTISE_TINY ? 0 : w / 127.0f;
+}
+
+/* The sum of e by age, and the weights as bytes. */
+SIMD_INLINE void weights(struct tile *t, size_t i)
+{
+	struct query *q = &t->query[i];
+	const __m512 inv = _mm512_set1_ps(q->inv);
+	__m512 z = _mm512_setzero_ps();
+	for (size_t n = q->slot - q->low + 1, end = q->slot + 1 + 16 - t->base;;) {
+		z = _mm512_add_ps(z, _mm512_loadu_ps(&t->e[i][end - 16]));
+		if (n <= 16)
+			break;
+		n -= 16;
+		end -= 16;
+	}
+	for (size_t b = q->block; b <= q->last; b++) {
+		size_t at = b * 16 + 16 - t->base;
+		__m512 w = _mm512_mul_ps(_mm512_load_ps(&t->e[i][at]),
+			_mm512_loadu_ps(t->a->kv.v_scale + b * 16));
+		w = _mm512_maskz_mov_ps(seen(q, b), _mm512_mul_ps(w, inv));
+		_mm_store_si128((__m128i *)(void *)&t->p[i][at],
+			_mm512_cvtsepi32_epi8(_mm512_cvtps_epi32(w)));
+	}
+	q->scale = q->scale / simd512_fold(z);
+}
+
+SIMD_INLINE void output(struct tile *t, size_t i)
+{
+	const struct wr_attend *a = t->a;
+	const struct query *q = &t->query[i];
+	const __m512 scale = _mm512_set1_ps(q->scale);
+	for (size_t c = 0; c < a->head_dim; c += 16) {
+		__m512i acc = _mm512_setzero_si512();
+		for (size_t g = q->low / 4; g <= q->slot / 4; g++)
+			acc = _mm512_dpbusd_epi32(acc,
+				simd512_broadcast4(&t->p[i][g * 4 + 16 - t->base]),
+				_mm512_load_si512(a->kv.v + (g * a->head_dim + c) * 4));
+		_mm512_storeu_ps(
+			a->o + i * a->ldo + c, _mm512_mul_ps(_mm512_cvtepi32_ps(acc), scale));
+	}
+}
+
+void wr_attend_avx512vnni(const struct wr_attend *all)
+{
+	struct tile t;
+	for (unsigned int first = 0; first < all->n_queries; first += QUERIES) {
+		struct wr_attend a = *all;
+		a.q += first * a.ldq;
+		a.q_scale += first * a.ld_scale;
+		a.o += first * a.ldo;
+		t.a = &a;
+		t.n = all->n_queries - first < QUERIES ? all->n_queries - first : QUERIES;
+		for (size_t i = 0; i < t.n; i++) {
+			size_t slot = (size_t)all->first + first + i;
+			size_t low = slot + 1 > a.window ? slot + 1 - a.window : 0;
+			t.query[i] = (struct query){
+				.slot = slot, .low = low, .block = low / 16, .last = slot / 16};
+		}
+		t.base = t.query[0].block * 16;
+		for (size_t i = 0; i < t.n; i++)
+			score(&t, i);
+		for (size_t i = 0; i < t.n; i++)
+			exponentials(&t, i);
+		for (size_t i = 0; i < t.n; i++)
+			weights(&t, i);
+		for (size_t i = 0; i < t.n; i++)
+			output(&t, i);
+	}
+}

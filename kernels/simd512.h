@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What the AVX-512 sources share: the intrinsics, natively or over SIMDe (tests/kernels compiles the same sources so on CPUs
+ * that lack the level), and reductions in the order of docs/model.md. Included by kernels' AVX-512 files alone.
+ */
+#ifndef WR_SIMD512_H
+#define WR_SIMD512_H
+
+#ifdef WR_KERNELS_SIMDE
+#include "wr_simde.h"
+#else
+#include <immintrin.h>
+#endif
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#define SIMD_INLINE static inline __attribute__((always_inline))
+
+/* Lane l + lane l+8, then 4, 2, 1: the fold of a lane sum. */
+SIMD_INLINE float simd512_fold(__m512 v)
+{
+	__m256 high = _mm256_castpd_ps(_mm512_extractf64x4_pd(_mm512_castps_pd(v), 1));
+	__m256 l8 = _mm256_add_ps(_mm512_castps512_ps256(v), high);
+	__m128 l4 = _mm_add_ps(_mm256_castps256_ps128(l8), _mm256_extractf128_ps(l8, 1));
+	__m128 l2 = _mm_add_ps(l4, _mm_movehl_ps(l4, l4));
+	return _mm_cvtss_f32(_mm_add_ss(l2, _mm_shuffle_ps(l2, l2, 1)));
+}
+
+SIMD_INLINE float simd512_largest(__m512 v)
+{
+	__m256 high = _mm256_castpd_ps(_mm512_extractf64x4_pd(_mm512_castps_pd(v), 1));
+	__m256 l8 = _mm256_max_ps(_mm512_castps512_ps256(v), high);
+	__m128 l4 = _mm_max_ps(_mm256_castps256_ps128(l8), _mm256_extractf128_ps(l8, 1));
+	__m128 l2 = _mm_max_ps(l4, _mm_movehl_ps(l4, l4));
+	return _mm_cvtss_f32(_mm_max_ss(l2, _mm_shuffle_ps(l2, l2, 1)));
+}
+
+/* Four bytes in every lane. */
+SIMD_INLINE __m512i simd512_broadcast4(const void *p)
+{
+	int32_t v;
+	memcpy(&v, p, sizeof(v));
+	return _mm512_set1_epi32(v);
+}
+
+#endif
