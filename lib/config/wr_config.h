@@ -53,8 +53,8 @@
 		"UDP port of worker 0; the other workers' ports follow") \
 	X(port, ring_size, U64, "log2 of descriptors", "10", 10, 14, false, NULL, \
 		"descriptors of every receive and transmit ring, as a power of two") \
-	X(port, buffer_bytes, BYTES, "bytes", "2048", 1536, 9216, false, NULL, \
-		"room for one frame; the largest request makes a frame of 1,298 bytes") \
+	X(port, mtu, U64, "bytes", "1500", 1280, 9000, false, NULL, \
+		"largest IP packet that is received; the largest request makes one of 1,280 bytes") \
 	X(port, wait, U64, "s", "0", 0, 3600, false, NULL, \
 		"how long start waits for the port's link to come up before it fails; 0 = serve at once, link or no link") \
 	X(sessions, rows_per_lcore, U64, "rows", "262144", 64, 67108864, false, NULL, \

@@ -37,7 +37,7 @@ static void test_defaults(void)
 	CU_ASSERT_EQUAL(c.server_lcores.n, 1);
 	CU_ASSERT_EQUAL(c.server_lcores.cpu[0], 1);
 	CU_ASSERT_EQUAL(c.port_udp_port, 4700);
-	CU_ASSERT_EQUAL(c.port_buffer_bytes, 2048);
+	CU_ASSERT_EQUAL(c.port_mtu, 1500);
 	CU_ASSERT_EQUAL(c.corridor_burst, 32);
 	CU_ASSERT_EQUAL(c.admit_allow.n, 2);
 	CU_ASSERT(!c.admit_allow.prefix[0].v6 && c.admit_allow.prefix[1].v6);
@@ -50,12 +50,11 @@ static void test_defaults(void)
 
 static void test_every_type(void)
 {
-	CU_ASSERT_EQUAL(
-		parse("# c\n; d\n[server]\nname = a-b.c_1\nisa=avx512vnni\ngemm : own\n"
-		      "lcores = 4, 2-3,9 ; four\r\n[bundle]\npath = /tmp/a b # c\n[port]\n"
-		      "mac = 02:aB:00:00:00:01\nipv4 = none\nipv6 = ::2\nring_size = 14\n"
-		      "buffer_bytes = 2k\nrole = client\n[admit]\nallow=10.0.0.0/8,fd00::7\n"
-		      "[corridor]\nhandover_ring = 64\n[memory]\nlimit = 3G\nhuge = no"),
+	CU_ASSERT_EQUAL(parse("# c\n; d\n[server]\nname = a-b.c_1\nisa=avx512vnni\ngemm : own\n"
+			      "lcores = 4, 2-3,9 ; four\r\n[bundle]\npath = /tmp/a b # c\n[port]\n"
+			      "mac = 02:aB:00:00:00:01\nipv4 = none\nipv6 = ::2\nring_size = 14\n"
+			      "mtu = 0x578\nrole = client\n[admit]\nallow=10.0.0.0/8,fd00::7\n"
+			      "[corridor]\nhandover_ring = 64\n[memory]\nlimit = 3G\nhuge = no"),
 		WR_OK);
 	CU_ASSERT_STRING_EQUAL(c.server_name, "a-b.c_1");
 	CU_ASSERT_EQUAL(c.server_isa, WR_CONFIG_ISA_AVX512VNNI);
@@ -67,7 +66,7 @@ static void test_every_type(void)
 	CU_ASSERT_EQUAL(c.port_mac.addr[1], 0xab);
 	CU_ASSERT(!c.port_ipv4.set && c.port_ipv6.addr[15] == 2);
 	CU_ASSERT_EQUAL(c.port_ring_size, 14);
-	CU_ASSERT_EQUAL(c.port_buffer_bytes, 2048);
+	CU_ASSERT_EQUAL(c.port_mtu, 1400);
 	CU_ASSERT_EQUAL(c.port_role, WR_CONFIG_ROLE_CLIENT);
 	CU_ASSERT_EQUAL(c.admit_allow.n, 2);
 	CU_ASSERT(c.admit_allow.prefix[0].bits == 8 && c.admit_allow.prefix[0].addr[0] == 10);
@@ -161,7 +160,7 @@ static void test_values(void)
 		"[corridor]\nburst = 65\n", WR_EINVAL, "x.ini:2", "a number from 1 to 64 (frames)");
 	expect_error("[corridor]\nhandover_ring = 100\n", WR_EINVAL, "x.ini:2",
 		"a power of two from 64");
-	expect_error("[port]\nbuffer_bytes = 1M\n", WR_EINVAL, "x.ini:2", "bytes from 1536 to 9k");
+	expect_error("[memory]\nlimit = 2048G\n", WR_EINVAL, "x.ini:2", "bytes from 0 to 1024G");
 	expect_error(
 		"[server]\nisa = sse\n", WR_EINVAL, "x.ini:2", "auto, ref, avx2 or avx512vnni");
 	expect_error(
@@ -274,7 +273,7 @@ static void test_dump_round_trip(void)
 	wr_config_init(&c);
 	check_round_trip(&c);
 	CU_ASSERT_EQUAL(parse("[server]\nlcores = 0,2-4,7\n[bundle]\npath = /x # "
-			      "y\n[port]\nbuffer_bytes=1537\n"
+			      "y\n[port]\nmtu=1280\n"
 			      "ipv4 = none\n[admit]\nallow = ::/0\n[memory]\nlimit=5M\n"),
 		WR_OK);
 	check_round_trip(&c);
@@ -312,7 +311,7 @@ static void test_mutations(void)
 {
 	static const char sound[] =
 		"[server]\nname = a\nisa = ref\nlcores = 0-3,9\n[port]\nmac = 02:00:00:00:00:01\n"
-		"ipv4 = 1.2.3.4\nipv6 = fd00::1\nbuffer_bytes = 2k\n[admit]\nallow = 10.0.0.0/8, "
+		"ipv4 = 1.2.3.4\nipv6 = fd00::1\nmtu = 1600\n[admit]\nallow = 10.0.0.0/8, "
 		"::/0\n"
 		"[corridor]\nburst = 8\nhandover_ring = 128\n[memory]\nlimit = 1G\n";
 	struct wr_rng r;
