@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The command table, registration, parameters, and the reply that always has a status. A few calls
+ * a second. */
+#include "control_reply.h"
+#include "wr_control.h"
+#include "wr_serve.h"
+
+#include <rte_telemetry.h>
+
+#include <pthread.h>
+#include <string.h>
+
+#define MAX_PARAMS 64
+
+enum takes { TAKES_NOTHING = 0, TAKES_WORKER = 1, TAKES_PAGE = 2 };
+#define WORKER_HELP "WORKER (a number or all)"
+#define PAGE_HELP   "PAGE (from 0)"
+
+static const struct command {
+	struct wr_control_command public;
+	unsigned int takes;
+	int (*fill)(const struct wr_serve *s, const struct params *p, struct reply *r,
+		struct wr_errmsg *msg);
+} commands[] = {
+	{{"/wirerank/status", "", "State, workers, sessions, peers, sums of answers and drops"},
+		TAKES_NOTHING, wr_control_status},
+	{{"/wirerank/stats", WORKER_HELP "," PAGE_HELP, "Every counter"}, TAKES_WORKER | TAKES_PAGE,
+		wr_control_stats},
+	{{"/wirerank/latency", WORKER_HELP,
+		 "Quantiles of the server's time and of every stage, ns"},
+		TAKES_WORKER, wr_control_latency},
+	{{"/wirerank/bundle", "", "The bundle that is served"}, TAKES_NOTHING, wr_control_bundle},
+	{{"/wirerank/config", PAGE_HELP, "Every configuration key, its value and origin"},
+		TAKES_PAGE, wr_control_config},
+};
+
+/* writer: wr_control_start/stop; readers: telemetry threads; all under the lock, which also keeps
+ * the commands' static scratch to one thread. */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static struct wr_serve *served;
+static bool registered;
+
+const struct wr_control_command *wr_control_command(unsigned int i)
+{
+	return i < WR_ARRAY_LEN(commands) ? &commands[i].public : NULL;
+}
+
+/* ---- parameters ---- */
+/* The word before the next comma into word; *s moves behind it, to NULL at the end. */
+static int next_word(const char **s, char word[16])
+{
+	size_t n = strcspn(*s, ",");
+	if (n >= 16)
+		return WR_EINVAL;
+	memcpy(word, *s, n);
+	word[n] = '\0';
+	*s = (*s)[n] ? *s + n + 1 : NULL;
+	return WR_OK;
+}
+
+static int parse_worker(
+	const char *word, unsigned int n_workers, struct params *p, struct wr_errmsg *msg)
+{
+	uint64_t v;
+	if (!word[0] || !strcmp(word, "all"))
+		return WR_OK;
+	if (wr_parse_u64(word, 0, n_workers - 1, &v))
+		return wr_fail(msg, WR_EINVAL, "WORKER must be all or a number from 0 to %u",
+			n_workers - 1);
+	p->worker = (int)v;
+	return WR_OK;
+}
+
+static int parse_page(const char *word, struct params *p, struct wr_errmsg *msg)
+{
+	uint64_t v = 0;
+	if (word[0] && wr_parse_u64(word, 0, 999, &v))
+		return wr_fail(msg, WR_EINVAL, "PAGE must be a number from 0 to 999");
+	p->page = (unsigned int)v;
+	return WR_OK;
+}
+
+static int parse_params(const struct command *c, const char *s, unsigned int n_workers,
+	struct params *p, struct wr_errmsg *msg)
+{
+	char word[16];
+	*p = (struct params){.worker = -1};
+	if (s && strlen(s) > MAX_PARAMS)
+		return wr_fail(msg, WR_EINVAL, "parameters are longer than %d bytes", MAX_PARAMS);
+	for (unsigned int kind = TAKES_WORKER; kind <= TAKES_PAGE; kind <<= 1) {
+		if (!(c->takes & kind) || !s)
+			continue;
+		if (next_word(&s, word))
+			return wr_fail(msg, WR_EINVAL, "a parameter is longer than 15 bytes");
+		int err = kind == TAKES_WORKER ? parse_worker(word, n_workers, p, msg)
+					       : parse_page(word, p, msg);
+		if (err)
+			return err;
+	}
+	if (s)
+		return wr_fail(msg, WR_EINVAL, "too many parameters: %s takes %s", c->public.path,
+			c->takes ? c->public.params : "none");
+	return WR_OK;
+}
+
+/* ---- replies ---- */
+/* Starts over: one status, and one line of error where there is one. */
+static void answer_error(struct reply *r, const char *status, const char *error)
+{
+	rte_tel_data_start_dict(r->data);
+	r->failed = false;
+	wr_reply_text(r, "status", status);
+	if (error)
+		wr_reply_text(r, "error", error);
+}
+
+static int answer(const char *cmd, const char *params, struct rte_tel_data *data)
+{
+	struct reply r = {.data = data};
+	const struct command *c = NULL;
+	for (unsigned int i = 0; i < WR_ARRAY_LEN(commands) && !c; i++)
+		if (!strcmp(commands[i].public.path, cmd))
+			c = &commands[i];
+	if (!c)
+		return -1;
+	pthread_mutex_lock(&lock);
+	if (!served) {
+		answer_error(&r, "stopped", NULL);
+	} else {
+		struct params p;
+		struct wr_errmsg msg;
+		rte_tel_data_start_dict(data);
+		wr_reply_text(&r, "status", "ok");
+		int err = parse_params(c, params, wr_serve_n_workers(served), &p, &msg);
+		if (!err)
+			err = c->fill(served, &p, &r, &msg);
+		if (err)
+			answer_error(&r, "error", msg.text);
+		else if (r.failed)
+			answer_error(&r, "error", "the reply does not fit; please report this");
+	}
+	pthread_mutex_unlock(&lock);
+	return 0;
+}
+
+int wr_control_start(struct wr_serve *s, struct wr_errmsg *msg)
+{
+	int err = WR_OK;
+	pthread_mutex_lock(&lock);
+	if (served)
+		err = wr_fail(msg, WR_ESTATE, "telemetry commands are registered already");
+	/* DPDK cannot take a command back: they stay, and answer "stopped" while nothing is served.
+	 */
+	for (unsigned int i = 0; !registered && !err && i < WR_ARRAY_LEN(commands); i++) {
+		char help[128];
+		const struct wr_control_command *c = &commands[i].public;
+		snprintf(help, sizeof(help), "%s.%s%s", c->help,
+			c->params[0] ? " Parameters: " : "", c->params);
+		if (rte_telemetry_register_cmd(c->path, answer, help))
+			err = wr_fail(msg, WR_EIO, "EAL refuses the telemetry command %s", c->path);
+	}
+	if (!err) {
+		registered = true;
+		served = s;
+	}
+	pthread_mutex_unlock(&lock);
+	return err;
+}
+
+void wr_control_stop(void)
+{
+	pthread_mutex_lock(&lock);
+	served = NULL;
+	pthread_mutex_unlock(&lock);
+}
