@@ -20,13 +20,8 @@ ASAN_SUITES = ["unit", "kernels", "fuzz"]
 # Timeouts in meson.build are for a quiet machine; a loaded one gets this many times as long.
 TIMEOUT_FACTOR = "4"
 
-child = None
-
 
 def stop(signum, _frame):
-    if child and child.poll() is None:
-        child.terminate()
-        child.wait()
     sys.exit(128 + signum)
 
 
@@ -37,7 +32,6 @@ def results(build):
 
 def run_suite(build, label, suite, totals):
     """One `meson test` over a suite; a suite without tests is silent."""
-    global child
     log = os.path.join(build, "meson-logs", "testlog.json")
     if os.path.exists(log):
         os.remove(log)
@@ -47,7 +41,12 @@ def run_suite(build, label, suite, totals):
         child = subprocess.Popen(["meson", "test", "-C", build, "--no-rebuild", "--suite", suite, "--num-processes",
                                   "1" if suite == "integ" else str(os.cpu_count()), "-t", TIMEOUT_FACTOR],
                                  stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, env=environment)
-        code = child.wait()
+        try:
+            code = child.wait()
+        finally:
+            if child.poll() is None:  # we are being stopped
+                child.terminate()
+                child.wait()
     if not os.path.exists(log):
         if code != 0:  # no test of that name is status 0; anything else is a failure of the runner
             print(f"{label:14} FAILED: meson test ended with {code}, see out/test-{label}.log")

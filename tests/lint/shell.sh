@@ -10,8 +10,8 @@ if bash -n "$broken" 2>/dev/null; then
 	echo "bash -n passes a broken script: nothing was checked"
 	exit 1
 fi
-for f in "$root/run" "$root/.ci/run" "$root"/scripts/*.sh "$root"/tests/*/*.sh; do
-	[ -f "$f" ] || continue
+for f in "$root/run" "$root/.ci/run" "$root"/scripts/*.sh "$root"/tests/*/*.sh "$root"/scripts/show/*; do
+	[ -f "$f" ] && ! head -n 1 "$f" | grep -q python || continue
 	n=$((n + 1))
 	bash -n "$f" || status=1
 	if command -v shellcheck >/dev/null; then

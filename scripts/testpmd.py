@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The packet limit: dpdk-testpmd turning frames round (macswap) as a memif server on one core, a second testpmd as its peer on
+the other. Frames circulate between the two, so that every poll finds full bursts; the figure is the server's frames per
+CPU-second of polls that found something, receive and transmit included (record-core-cycles)."""
+
+import contextlib
+import os
+import re
+import statistics
+import subprocess
+import time
+
+import wr
+
+SIZES = (64, 256, 640, 1200)
+WINDOWS = 5
+IN_FLIGHT_BURSTS = 24  # of 32 frames: below the 1,023 that a ring holds, so that nothing is dropped
+
+CYCLES = re.compile(r"CPU cycles/packet=([\d.]+) \(total cycles=(\d+) / total \w+ packets=(\d+)\) at (\d+) MHz Clock")
+
+
+def start(work, role, core, socket, extra):
+    prefix = f"{work.tag}t{role[0]}"
+    work.prefixes.add(prefix)
+    memory = ["--in-memory"] if wr.huge() else ["--no-huge"]
+    return work.start(["stdbuf", "-oL", "dpdk-testpmd", f"--lcores=0@0,1@{core}", *memory, "-m", "256", "--no-pci", "--no-telemetry",
+                       f"--file-prefix={prefix}", f"--vdev=net_memif0,role={role},id=0,socket={socket},socket-abstract=no",
+                       "--", "-i", "--forward-mode=macswap", "--total-num-mbufs=8192", *extra],
+                      f"testpmd-{role}.log", stdin=subprocess.PIPE)
+
+
+def tell(p, command):
+    p.stdin.write(command.encode() + b"\n")
+    p.stdin.flush()
+
+
+def wait_for(p, pattern, count=1, seconds=30):
+    """Waits until the log holds count matches; returns them."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        with open(p.log, encoding="utf-8", errors="replace") as f:
+            found = re.findall(pattern, f.read())
+        if len(found) >= count:
+            return found
+        if p.poll() is not None:
+            break
+        time.sleep(0.05)
+    raise wr.Failure(f"dpdk-testpmd gave no {pattern!r} (log: {p.log})\n{wr.tail(p.log)}")
+
+
+def measure(work, size, server_core, peer_core):
+    """(millions of frames a CPU-second: median, least, most)."""
+    socket = work.path("testpmd.sock")
+    server = start(work, "server", server_core, socket, ["--record-core-cycles"])
+    wait_for(server, "testpmd>")
+    peer = start(work, "client", peer_core, socket, [f"--txpkts={size}"])
+    wait_for(peer, "testpmd>")
+    time.sleep(0.5)  # the link comes up
+    tell(server, "start")
+    tell(peer, f"start tx_first {IN_FLIGHT_BURSTS}")
+    time.sleep(0.5)
+    figures = []
+    for i in range(WINDOWS):
+        tell(server, "clear fwd stats all")
+        time.sleep(0.7)
+        tell(server, "show fwd stats all")
+        _, cycles, packets, mhz = wait_for(server, CYCLES, i + 1)[i]
+        figures.append(int(packets) * int(mhz) / int(cycles))
+    for p in (peer, server):
+        with contextlib.suppress(BrokenPipeError, subprocess.TimeoutExpired):
+            tell(p, "stop\nquit")
+            p.wait(10)
+        work.stop(p)
+        with contextlib.suppress(BrokenPipeError):
+            p.stdin.close()
+    if os.path.exists(socket):
+        os.unlink(socket)
+    return statistics.median(figures), min(figures), max(figures)
+
+
+def limits(work, server_core, peer_core):
+    """{size: median} and {size: [least, most]}."""
+    medians, extremes = {}, {}
+    for size in SIZES:
+        median, least, most = measure(work, size, server_core, peer_core)
+        medians[str(size)] = round(median, 2)
+        extremes[str(size)] = [round(least, 2), round(most, 2)]
+    return medians, extremes
