@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* wirerankd: options, configuration, and the order of start and end. Everything else is in lib/. */
+#include "wr_base.h"
+#include "wr_bundle.h"
+#include "wr_config.h"
+#include "wr_serve.h"
+#if WR_WITH_CONTROL
+#include "wr_control.h"
+#endif
+
+#include <inttypes.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define MAX_SETS 32
+
+/* "10.0.0.0/8,fd00::/8" of the parsed prefixes, as lib/admit reads them. */
+static void allow_text(const struct wr_config *c, char *out, size_t size)
+{
+	wr_config_value(c, WR_CONFIG_admit_allow, out, size);
+}
+
+static void fill_options(const struct wr_config *c, const struct wr_bundle *b, const char *allow,
+	bool huge, struct wr_serve_options *o)
+{
+	static const enum wr_isa isa[] = {
+		[WR_CONFIG_ISA_AUTO] = WR_ISA_AUTO,
+		[WR_CONFIG_ISA_REF] = WR_ISA_REF,
+		[WR_CONFIG_ISA_AVX2] = WR_ISA_AVX2,
+		[WR_CONFIG_ISA_AVX512VNNI] = WR_ISA_AVX512VNNI,
+	};
+	static const enum wr_gemm_engine gemm[] = {
+		[WR_CONFIG_GEMM_AUTO] = WR_GEMM_AUTO,
+		[WR_CONFIG_GEMM_OWN] = WR_GEMM_OWN,
+		[WR_CONFIG_GEMM_ONEDNN] = WR_GEMM_ONEDNN,
+	};
+	*o = (struct wr_serve_options){
+		.name = c->server_name,
+		.n_workers = c->server_lcores.n,
+		.bundle = b,
+		.config = c,
+		.isa = isa[c->server_isa],
+		.gemm = gemm[c->server_gemm],
+		.port =
+			{
+				.kind = "memif",
+				.socket = c->port_socket,
+				.id = (unsigned int)c->port_id,
+				.server = c->port_role == WR_CONFIG_ROLE_SERVER,
+				.udp_port = (uint16_t)c->port_udp_port,
+				.n_queues = (uint16_t)c->server_lcores.n,
+				.ring_size = 1u << c->port_ring_size,
+				.mtu = 1500,
+			},
+		.allow = allow,
+		.rows_per_lcore = (uint32_t)c->sessions_rows_per_lcore,
+		.burst = (unsigned int)c->corridor_burst,
+		.handover_ring = (unsigned int)c->corridor_handover_ring,
+		.cookie_rotate_s = (uint32_t)c->admit_cookie_rotate_s,
+		.huge = huge,
+		.memory_limit_bytes = c->memory_limit,
+	};
+	for (uint32_t i = 0; i < c->server_lcores.n; i++)
+		o->cpus[i] = c->server_lcores.cpu[i];
+	memcpy(o->port.mac, c->port_mac.addr, 6);
+	if (c->port_ipv4.set)
+		memcpy(o->port.ipv4, c->port_ipv4.addr, 4);
+	if (c->port_ipv6.set)
+		memcpy(o->port.ipv6, c->port_ipv6.addr, 16);
+}
+
+static int read_config(struct wr_config *c, const char *file, const char *const *sets,
+	unsigned int n_sets, struct wr_errmsg *msg)
+{
+	wr_config_init(c);
+	int err = file ? wr_config_read(c, file, msg) : 0;
+	for (unsigned int i = 0; i < n_sets && !err; i++)
+		err = wr_config_set(c, sets[i], msg);
+	return err;
+}
+
+static void print_plan(const struct wr_serve_plan *p, bool huge)
+{
+	printf("memory plan (%s):\n", huge ? "hugepages" : "ordinary pages");
+	for (unsigned int i = 0; i < p->n_lines; i++)
+		printf("  %-20s %10.1f MB\n", p->line[i].what, (double)p->line[i].bytes / 1e6);
+	printf("  %-20s %10.1f MB of %.1f\n", "total", (double)p->total_bytes / 1e6,
+		(double)p->have_bytes / 1e6);
+	fflush(stdout);
+}
+
+/* The plan for the page size that memory.huge asks for; auto falls back to ordinary pages, and says
+ * so. */
+static int plan_memory(const struct wr_config *c, struct wr_serve_options *o,
+	struct wr_serve_plan *plan, struct wr_errmsg *msg)
+{
+	o->huge = c->memory_huge != WR_CONFIG_HUGE_NO;
+	int err = wr_serve_plan(o, plan, msg);
+	if (err == WR_ENOMEM && c->memory_huge == WR_CONFIG_HUGE_AUTO &&
+		plan->have_bytes < plan->total_bytes) {
+		wr_log(WR_LOG_WARN, "wirerankd",
+			"%.1f MB of free hugepages, %.1f MB wanted: running on ordinary pages, "
+			"which "
+			"costs speed; reserve hugepages (sysctl vm.nr_hugepages=%" PRIu64
+			") or set memory.huge = no",
+			(double)plan->have_bytes / 1e6, (double)plan->total_bytes / 1e6,
+			(plan->total_bytes >> 21) + 64);
+		o->huge = false;
+		err = wr_serve_plan(o, plan, msg);
+	}
+	print_plan(plan, o->huge);
+	return err;
+}
+
+static void report_end(const struct wr_serve *s)
+{
+	struct wr_metrics *sum = aligned_alloc(WR_CACHE_LINE, sizeof(*sum));
+	struct wr_gate_stats gate;
+	if (!sum)
+		return;
+	memset(sum, 0, sizeof(*sum));
+	for (unsigned int i = 0; i < wr_serve_n_workers(s); i++)
+		wr_metrics_merge(sum, wr_serve_metrics(s, i));
+	wr_gate_stats(&gate);
+	printf("stopped: received %" PRIu64 ", answered %" PRIu64 ", with an error %" PRIu64
+	       ", drained %" PRIu64 ", outcomes %" PRIu64 "; peers %" PRIu64 "\n",
+		sum->counter[WR_COUNTER_received], sum->outcome[WR_OUTCOME_answered],
+		sum->outcome[WR_OUTCOME_answered_error], sum->outcome[WR_OUTCOME_drained],
+		wr_metrics_outcomes(sum), gate.connects);
+	free(sum);
+}
+
+static void print_ready(const struct wr_serve *s, const struct wr_config *c)
+{
+	char cpus[WR_CONFIG_MAX_VALUE];
+	wr_config_value(c, WR_CONFIG_server_lcores, cpus, sizeof(cpus));
+	printf("ready: %u worker(s) on CPU %s, isa %s, gemm %s, memif %s id %u, UDP port %u, "
+	       "bundle %s\n",
+		wr_serve_n_workers(s), cpus, wr_isa_name(wr_serve_isa(s)), wr_serve_engine(s),
+		c->port_socket, (unsigned int)c->port_id, (unsigned int)c->port_udp_port,
+		c->bundle_path);
+	fflush(stdout);
+}
+
+/* Between EAL's start and its end. */
+static int serve(const struct wr_config *c, const struct wr_serve_options *o,
+	const struct wr_serve_plan *plan, struct wr_errmsg *msg)
+{
+	struct wr_serve *s = NULL;
+	int err = wr_serve_new(&s, o, plan, msg);
+	if (!err)
+		err = wr_serve_warm(s, msg);
+#if WR_WITH_CONTROL
+	if (!err)
+		err = wr_control_start(s, msg);
+#endif
+	if (!err)
+		err = wr_serve_open(s, msg);
+	if (!err) {
+		print_ready(s, c);
+		while (!wr_stop_requested()) {
+			wr_serve_tick(s);
+			(void)usleep(100000);
+		}
+		wr_serve_stop(s);
+		report_end(s);
+	}
+#if WR_WITH_CONTROL
+	wr_control_stop();
+#endif
+	wr_serve_free(s);
+	return err;
+}
+
+static int run(struct wr_config *c, bool check_only, struct wr_errmsg *msg)
+{
+	static char allow[WR_CONFIG_MAX_VALUE];
+	struct wr_bundle *b = NULL;
+	struct wr_serve_options o;
+	struct wr_serve_plan plan;
+
+	int err = wr_bundle_open(&b, c->bundle_path, msg);
+	if (err)
+		return err;
+	allow_text(c, allow, sizeof(allow));
+	fill_options(c, b, allow, false, &o);
+	err = plan_memory(c, &o, &plan, msg);
+	/* Before EAL, so that the commonest mistakes cost nothing; tried again when the port opens.
+	 */
+	if (!err && o.port.server)
+		err = wr_port_check_socket(o.port.socket, msg);
+	if (!err && !check_only) {
+		err = wr_serve_eal_init(&o, &plan, msg);
+		if (!err) {
+			err = serve(c, &o, &plan, msg);
+			wr_serve_eal_cleanup();
+		}
+	}
+	wr_bundle_close(b);
+	return err;
+}
+
+int main(int argc, char **argv)
+{
+	const char *file = NULL, *check = NULL, *dump = NULL, *isa = NULL, *no_huge = NULL;
+	const struct wr_opt opts[] = {
+		{"config", "FILE", "INI file; every key has a default but bundle.path", &file},
+		{"check", NULL, "check configuration, bundle, memory and socket; start nothing",
+			&check},
+		{"dump-config", NULL, "print every key with its value and where it came from",
+			&dump},
+		{"isa", "LEVEL", "same as --set=server.isa=LEVEL: auto, ref, avx2, avx512vnni",
+			&isa},
+		{"no-huge", NULL, "same as --set=memory.huge=no", &no_huge},
+	};
+	static struct wr_config c;
+	struct wr_errmsg msg = {""};
+	const char *sets[MAX_SETS];
+	unsigned int n_sets = 0, n_words = 0;
+	char isa_set[64];
+
+	int err = wr_config_take_sets(&argc, argv, sets, MAX_SETS - 2, &n_sets, &msg);
+	if (!err)
+		err = wr_opt_parse(argc, argv,
+			"wirerankd --config=FILE [--set=section.key=value …]", opts,
+			WR_ARRAY_LEN(opts), NULL, 0, &n_words, &msg);
+	if (err == WR_EINTR)
+		return EXIT_SUCCESS;
+	if (isa) {
+		snprintf(isa_set, sizeof(isa_set), "server.isa=%s", isa);
+		sets[n_sets++] = isa_set;
+	}
+	if (no_huge)
+		sets[n_sets++] = "memory.huge=no";
+	if (!err)
+		err = read_config(&c, file, sets, n_sets, &msg);
+	if (!err && dump) {
+		wr_config_dump(&c, stdout);
+		return EXIT_SUCCESS;
+	}
+	if (!err)
+		err = wr_config_check(&c, &msg);
+	if (!err) {
+		wr_stop_catch_signals();
+		(void)signal(SIGPIPE, SIG_IGN); /* a memif peer that is gone is no reason to die */
+		err = run(&c, check != NULL, &msg);
+	}
+	if (err) {
+		fflush(stdout);
+		fprintf(stderr, "wirerankd: %s\n", msg.text[0] ? msg.text : wr_strerror(err));
+		return EXIT_FAILURE;
+	}
+	if (check)
+		puts("check: ok");
+	return EXIT_SUCCESS;
+}

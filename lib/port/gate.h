@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What port.c tells the gate; internal to lib/port. */
+#ifndef WR_PORT_GATE_H
+#define WR_PORT_GATE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* The ethdev whose link decides how many queue pairs are live. memif_server: peers' requests are
+ * checked. */
+void gate_attach(uint16_t ethdev, unsigned int n_queues, bool memif, bool memif_server);
+void gate_detach(void);
+/* Reads the link's state again; under the gate only. */
+void gate_refresh(void *unused);
+/* Callbacks that came through our interposed functions since the process began. */
+bool gate_is_interposed(void);
+
+/* ---- guard.c: what a memif peer asks for, checked before the driver believes it ---- */
+#define GUARD_MAX_REGIONS 4
+struct guard {
+	int fd; /* control socket of the peer, -1 = this callback is not a peer's */
+	unsigned int n_regions, n_c2s, n_s2c;
+	uint64_t region_bytes[GUARD_MAX_REGIONS];
+	bool connect;   /* the last message asked for the connection */
+	bool connected; /* it did once: rings and regions are settled */
+};
+/* fd: what a callback was registered for. Sets fd = -1 when it is no connected SEQPACKET socket. */
+void guard_init(struct guard *g, int fd);
+/*
+ * Looks at the message that waits on the socket. False: unsound; the socket was shut down, so that
+ * the driver sees the peer's end instead.
+ */
+bool guard_check(struct guard *g, unsigned int max_rings);
+
+#endif

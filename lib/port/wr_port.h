@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A DPDK port with its queues and mbuf pool, the gate that makes its driver's control thread safe,
+ * and the frame around a message: Ethernet, VLAN, IPv4/IPv6, UDP, taken apart with every length and
+ * checksum verified, and turned round into the reply's. Built for 64 … 1,300-byte frames at some
+ * millions a second a queue; one cache miss a frame.
+ */
+#ifndef WR_PORT_H
+#define WR_PORT_H
+
+#include "wr_base.h"
+#include "wr_metrics.h"
+
+#include <assert.h>
+
+struct rte_mbuf;
+struct rte_mempool;
+
+#define WR_PORT_MAX_QUEUES 64
+#define WR_PORT_MAX_BURST  64
+#define WR_PORT_PRIV_BYTES 128 /* private area of every mbuf (rte_mbuf_to_priv), for its user */
+
+/* ---- the port ---- */
+struct wr_port_options {
+	const char *kind;   /* "memif", or any vdev's devargs ("net_ring0", "net_tap0,iface=wr0") */
+	const char *socket; /* memif: path of the unix socket */
+	unsigned int id;    /* memif: interface id on that socket */
+	bool server;        /* memif: role; a server survives its peers */
+	uint8_t mac[6];     /* all zero = the driver's */
+	uint8_t ipv4[4];    /* our addresses, network order; all zero = none */
+	uint8_t ipv6[16];
+	uint16_t udp_port;      /* first port of the service */
+	uint16_t n_queues;      /* pairs */
+	unsigned int ring_size; /* descriptors a queue, a power of two, at most 16,384 */
+	unsigned int mtu;       /* largest IP packet that is received */
+	unsigned int n_mbufs;   /* of the pool; 0 = what rings and bursts need */
+	int socket_id;          /* NUMA socket of the pool */
+};
+
+struct wr_port;
+/*
+ * Creates the device, its pool and queues; nothing is received yet. EAL must run. On failure *p is
+ * NULL and msg says what to mend: WR_EINVAL (a value, a path), WR_EPERM (socket folder), WR_EIO
+ * (socket in use, device refused), WR_ENOMEM.
+ */
+int wr_port_open(
+	struct wr_port **p, const struct wr_port_options *o, struct wr_errmsg *msg) WR_MUST_CHECK;
+int wr_port_start(struct wr_port *p, struct wr_errmsg *msg) WR_MUST_CHECK;
+/* Stops and closes the device, frees the pool, removes the socket file. No worker may use the port
+ * any more. */
+void wr_port_close(struct wr_port *p);
+/* Whether a path can become a memif server socket: removes a stale socket of a dead server. Same
+ * errors as open. */
+int wr_port_check_socket(const char *path, struct wr_errmsg *msg) WR_MUST_CHECK;
+
+uint16_t wr_port_ethdev(const struct wr_port *p); /* ethdev port id */
+struct rte_mempool *wr_port_pool(const struct wr_port *p);
+bool wr_port_link_up(const struct wr_port *p);
+void wr_port_mac(const struct wr_port *p, uint8_t mac[6]);
+/* Mbufs that open will create for these options, and the pool's bytes, for the memory plan. */
+unsigned int wr_port_mbufs_needed(const struct wr_port_options *o);
+uint64_t wr_port_bytes_needed(const struct wr_port_options *o);
+
+/*
+ * ---- the gate ----
+ * net_memif as a server unmaps a peer's rings in EAL's interrupt thread, when the peer goes,
+ * whatever an lcore is doing with them. This part therefore stands between driver and EAL (it
+ * defines rte_intr_callback_register and its companions): every interrupt callback runs only while
+ * no worker is inside a port section, and a memif peer's requests are checked first (ring offsets
+ * inside its regions, sizes, number of rings).
+ *
+ * A worker registers once, then per loop: `if (wr_gate_pass(g, id, &q)) { rx … tx }`. It must not
+ * touch the port outside of that block, and must pass again in bounded time or go offline.
+ * rte_rcu_qsbr finds the moment when all have passed.
+ */
+void wr_gate_worker_online(
+	unsigned int worker); /* before its first pass; worker < WR_PORT_MAX_QUEUES */
+void wr_gate_worker_offline(unsigned int worker); /* it blocks or ends */
+/* One quiescent report and one load; false while a callback runs or waits: skip the port. n_live:
+ * queue pairs that the peer has (0 … n_queues); only these may be used. No system call. */
+bool wr_gate_pass(unsigned int worker, unsigned int *n_live);
+/* Runs fn(arg) like a callback: no worker inside. From any thread but a worker's. */
+void wr_gate_run(void (*fn)(void *arg), void *arg);
+struct wr_gate_stats {
+	uint64_t callbacks; /* that ran through the gate */
+	uint64_t connects, disconnects;
+	uint64_t refused; /* peers whose requests were unsound */
+	uint64_t longest_wait_ns;
+};
+void wr_gate_stats(struct wr_gate_stats *out);
+
+/* ---- frames ---- */
+struct wr_frame_local { /* who we are */
+	uint8_t mac[6];
+	bool has_ipv4, has_ipv6;
+	uint8_t ipv4[4], ipv6[16];
+	uint16_t udp_port, n_ports; /* host order: udp_port … udp_port + n_ports - 1 are ours */
+};
+/* Where a message lies in its frame; what a reply needs. */
+struct wr_frame {
+	uint8_t source[16]; /* address of the sender, IPv4 as ::ffff:a.b.c.d */
+	uint16_t l3_off, l4_off, payload_off, payload_len; /* from the frame's first byte */
+	uint16_t dst_port;                                 /* host order */
+	bool ipv6;
+};
+/*
+ * Takes one frame of len bytes apart. Returns WR_OUTCOME_answered when the payload is a datagram
+ * for us (f is filled), or the outcome that the frame has earned. Trailing bytes behind the IP
+ * packet (Ethernet padding) are ignored. Never reads outside [data, data + len).
+ */
+enum wr_outcome wr_frame_parse(
+	const struct wr_frame_local *us, const uint8_t *data, uint32_t len, struct wr_frame *f);
+/*
+ * Turns the frame's headers into those of a reply with payload_len bytes that already stand at
+ * payload_off: addresses and ports swapped, lengths, TTL, checksums. Returns the frame's new
+ * length.
+ */
+uint32_t wr_frame_reply(uint8_t *data, const struct wr_frame *f, uint32_t payload_len);
+/*
+ * ARP requests, IPv6 neighbour solicitations and echo requests (ICMP, ICMPv6) for our addresses are
+ * answered in place: the reply's length, or 0 when the frame is none of these. Called for frames
+ * that wr_frame_parse found not ours.
+ */
+uint32_t wr_frame_aside(const struct wr_frame_local *us, uint8_t *data, uint32_t len);
+/*
+ * Writes headers of a UDP datagram with payload_len bytes (already at the returned offset) from src
+ * to dst, for clients and tests; f describes the result. Addresses in network order, IPv4 as
+ * ::ffff:a.b.c.d. Room for 62 bytes of headers.
+ */
+uint16_t wr_frame_headers_bytes(bool ipv6);
+uint32_t wr_frame_build(uint8_t *data, const uint8_t src_mac[6], const uint8_t dst_mac[6],
+	const uint8_t src[16], const uint8_t dst[16], uint16_t src_port, uint16_t dst_port,
+	uint16_t payload_len);
+
+#endif

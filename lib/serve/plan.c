@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* How much memory a configuration takes, line by line, and whether the machine has it. Then EAL
+ * with that much. */
+#include "serve_int.h"
+
+#include <rte_eal.h>
+#include <rte_errno.h>
+#include <rte_lcore.h>
+#include <rte_ring.h>
+
+#include <ctype.h>
+#include <string.h>
+#include <unistd.h>
+
+#define EAL_BYTES (24u << 20) /* heap overhead, ethdev, telemetry, rings' names: seen below 16 MB \
+			       */
+
+struct wr_table_shape serve_table_shape(const struct wr_serve_options *o)
+{
+	const struct wr_bundle_model *m = wr_bundle_model(o->bundle);
+	return (struct wr_table_shape){
+		.n_items = m->n_items,
+		.history_events = wr_bundle_history_events(m),
+		.n_blocks = m->n_blocks,
+		.n_kv_heads = m->n_kv_heads,
+		.head_dim = m->head_dim,
+		.window = m->window,
+	};
+}
+
+unsigned int serve_mbufs(const struct wr_serve_options *o)
+{
+	struct wr_port_options p = o->port;
+	p.n_queues = (uint16_t)o->n_workers;
+	p.n_mbufs = 0;
+	/* both rings of every worker may be full while bursts are under way */
+	return wr_port_mbufs_needed(&p) + 2 * o->n_workers * o->handover_ring;
+}
+
+static uint64_t worker_scratch_bytes(const struct wr_serve_options *o, uint32_t history_events)
+{
+	return sizeof(struct worker) + sizeof(struct wr_metrics) +
+	       (uint64_t)LIFT_POOL * sizeof(struct wr_rank_lift) +
+	       (uint64_t)o->burst * (history_events * sizeof(uint32_t) +
+					    WR_RANK_MAX_K * sizeof(struct wr_rank_item)) +
+	       2 * (uint64_t)rte_ring_get_memsize(o->handover_ring);
+}
+
+static void add_line(struct wr_serve_plan *p, const char *what, uint64_t bytes)
+{
+	p->line[p->n_lines++] = (struct wr_serve_plan_line){what, bytes};
+	p->total_bytes += bytes;
+}
+
+/* A line "Name:   123 kB" of /proc/meminfo, in its unit. */
+static uint64_t meminfo(const char *name)
+{
+	FILE *f = fopen("/proc/meminfo", "re");
+	char line[128];
+	uint64_t v = 0;
+	size_t n = strlen(name);
+	while (f && fgets(line, sizeof(line), f))
+		if (strncmp(line, name, n) == 0 && line[n] == ':') {
+			v = strtoull(line + n + 1, NULL, 10);
+			break;
+		}
+	if (f)
+		fclose(f);
+	return v;
+}
+
+int wr_serve_plan(
+	const struct wr_serve_options *o, struct wr_serve_plan *plan, struct wr_errmsg *msg)
+{
+	const struct wr_bundle_model *m = wr_bundle_model(o->bundle);
+	struct wr_table_shape shape = serve_table_shape(o);
+	struct wr_port_options port = o->port;
+	uint64_t n = o->n_workers;
+	uint32_t history = wr_bundle_history_events(m);
+
+	memset(plan, 0, sizeof(*plan));
+	if (o->isa != WR_ISA_AUTO && !wr_isa_supported(o->isa))
+		return wr_fail(msg, WR_ENOTSUP,
+			"server.isa = %s: this CPU has %s at most; use auto", wr_isa_name(o->isa),
+			wr_isa_name(wr_isa_best()));
+	port.n_mbufs = serve_mbufs(o);
+	add_line(plan, "session tables", n * wr_table_bytes_needed(&shape, o->rows_per_lcore));
+	add_line(plan, "model", wr_model_bytes_needed(m));
+	add_line(plan, "encoders", n * wr_encoder_bytes_needed(m, o->burst, o->burst * history));
+	add_line(plan, "rankers", n * wr_ranker_bytes_needed(m, o->burst));
+	add_line(plan, "rings and scratch", n * worker_scratch_bytes(o, history));
+	add_line(plan, "packet buffers", wr_port_bytes_needed(&port));
+	add_line(plan, "DPDK itself", EAL_BYTES);
+	plan->have_bytes = o->huge ? meminfo("HugePages_Free") * meminfo("Hugepagesize") << 10
+				   : meminfo("MemAvailable") << 10;
+	if (o->memory_limit_bytes && plan->total_bytes > o->memory_limit_bytes)
+		return wr_fail(msg, WR_ENOMEM,
+			"the memory plan needs %.1f MB, memory.limit allows %.1f; lower "
+			"sessions.rows_per_lcore (%u) or raise the limit",
+			(double)plan->total_bytes / 1e6, (double)o->memory_limit_bytes / 1e6,
+			o->rows_per_lcore);
+	if (plan->total_bytes > plan->have_bytes)
+		return wr_fail(msg, WR_ENOMEM,
+			"the memory plan needs %.1f MB, the machine has %.1f MB of %s; lower "
+			"sessions.rows_per_lcore (%u)%s",
+			(double)plan->total_bytes / 1e6, (double)plan->have_bytes / 1e6,
+			o->huge ? "free hugepages" : "free memory", o->rows_per_lcore,
+			o->huge ? " or reserve more (vm.nr_hugepages), or set memory.huge = no"
+				: "");
+	return 0;
+}
+
+/* "0@(0-127),1@2,2@3": lcore 0 is main and floats over every CPU, lcore i + 1 is worker i, bound.
+ */
+static void lcores_argument(const struct wr_serve_options *o, char *out, size_t size)
+{
+	long cpus = sysconf(_SC_NPROCESSORS_CONF);
+	int n = snprintf(out, size, "0@(0-%ld)", cpus > 0 ? cpus - 1 : 0);
+	for (unsigned int i = 0; i < o->n_workers && n > 0 && (size_t)n < size; i++)
+		n += snprintf(out + n, size - (size_t)n, ",%u@%u", i + 1, o->cpus[i]);
+}
+
+static int check_cpus(const struct wr_serve_options *o, struct wr_errmsg *msg)
+{
+	cpu_set_t allowed;
+	CPU_ZERO(&allowed);
+	if (sched_getaffinity(0, sizeof(allowed), &allowed) != 0)
+		return 0;
+	for (unsigned int i = 0; i < o->n_workers; i++)
+		if (o->cpus[i] >= CPU_SETSIZE || !CPU_ISSET(o->cpus[i], &allowed))
+			return wr_fail(msg, WR_EINVAL,
+				"server.lcores: CPU %u does not exist here or is not ours; see "
+				"nproc and "
+				"taskset",
+				o->cpus[i]);
+	return 0;
+}
+
+int wr_serve_eal_init(
+	const struct wr_serve_options *o, const struct wr_serve_plan *plan, struct wr_errmsg *msg)
+{
+	char lcores[1024], prefix[64], memory[32];
+	int err = check_cpus(o, msg);
+	if (err)
+		return err;
+	lcores_argument(o, lcores, sizeof(lcores));
+	snprintf(prefix, sizeof(prefix), "--file-prefix=%s", o->name);
+	/* a tenth more than planned: the heap has holes */
+	snprintf(memory, sizeof(memory), "%llu",
+		(unsigned long long)((plan->total_bytes + plan->total_bytes / 10) >> 20));
+	const char *args[16] = {"wirerankd", "--lcores", lcores, "--main-lcore", "0", prefix,
+		"--no-pci", "--no-shconf", "--log-level=*:error"};
+	int n = 9;
+	if (o->huge) {
+		args[n++] = "--huge-unlink";
+	} else {
+		args[n++] = "--no-huge";
+		args[n++] = "-m";
+		args[n++] = memory;
+	}
+	char *argv[17];
+	for (int i = 0; i < n; i++)
+		argv[i] = (char *)(uintptr_t)args[i];
+	argv[n] = NULL;
+	if (rte_eal_init(n, argv) < 0)
+		return wr_fail(msg, WR_ESTATE,
+			"DPDK does not start: %s; is another daemon named %s running "
+			"(server.name), are "
+			"there %s?",
+			rte_strerror(rte_errno), o->name,
+			o->huge ? "hugepages on every node" : "enough pages");
+	return 0;
+}
+
+void wr_serve_eal_cleanup(void)
+{
+	(void)rte_eal_cleanup();
+}

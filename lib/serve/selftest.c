@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Before the port opens: every primitive runs once in its thread for every burst shape, and one
+ * known request must give the list that the reference level gives.
+ */
+#include "serve_int.h"
+
+#include <string.h>
+
+#define TEST_K 10
+
+static unsigned int list_of(struct wr_encoder *e, struct wr_ranker *r, const uint32_t *rows,
+	unsigned int n, struct wr_rank_item *items)
+{
+	uint32_t off[2] = {0, n};
+	struct wr_rank_query q = {.k = TEST_K};
+	uint8_t n_items = 0;
+	struct wr_user_vectors v = wr_encoder_encode(e, 1, off, rows);
+	wr_ranker_rank(r, 1, &v, &q, items, &n_items);
+	return n_items;
+}
+
+int selftest_prepare(struct wr_serve *s, struct wr_errmsg *msg)
+{
+	struct wr_model *m = NULL;
+	struct wr_encoder *e = NULL;
+	struct wr_ranker *r = NULL;
+
+	/* Spread over the catalogue; the encoder sees at most history_events of them. */
+	s->n_test_rows = WR_MIN(
+		(uint32_t)WR_ARRAY_LEN(s->test_rows), WR_MIN(s->history_events, s->shape.n_items));
+	for (uint32_t i = 0; i < s->n_test_rows; i++)
+		s->test_rows[i] = (uint32_t)((uint64_t)i * s->shape.n_items / s->n_test_rows);
+	/* On ordinary pages: it is gone before the port opens, and no part of the memory plan. */
+	int err = wr_model_new(&m, s->o.bundle, WR_ISA_REF, WR_GEMM_OWN, NULL, msg);
+	if (!err)
+		err = wr_encoder_new(&e, m, 1, s->n_test_rows, NULL, msg);
+	if (!err)
+		err = wr_ranker_new(&r, m, s->o.bundle, 1, NULL, msg);
+	if (!err)
+		s->n_expected = (uint8_t)list_of(e, r, s->test_rows, s->n_test_rows, s->expected);
+	wr_ranker_free(r);
+	wr_encoder_free(e);
+	wr_model_free(m);
+	return err;
+}
+
+/* Bursts of every power of two, short and full sequences: oneDNN's primitives and all scratch are
+ * touched. */
+static void warm(struct worker *w)
+{
+	struct wr_serve *s = w->serve;
+	struct burst *b = &w->burst;
+
+	for (unsigned int n = 1; n <= s->o.burst;
+		n = n < s->o.burst && 2 * n > s->o.burst ? s->o.burst : 2 * n) {
+		for (unsigned int full = 0; full < 2; full++) {
+			uint32_t len = full ? s->history_events : 1;
+			for (uint32_t i = 0; i < n * len; i++)
+				w->tokens[i] = i % s->shape.n_items;
+			for (unsigned int j = 0; j < n; j++) {
+				b->seq_off[j] = j * len;
+				b->query[j] = (struct wr_rank_query){.k = WR_RANK_MAX_K};
+			}
+			b->seq_off[n] = n * len;
+			struct wr_user_vectors v =
+				wr_encoder_encode(w->encoder, n, b->seq_off, w->tokens);
+			wr_ranker_rank(w->ranker, n, &v, b->query, w->items, w->n_items);
+		}
+	}
+}
+
+int selftest_run(struct worker *w, struct wr_errmsg *msg)
+{
+	const struct wr_serve *s = w->serve;
+
+	warm(w);
+	unsigned int n = list_of(w->encoder, w->ranker, s->test_rows, s->n_test_rows, w->items);
+	bool same = n == s->n_expected;
+	for (unsigned int k = 0; same && k < n; k++)
+		same = w->items[k].item == s->expected[k].item &&
+		       w->items[k].score == s->expected[k].score;
+	if (!same)
+		return wr_fail(msg, WR_ESTATE,
+			"self-test on CPU %u: level %s does not give the reference's list; start "
+			"with server.isa = ref and report "
+			"this CPU",
+			w->cpu, wr_isa_name(wr_model_isa(s->model)));
+	return 0;
+}

@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The work: locate sessions, let events and utterances act, encode, score. Requests of one user act
+ * one behind the other: a request waits for the next pass when an earlier one of the burst still
+ * has to read what it would change.
+ */
+#include "serve_int.h"
+
+#include <string.h>
+
+static bool is_stateful(uint8_t todo)
+{
+	return todo == TODO_RECOMMEND || todo == TODO_EVENT || todo == TODO_FORGET;
+}
+
+void stage_locate(struct worker *w, struct burst *b)
+{
+	uint32_t rows[BURST];
+	uint8_t at[BURST];
+	unsigned int n = 0;
+
+	for (unsigned int i = 0; i < b->n; i++) {
+		b->row[i] = WR_TABLE_NONE;
+		if (!is_stateful(b->todo[i]))
+			continue;
+		at[n] = (uint8_t)i;
+		b->users[n++] = b->message[i].header.user_id;
+	}
+	wr_table_locate(w->table, n, b->users, rows);
+	for (unsigned int j = 0; j < n; j++)
+		b->row[at[j]] = rows[j];
+}
+
+/* ---- users whose later requests wait: a small open hash, emptied by a new stamp ---- */
+static unsigned int mark_slot(const struct worker *w, uint64_t user)
+{
+	unsigned int at = (unsigned int)wr_mix64(user) & (MARK_SLOTS - 1);
+	while (w->mark[at].stamp == w->mark_stamp && w->mark[at].user != user)
+		at = (at + 1) & (MARK_SLOTS - 1);
+	return at;
+}
+
+static bool must_wait(const struct worker *w, uint64_t user)
+{
+	return w->mark[mark_slot(w, user)].stamp == w->mark_stamp;
+}
+
+static void make_wait(struct worker *w, uint64_t user)
+{
+	unsigned int at = mark_slot(w, user);
+	w->mark[at].user = user;
+	w->mark[at].stamp = w->mark_stamp;
+}
+
+/* ---- recall ---- */
+static void count_change(
+	struct worker *w, struct burst *b, unsigned int i, const struct wr_session_change *c)
+{
+	if (c->applied)
+		count(w, WR_COUNTER_events_applied, c->applied);
+	if (c->duplicate) {
+		count(w, WR_COUNTER_events_duplicate, c->duplicate);
+		b->flags[i] |= WR_ANS_DUPLICATE;
+	}
+	if (c->unknown_item)
+		count(w, WR_COUNTER_events_unknown_item, c->unknown_item);
+	if (c->gaps)
+		count(w, WR_COUNTER_gaps, c->gaps);
+}
+
+/* History and events into the session, which is made when there is something to keep. */
+static void take_events(struct worker *w, struct burst *b, unsigned int i)
+{
+	const struct wr_message *m = &b->message[i];
+	struct wr_session_change change = {0};
+	bool created = b->row[i] == WR_TABLE_NONE;
+
+	if (created && (m->n_events || m->history_head)) {
+		b->row[i] = wr_table_get_or_create(w->table, m->header.user_id, &created);
+		if (created)
+			count(w, WR_COUNTER_sessions_new, 1);
+	}
+	if (b->row[i] == WR_TABLE_NONE) {
+		b->flags[i] |= WR_ANS_HISTORY_WANTED | WR_ANS_APPROXIMATE;
+		count(w, WR_COUNTER_history_wanted, 1);
+		return;
+	}
+	struct wr_session *s = wr_table_session(w->table, b->row[i]);
+	if (m->history_head && wr_session_approximate(w->table, s)) {
+		int64_t times[WR_WIRE_MAX_HISTORY];
+		wr_wire_history_times(m, times);
+		wr_session_history(w->table, s, m->history, times, m->n_history,
+			m->history_head->flags & WR_HISTORY_COMPLETE, &change);
+	}
+	if (m->n_events) {
+		struct wr_session_batch batch = {
+			.request_id = m->header.request_id,
+			.base_seq = m->events_head->base_seq,
+			.events = m->events,
+			.n = m->n_events,
+			.now_ms = unix_ms(w->serve, b->state[i]->arrival_tsc),
+		};
+		wr_session_apply(w->table, s, &batch, &change);
+		b->durability[i] = WR_DURABLE_MEMORY;
+	}
+	count_change(w, b, i, &change);
+	b->ack_seq[i] = s->last_seq;
+	if (!wr_session_approximate(w->table, s))
+		return;
+	b->flags[i] |= WR_ANS_APPROXIMATE;
+	if (created || (s->flags & WR_SESSION_GAP)) {
+		b->flags[i] |= WR_ANS_HISTORY_WANTED;
+		count(w, WR_COUNTER_history_wanted, 1);
+	}
+}
+
+/* The utterance's lifts into the burst's pool. False: no room behind those of the requests before.
+ */
+static bool scan_utterance(
+	struct worker *w, struct burst *b, unsigned int i, struct wr_rank_query *q)
+{
+	const struct wr_message *m = &b->message[i];
+	uint16_t rules[WR_INTENT_MAX_MATCHES];
+
+	q->lifts = w->lifts + b->n_lifts;
+	if (!w->scanner || !m->utterance)
+		return true;
+	unsigned int n = wr_intent_scan(w->scanner, m->utterance, m->utterance_bytes, rules),
+		     total = 0;
+	for (unsigned int r = 0; r < n; r++) {
+		uint32_t n_targets;
+		float weight;
+		(void)wr_intents_targets(w->serve->intents, rules[r], &n_targets, &weight);
+		total += n_targets;
+	}
+	total = WR_MIN(total, LIFT_POOL);
+	if (b->n_lifts + total > LIFT_POOL)
+		return false;
+	struct wr_rank_lift *lift = w->lifts + b->n_lifts;
+	for (unsigned int r = 0, left = total; r < n; r++) {
+		uint32_t n_targets;
+		float weight;
+		const uint32_t *target =
+			wr_intents_targets(w->serve->intents, rules[r], &n_targets, &weight);
+		n_targets = WR_MIN(n_targets, left);
+		for (uint32_t t = 0; t < n_targets; t++)
+			*lift++ = (struct wr_rank_lift){.row = target[t], .weight = weight};
+		left -= n_targets;
+	}
+	q->n_lifts = (uint16_t)total;
+	b->n_lifts += total;
+	b->n_intents[i] = (uint8_t)n;
+	if (n) {
+		b->flags[i] |= WR_ANS_INTENT;
+		count(w, WR_COUNTER_intents, 1);
+	}
+	return true;
+}
+
+/* The query and the tokens of one recommendation. */
+static void snapshot(struct worker *w, struct burst *b, unsigned int i, struct wr_rank_query *q)
+{
+	const struct wr_message *m = &b->message[i];
+	unsigned int j = b->n_recommends++, n = 0;
+
+	if (b->row[i] != WR_TABLE_NONE) {
+		struct wr_session *s = wr_table_session(w->table, b->row[i]);
+		n = wr_session_tokens(w->table, s, w->tokens + b->seq_off[j]);
+		if (!(m->header.flags & WR_REQ_INCLUDE_SEEN))
+			q->seen = wr_session_seen(w->table, s);
+	}
+	b->seq_off[j + 1] = b->seq_off[j] + n;
+	q->popular = n == 0;
+	q->exclude = m->exclude;
+	q->n_exclude = m->n_exclude;
+	q->k = b->k[i];
+	b->query[j] = *q;
+	b->of[j] = (uint8_t)i;
+	b->rec_of[i] = (uint8_t)j;
+	if (n == 0) {
+		b->degrade[i] = WR_DEGRADE_POPULAR;
+		count(w, WR_COUNTER_popular, 1);
+	} else {
+		b->flags[i] |= WR_ANS_COLD;
+		count(w, WR_COUNTER_cold, 1);
+		count(w, WR_COUNTER_encoded_tokens, n);
+	}
+}
+
+static void recall_one(struct worker *w, struct burst *b, unsigned int i)
+{
+	uint64_t user = b->message[i].header.user_id;
+	struct wr_rank_query q = {0};
+
+	if (must_wait(w, user)) {
+		frame_defer(w, b, i);
+		return;
+	}
+	if (b->todo[i] == TODO_FORGET) {
+		if (wr_table_forget(w->table, user))
+			count(w, WR_COUNTER_sessions_forgotten, 1);
+		count(w, WR_COUNTER_forgets, 1);
+		make_wait(w, user);
+		return;
+	}
+	if (b->todo[i] == TODO_RECOMMEND) {
+		if (!scan_utterance(w, b, i, &q)) {
+			make_wait(w, user);
+			frame_defer(w, b, i);
+			return;
+		}
+		count(w, WR_COUNTER_recommends, 1);
+		make_wait(w, user);
+	} else {
+		count(w, WR_COUNTER_event_messages, 1);
+	}
+	take_events(w, b, i);
+	if (b->todo[i] == TODO_RECOMMEND)
+		snapshot(w, b, i, &q);
+}
+
+void stage_recall(struct worker *w, struct burst *b)
+{
+	uint64_t evicted = wr_table_evicted(w->table);
+
+	w->mark_stamp++;
+	b->n_recommends = b->n_lifts = 0;
+	b->seq_off[0] = 0;
+	for (unsigned int i = 0; i < b->n; i++) {
+		if (is_stateful(b->todo[i]))
+			recall_one(w, b, i);
+		else if (b->todo[i] == TODO_ECHO)
+			count(w, WR_COUNTER_echoes, 1);
+		else if (b->todo[i] == TODO_HELLO)
+			count(w, WR_COUNTER_hellos, 1);
+	}
+	evicted = wr_table_evicted(w->table) - evicted;
+	if (evicted)
+		count(w, WR_COUNTER_sessions_evicted, evicted);
+}
+
+#if WR_SEED_SWAP_USERS
+/* The seeded fault: the first two users of a burst get each other's vectors. */
+static void swap_users(const struct burst *b, struct wr_user_vectors *v, uint32_t d)
+{
+	if (b->n_recommends < 2)
+		return;
+	int8_t *q = (int8_t *)(uintptr_t)v->q;
+	float *scale = (float *)(uintptr_t)v->scale;
+	for (uint32_t c = 0; c < d; c++) {
+		int8_t t = q[c];
+		q[c] = q[d + c];
+		q[d + c] = t;
+	}
+	float t = scale[0];
+	scale[0] = scale[1];
+	scale[1] = t;
+}
+#endif
+
+void stage_score(struct worker *w, struct burst *b)
+{
+	if (b->n_recommends == 0)
+		return;
+	struct wr_user_vectors users =
+		wr_encoder_encode(w->encoder, b->n_recommends, b->seq_off, w->tokens);
+#if WR_SEED_SWAP_USERS
+	swap_users(b, &users, w->serve->shape.d);
+#endif
+	end_stage(w, WR_STAGE_encode);
+	wr_ranker_rank(w->ranker, b->n_recommends, &users, b->query, w->items, w->n_items);
+	end_stage(w, WR_STAGE_score);
+}

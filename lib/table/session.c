@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What events do to a session: tokens, duplicates, gaps, history. A message carries 1 … 4 events
+ * against a ring of about a hundred tokens; the scan for duplicates (one pass over 1.6 KB that
+ * locate has prefetched) dominates.
+ */
+#include "table_int.h"
+
+#include <string.h>
+
+static struct wr_session_token *token_at(
+	const struct wr_table *t, const struct wr_session *s, unsigned int i)
+{
+	unsigned int at = s->head + i;
+	if (at >= t->shape.history_events)
+		at -= t->shape.history_events;
+	return row_tokens(t, s) + at;
+}
+
+const struct wr_session_token *wr_session_token(
+	const struct wr_table *t, const struct wr_session *s, unsigned int i)
+{
+	return token_at(t, s, i);
+}
+
+unsigned int wr_session_tokens(const struct wr_table *t, const struct wr_session *s, uint32_t *out)
+{
+	for (unsigned int i = 0; i < s->n_events; i++)
+		out[i] = token_at(t, s, i)->item - 1;
+	return s->n_events;
+}
+
+bool wr_session_approximate(const struct wr_table *t, const struct wr_session *s)
+{
+	return !(s->flags & WR_SESSION_COMPLETE) && s->n_contiguous < t->shape.history_events;
+}
+
+static void append(struct wr_table *t, struct wr_session *s, const struct wr_session_token *token)
+{
+	unsigned int cap = t->shape.history_events;
+
+	if (s->n_events == cap)
+		s->head = (uint16_t)(s->head + 1u == cap ? 0 : s->head + 1u);
+	else
+		s->n_events++;
+	*token_at(t, s, s->n_events - 1u) = *token;
+	if (s->n_contiguous < cap)
+		s->n_contiguous++;
+	if (s->n_contiguous == cap)
+		s->flags = (uint8_t)(s->flags & ~WR_SESSION_GAP);
+}
+
+static void see(const struct wr_table *t, const struct wr_session *s, uint32_t item)
+{
+	row_seen(t, s)[(item - 1) / 64] |= UINT64_C(1) << ((item - 1) % 64);
+}
+
+/* The newest stored click of an item, NULL when there is none. */
+static struct wr_session_token *newest_click(
+	const struct wr_table *t, const struct wr_session *s, uint32_t item)
+{
+	for (unsigned int i = s->n_events; i-- > 0;) {
+		struct wr_session_token *k = token_at(t, s, i);
+		if (k->item == item && k->kind == WR_KIND_CLICK)
+			return k;
+	}
+	return NULL;
+}
+
+/* The token rule. False when nothing changed: a conversion that is marked already. */
+static bool add_token(
+	struct wr_table *t, struct wr_session *s, const struct wr_session_token *token)
+{
+	if (token->kind == WR_KIND_CONVERT) {
+		struct wr_session_token *click = newest_click(t, s, token->item);
+		if (click && (click->flags & WR_TOKEN_CONVERTED))
+			return false;
+		if (click) {
+			click->flags |= WR_TOKEN_CONVERTED;
+			see(t, s, token->item);
+			return true;
+		}
+	}
+	append(t, s, token);
+	see(t, s, token->item);
+	return true;
+}
+
+static bool stored(
+	const struct wr_table *t, const struct wr_session *s, const struct wr_wire_event *e)
+{
+	for (unsigned int i = s->n_events; i-- > 0;) {
+		const struct wr_session_token *k = token_at(t, s, i);
+		if (k->time_ms == e->time_ms && k->item == e->item && k->kind == e->kind &&
+			!(k->flags & WR_TOKEN_STAMPED))
+			return true;
+	}
+	return false;
+}
+
+static bool request_known(const struct wr_session *s, uint64_t id)
+{
+	for (unsigned int i = 0; i < s->n_requests; i++)
+		if (s->request_ids[i] == id)
+			return true;
+	return false;
+}
+
+static void remember_request(struct wr_session *s, uint64_t id)
+{
+	s->request_ids[s->next_request] = id;
+	s->next_request = (uint8_t)((s->next_request + 1) % WR_SESSION_REQUESTS);
+	if (s->n_requests < WR_SESSION_REQUESTS)
+		s->n_requests++;
+}
+
+/* Numbered events: false for one that is known; notes gaps. */
+static bool take_number(struct wr_session *s, uint64_t seq, struct wr_session_change *c)
+{
+	if (seq <= s->last_seq)
+		return false;
+	if (s->last_seq != 0 && seq > s->last_seq + 1) {
+		s->flags = (uint8_t)((s->flags | WR_SESSION_GAP) & ~WR_SESSION_COMPLETE);
+		s->n_contiguous = 0;
+		c->gaps++;
+	}
+	if (seq == 1 && s->n_events == 0)
+		s->flags |= WR_SESSION_COMPLETE;
+	s->last_seq = seq;
+	return true;
+}
+
+void wr_session_apply(struct wr_table *t, struct wr_session *s, const struct wr_session_batch *b,
+	struct wr_session_change *c)
+{
+	bool id_known = b->base_seq == 0 && request_known(s, b->request_id), remember = false;
+
+	for (unsigned int i = 0; i < b->n; i++) {
+		const struct wr_wire_event *e = &b->events[i];
+		if (b->base_seq != 0 && !take_number(s, b->base_seq + i, c)) {
+			c->duplicate++;
+			continue;
+		}
+		if (e->item == 0 || e->item > t->shape.n_items) {
+			c->unknown_item++;
+			continue;
+		}
+		if (e->kind != WR_KIND_CLICK && e->kind != WR_KIND_CONVERT)
+			continue;
+		bool timeless = e->time_ms == 0;
+		if (timeless ? id_known : stored(t, s, e)) {
+			c->duplicate++;
+			continue;
+		}
+		remember |= timeless && b->base_seq == 0;
+		struct wr_session_token token = {
+			.item = e->item,
+			.kind = e->kind,
+			.flags = timeless ? WR_TOKEN_STAMPED : 0,
+			.dwell_ds = e->dwell_ds,
+			.time_ms = timeless ? b->now_ms : e->time_ms,
+		};
+		if (add_token(t, s, &token))
+			c->applied++;
+		else
+			c->duplicate++;
+	}
+	if (remember)
+		remember_request(s, b->request_id);
+}
+
+/* How many of the n_old stored tokens a history without times holds already at its end: the longest
+ * run that both ends a history and begins the stored. */
+static unsigned int overlap(const struct wr_session_token *old, unsigned int n_old,
+	const struct wr_table *t, const struct wr_session *s)
+{
+	for (unsigned int m = WR_MIN(n_old, s->n_events); m > 0; m--) {
+		unsigned int i = 0;
+		while (i < m && token_at(t, s, s->n_events - m + i)->item == old[i].item)
+			i++;
+		if (i == m)
+			return m;
+	}
+	return 0;
+}
+
+void wr_session_history(struct wr_table *t, struct wr_session *s,
+	const struct wr_wire_history_entry *entries, const int64_t *times, unsigned int n,
+	bool complete, struct wr_session_change *c)
+{
+	unsigned int n_old = s->n_events;
+
+	for (unsigned int i = 0; i < n_old; i++)
+		t->old[i] = *token_at(t, s, i);
+	s->n_events = s->head = s->n_contiguous = 0;
+	s->flags = complete ? WR_SESSION_COMPLETE : 0;
+	for (unsigned int i = 0; i < n; i++) {
+		struct wr_session_token token = {
+			.item = entries[i].item_kind & WR_WIRE_MAX_ITEM,
+			.kind = (uint8_t)((entries[i].item_kind >> 30) + 1),
+			.time_ms = times[i],
+		};
+		if (token.item == 0 || token.item > t->shape.n_items)
+			c->unknown_item++;
+		else if (token.kind == WR_KIND_CLICK || token.kind == WR_KIND_CONVERT)
+			c->applied += add_token(t, s, &token);
+	}
+	int64_t newest = n ? times[n - 1] : 0;
+	unsigned int from = newest ? 0 : overlap(t->old, n_old, t, s);
+	for (unsigned int i = from; i < n_old; i++)
+		if (!newest || t->old[i].time_ms > newest)
+			append(t, s, &t->old[i]);
+}

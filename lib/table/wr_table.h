@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Session rows of one lcore: user → row, bounded, with eviction. Built for 10^5 … 10^6 rows of some
+ * KB each in hugepages and bursts of 1 … 64 look-ups; a look-up is four random cache lines, so all
+ * of a burst are prefetched before any is read.
+ *
+ * Row = header (64 bytes) | ring of the last history_events tokens (16 bytes each) | seen filter:
+ * exact bitmap of n_items bits | room for the K/V rings of every block: W rows of (key, value: s8
+ * [G·dh]; their scales: f32 [G]). Every part starts on a cache line. The bitmap is exact for every
+ * catalogue size in this version; beyond 64 k items it outweighs the rest of the row (1 M items:
+ * 125 KB), which the memory plan shows.
+ *
+ * Hash: rte_hash (cuckoo, with its extension table, so that every row can be filled); a key's
+ * position in it is its row. Eviction: CLOCK, the second-chance approximation of least recently
+ * used (Corbató 1968), with at most WR_TABLE_CLOCK_STEPS looks a creation; rows of the running
+ * burst are never taken.
+ *
+ * One thread owns a table: no function here is safe beside another call on the same table.
+ */
+#ifndef WR_TABLE_H
+#define WR_TABLE_H
+
+#include "wr_base.h"
+#include "wr_wire.h"
+
+#include <assert.h>
+
+#define WR_TABLE_NONE        UINT32_MAX
+#define WR_TABLE_MAX_BURST   64
+#define WR_TABLE_MIN_ROWS    128
+#define WR_TABLE_CLOCK_STEPS 192
+#define WR_SESSION_REQUESTS  4 /* request ids that are remembered */
+
+/* What a bundle fixes. */
+struct wr_table_shape {
+	uint32_t n_items;
+	uint32_t history_events; /* blocks·(W-1)+1 */
+	uint32_t n_blocks, n_kv_heads, head_dim, window;
+};
+
+enum {
+	WR_SESSION_COMPLETE =
+		1 << 0,          /* the ring and what fell out of it is the user's whole history */
+	WR_SESSION_GAP = 1 << 1, /* numbered events are missing since */
+};
+struct wr_session {
+	uint64_t user;
+	uint64_t last_seq;                         /* highest sequence number applied, 0 = none */
+	uint64_t request_ids[WR_SESSION_REQUESTS]; /* of messages whose events had no time */
+	uint32_t generation;     /* of the model that the K/V room was filled by; 0 = empty */
+	uint16_t n_events, head; /* tokens in the ring, place of the oldest */
+	uint16_t n_contiguous;   /* newest tokens without a gap between them */
+	uint8_t flags;           /* WR_SESSION_* */
+	uint8_t used;            /* CLOCK's reference bit */
+	uint8_t n_requests, next_request;
+	uint8_t burst; /* stamp of the burst that looked it up last */
+	uint8_t live;
+};
+static_assert(sizeof(struct wr_session) == 64, "layout");
+
+enum {
+	WR_TOKEN_CONVERTED = 1 << 0, /* a conversion followed this click */
+	WR_TOKEN_STAMPED = 1 << 1,   /* the time is the server's clock at arrival */
+};
+struct wr_session_token {
+	uint32_t item; /* id, 1 … n_items */
+	uint8_t kind;  /* WR_KIND_CLICK or WR_KIND_CONVERT */
+	uint8_t flags; /* WR_TOKEN_* */
+	uint16_t dwell_ds;
+	int64_t time_ms;
+};
+static_assert(sizeof(struct wr_session_token) == 16, "layout");
+
+/* Offsets inside a row, bytes. */
+struct wr_table_layout {
+	uint32_t tokens_off, seen_off, kv_off, row_bytes;
+	uint32_t seen_words;     /* u64 */
+	uint32_t kv_block_bytes; /* of one block's ring */
+};
+void wr_table_layout(const struct wr_table_shape *s, struct wr_table_layout *out);
+/* Rows and hash, for the memory plan. */
+uint64_t wr_table_bytes_needed(const struct wr_table_shape *s, uint32_t rows);
+
+struct wr_table;
+/* rows: WR_TABLE_MIN_ROWS or more. EAL must run; memory comes from its heap of this NUMA socket.
+ * WR_EINVAL, WR_ENOMEM; *t is NULL then. name is unique in the process. */
+int wr_table_new(struct wr_table **t, const char *name, const struct wr_table_shape *s,
+	uint32_t rows, int socket_id, struct wr_errmsg *msg) WR_MUST_CHECK;
+void wr_table_free(struct wr_table *t);
+uint32_t wr_table_rows(const struct wr_table *t);
+/* Any thread. */
+uint32_t wr_table_sessions(const struct wr_table *t);
+uint64_t wr_table_evicted(const struct wr_table *t);
+
+/*
+ * Rows of n ≤ 64 users, WR_TABLE_NONE for unknown ones: hashes all, prefetches all, then reads all;
+ * the found rows' headers, rings and filters are prefetched, and they are safe from eviction until
+ * the next call.
+ */
+void wr_table_locate(struct wr_table *t, unsigned int n, const uint64_t *users, uint32_t *rows);
+/* The user's row, made if need be (someone else's session may be evicted for it). WR_TABLE_NONE
+ * only when every row belongs to this burst. */
+uint32_t wr_table_get_or_create(struct wr_table *t, uint64_t user, bool *created);
+/* Erases the session and its bytes; false when there was none. */
+bool wr_table_forget(struct wr_table *t, uint64_t user);
+
+struct wr_session *wr_table_session(struct wr_table *t, uint32_t row);
+const uint64_t *wr_session_seen(const struct wr_table *t, const struct wr_session *s);
+
+/* What a message did to a session. */
+struct wr_session_change {
+	uint16_t applied, duplicate, unknown_item;
+	uint16_t gaps;
+};
+struct wr_session_batch {
+	uint64_t request_id;
+	uint64_t base_seq; /* 0 = unnumbered */
+	const struct wr_wire_event *events;
+	unsigned int n;
+	int64_t now_ms; /* stamp for events without a time */
+};
+/*
+ * New events, in their order. Duplicates (design: by number; by item, kind and time among the
+ * stored; without a time by request id while that is remembered) change nothing. A conversion marks
+ * the newest stored click of its item, and is a token of its own only when there is none; one that
+ * is marked already is a duplicate. Views and intents are no tokens: neither applied nor duplicate.
+ * Adds to *c. A new session whose first event has number 1 is complete.
+ */
+void wr_session_apply(struct wr_table *t, struct wr_session *s, const struct wr_session_batch *b,
+	struct wr_session_change *c);
+/* The encoder would see more than is known: not complete, and fewer contiguous tokens than
+ * history_events. */
+bool wr_session_approximate(const struct wr_table *t, const struct wr_session *s);
+/*
+ * Older history from a client, for a session that is approximate: the ring becomes the history and,
+ * behind it, the stored tokens that are newer: those after its newest time, or, in a history
+ * without times, those behind the longest overlap of its end with the stored begin. Seen items are
+ * added. times: of the n entries (0 = unknown).
+ */
+void wr_session_history(struct wr_table *t, struct wr_session *s,
+	const struct wr_wire_history_entry *entries, const int64_t *times, unsigned int n,
+	bool complete, struct wr_session_change *c);
+/* Item rows (id - 1) of the tokens, oldest first, into out (history_events at most); their number.
+ */
+unsigned int wr_session_tokens(const struct wr_table *t, const struct wr_session *s, uint32_t *out);
+/* Token i, 0 = oldest. */
+const struct wr_session_token *wr_session_token(
+	const struct wr_table *t, const struct wr_session *s, unsigned int i);
+
+#endif
