@@ -27,14 +27,32 @@ static struct {
 	size_t size;
 } running;
 
-static void on_crash(int sig)
+/* There only in sanitizer builds, whose reports end the process without a signal. */
+void __sanitizer_set_death_callback(void (*callback)(void)) __attribute__((weak));
+
+static void save_input(void)
 {
 	static const char note[] = "replay: the input is in ./crash-input\n";
 	int fd = open("crash-input", O_WRONLY | O_CREAT | O_TRUNC, 0644);
 	if (fd >= 0 && write(fd, running.data, running.size) == (ssize_t)running.size)
 		(void)!write(2, note, sizeof(note) - 1);
+}
+
+static void on_crash(int sig)
+{
+	save_input();
 	signal(sig, SIG_DFL);
 	raise(sig);
+}
+
+static void catch_crashes(void)
+{
+	if (__sanitizer_set_death_callback) {
+		__sanitizer_set_death_callback(save_input);
+		return;
+	}
+	signal(SIGABRT, on_crash);
+	signal(SIGSEGV, on_crash);
 }
 
 static void run_one(const uint8_t *data, size_t size)
@@ -149,8 +167,7 @@ int main(int argc, char **argv)
 		fprintf(stderr, "replay: %s\n", msg.text);
 		return 1;
 	}
-	signal(SIGABRT, on_crash);
-	signal(SIGSEGV, on_crash);
+	catch_crashes();
 	for (unsigned int i = 0; i < n_corpus; i++)
 		run_one((const uint8_t *)corpus[i].data, corpus[i].size);
 	run_mutations(mutations, seed);
