@@ -141,7 +141,7 @@ class Daemon:
         work.prefixes.add(self.name)
         self.socket = work.path(f"{self.name}.sock")
         keys = {"server.name": self.name, "server.lcores": cpus, "bundle.path": bundle, "port.socket": self.socket,
-                "memory.huge": "yes" if huge() else "no", **(overrides or {})}
+                "memory.huge": "auto" if huge() else "no", **(overrides or {})}
         config = work.path(f"{self.name}.ini")
         with open(config, "w", encoding="utf-8") as f:
             section = None

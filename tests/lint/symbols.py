@@ -9,7 +9,9 @@ import subprocess
 import lintlib
 
 # Functions of others that we replace on purpose, each with its reason.
-INTERPOSED = {}
+INTERPOSED = {name: "lib/port's gate stands between DPDK's interrupt thread and net_memif" for name in (
+    "rte_intr_callback_register", "rte_intr_callback_unregister", "rte_intr_callback_unregister_sync",
+    "rte_intr_callback_unregister_pending")}
 # What the compiler adds: sanitizers, tables of weak constants.
 COMPILER = ("__asan_", "__odr_asan", "__ubsan_", "DW.ref.", "__x86.")
 
