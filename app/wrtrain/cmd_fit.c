@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* wrtrain fit: options of wr_fit_run. */
+#include "wr_learn.h"
+#include "wrtrain.h"
+
+struct options {
+	const char *data, *out, *epochs, *lr, *batch, *len, *d, *blocks, *heads, *kv_heads, *window,
+		*ffn, *dropout, *attn_dropout, *seed, *threads, *resume, *max_seconds, *patience,
+		*quiet;
+};
+
+static int parse(int argc, char **argv, struct options *o, struct wr_errmsg *msg)
+{
+	const struct wr_opt opts[] = {
+		{"data", "DIR", "the data set", &o->data},
+		{"out", "RUNDIR", "where checkpoints, log and curves go", &o->out},
+		{"epochs", "N",
+			"passes over the users; the learning rate falls over the last 40 % (60)",
+			&o->epochs},
+		{"lr", "X", "learning rate of Adam (0.001)", &o->lr},
+		{"batch", "N", "sequences a step (64)", &o->batch},
+		{"len", "N", "most clicks of a sequence; longer users are cut (200)", &o->len},
+		{"d", "N", "width (64)", &o->d},
+		{"blocks", "N", "transformer blocks (2)", &o->blocks},
+		{"heads", "N", "query heads (2)", &o->heads},
+		{"kv-heads", "N", "key and value heads (as many as query heads)", &o->kv_heads},
+		{"window", "N", "clicks that a block attends to (50)", &o->window},
+		{"ffn", "N", "feed-forward width (128)", &o->ffn},
+		{"dropout", "X", "of inputs and block outputs (0.2)", &o->dropout},
+		{"attn-dropout", "X", "of attention weights (0)", &o->attn_dropout},
+		{"seed", "N", "of everything random (1)", &o->seed},
+		{"threads", "N",
+			"OpenMP threads; the result is the same for any number (all cores)",
+			&o->threads},
+		{"resume", NULL,
+			"go on from RUNDIR/checkpoint.safetensors with the settings stored there",
+			&o->resume},
+		{"max-seconds", "X", "stop with a checkpoint after so long", &o->max_seconds},
+		{"patience", "N",
+			"stop after N epochs without a better validation NDCG@10 (0 = never)",
+			&o->patience},
+		{"quiet", NULL, "no progress", &o->quiet},
+	};
+	unsigned int n_words;
+	return wr_opt_parse(argc, argv, "wrtrain fit --data=DIR --out=RUNDIR [options]", opts,
+		WR_ARRAY_LEN(opts), NULL, 0, &n_words, msg);
+}
+
+static int settings(const struct options *o, struct wr_fit *f, struct wr_errmsg *msg)
+{
+	const struct {
+		const char *name, *value;
+		uint32_t min, max, *to;
+	} numbers[] = {
+		{"epochs", o->epochs, 1, 1000000, &f->epochs},
+		{"batch", o->batch, 1, 65536, &f->batch},
+		{"len", o->len, 1, 65536, &f->len},
+		{"d", o->d, 8, 1024, &f->shape.d},
+		{"blocks", o->blocks, 1, WR_BUNDLE_MAX_BLOCKS, &f->shape.n_blocks},
+		{"heads", o->heads, 1, 1024, &f->shape.n_heads},
+		{"kv-heads", o->kv_heads, 1, 1024, &f->shape.n_kv_heads},
+		{"window", o->window, 1, 1024, &f->shape.window},
+		{"ffn", o->ffn, 1, 8192, &f->shape.ffn},
+		{"threads", o->threads, 1, 1024, &f->threads},
+		{"patience", o->patience, 0, 1000000, &f->patience},
+	};
+	int err = WR_OK;
+	for (size_t i = 0; i < WR_ARRAY_LEN(numbers) && !err; i++)
+		err = wrtrain_u32(numbers[i].name, numbers[i].value, numbers[i].min, numbers[i].max,
+			numbers[i].to, msg);
+	if (!err && o->heads && !o->kv_heads)
+		f->shape.n_kv_heads = f->shape.n_heads;
+	if (!err)
+		err = wrtrain_double("lr", o->lr, 1e-9, 1, &f->lr, msg);
+	if (!err)
+		err = wrtrain_double("dropout", o->dropout, 0, 0.9, &f->dropout, msg);
+	if (!err)
+		err = wrtrain_double(
+			"attn-dropout", o->attn_dropout, 0, 0.9, &f->attn_dropout, msg);
+	if (!err)
+		err = wrtrain_double("max-seconds", o->max_seconds, 0, 1e9, &f->max_seconds, msg);
+	if (!err && o->seed && wr_parse_u64(o->seed, 0, INT64_MAX, &f->seed))
+		err = wr_fail(msg, WR_EINVAL, "--seed=%s: give a whole number", o->seed);
+	f->resume = o->resume != NULL;
+	f->quiet = o->quiet != NULL;
+	return err;
+}
+
+/* Settings that the checkpoint fixes are refused beside --resume rather than ignored. */
+static int check_resume(const struct options *o, struct wr_errmsg *msg)
+{
+	if (o->resume &&
+		(o->lr || o->batch || o->len || o->d || o->blocks || o->heads || o->kv_heads ||
+			o->window || o->ffn || o->dropout || o->attn_dropout || o->seed))
+		return wr_fail(msg, WR_EINVAL,
+			"--resume takes model, batch, rates and seed from the checkpoint: give "
+			"only --epochs, --threads, "
+			"--max-seconds and --patience beside it");
+	return WR_OK;
+}
+
+static int run(int argc, char **argv, struct wr_errmsg *msg)
+{
+	struct options o = {0};
+	struct wr_fit f;
+	struct wr_dataset *ds;
+	struct wr_fit_result r;
+	wr_fit_defaults(&f);
+	int err = parse(argc, argv, &o, msg);
+	if (!err && (!o.data || !o.out))
+		err = wr_fail(msg, WR_EINVAL, "give --data and --out (see --help)");
+	if (!err)
+		err = check_resume(&o, msg);
+	if (!err)
+		err = settings(&o, &f, msg);
+	if (!err)
+		err = wr_dataset_load(&ds, o.data, msg);
+	if (err)
+		return err;
+	wr_stop_catch_signals();
+	err = wr_fit_run(&f, ds, o.out, &r, msg);
+	if (!err)
+		printf("%s: %s after %u of %u epochs; best epoch %u: validation HR@10 %.4f, "
+		       "NDCG@10 %.4f\n",
+			o.out, r.stopped ? "stopped (go on with --resume)" : "done", r.epochs,
+			f.epochs, r.best_epoch, r.best_hr10, r.best_ndcg10);
+	wr_dataset_free(ds);
+	return err;
+}
+
+int wr_cmd_fit(int argc, char **argv)
+{
+	struct wr_errmsg msg;
+	return wrtrain_finish("fit", run(argc, argv, &msg), &msg);
+}

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Subcommands of wrtrain; each gets argv from its own name on and returns the exit status. */
+#ifndef WRTRAIN_H
+#define WRTRAIN_H
+
+#include "wr_base.h"
+
+int wr_cmd_import(int argc, char **argv);
+int wr_cmd_fit(int argc, char **argv);
+int wr_cmd_pack(int argc, char **argv);
+int wr_cmd_eval(int argc, char **argv);
+int wr_cmd_simulate(int argc, char **argv);
+
+/* Prints "wrtrain COMMAND: text" and gives the exit status of err: 0 for none, and for --help
+ * (WR_EINTR). */
+int wrtrain_finish(const char *command, int err, const struct wr_errmsg *msg);
+/* Reads an option that was given (value not NULL); WR_EINVAL with a line that names it and its
+ * range. */
+int wrtrain_u32(const char *name, const char *value, uint32_t min, uint32_t max, uint32_t *out,
+	struct wr_errmsg *msg) WR_MUST_CHECK;
+int wrtrain_double(const char *name, const char *value, double min, double max, double *out,
+	struct wr_errmsg *msg) WR_MUST_CHECK;
+
+#endif

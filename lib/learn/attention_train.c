@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Sliding-window attention with a bias by age, forward and backward, one sequence at a time. A
+ * query sees at most `window` keys, so the loops are short (50 keys, 32 channels) and run over
+ * contiguous keys (transposed) or channels.
+ *
+ * Probabilities are kept by slot: slot s of a query holds age W-1-s, so that keys of ascending
+ * position and the reversed bias line up.
+ */
+#include "learn_int.h"
+
+#include <math.h>
+
+/* One head of one sequence; strides in floats. kt, vt: [dh][ld]. */
+struct head {
+	const float *q, *k, *v; /* of token 0; qkv_stride apart */
+	const float *kt, *vt, *bias_rev;
+	float *p; /* [n] rows of p_stride, W slots each */
+	uint32_t n, window, dh, ld;
+	size_t qkv_stride, p_stride, o_stride;
+	float inv_sqrt;
+	uint32_t attn_threshold;
+	float attn_scale;
+	uint64_t key;
+	uint32_t site;
+};
+
+static void transpose(
+	const float *x, size_t stride, uint32_t n, uint32_t dh, float *out, uint32_t ld)
+{
+	for (uint32_t t = 0; t < n; t++)
+		for (uint32_t c = 0; c < dh; c++)
+			out[(size_t)c * ld + t] = x[t * stride + c];
+}
+
+WR_INLINE void head_forward(const struct head *a, float *o, float *drop, const uint32_t dh)
+{
+	for (uint32_t t = 0; t < a->n; t++) {
+		uint32_t m = WR_MIN(t + 1, a->window), j0 = t + 1 - m, s0 = a->window - m;
+		const float *q = a->q + t * a->qkv_stride;
+		float *p = a->p + t * a->p_stride, *e = p + s0, *out = o + t * a->o_stride;
+		for (uint32_t s = 0; s < s0; s++)
+			p[s] = 0;
+		for (uint32_t i = 0; i < m; i++)
+			e[i] = 0;
+		for (uint32_t c = 0; c < dh; c++) {
+			const float *kt = a->kt + (size_t)c * a->ld + j0;
+			float qc = q[c];
+#pragma omp simd
+			for (uint32_t i = 0; i < m; i++)
+				e[i] += qc * kt[i];
+		}
+		float top = -INFINITY, z = 0;
+#pragma omp simd reduction(max : top)
+		for (uint32_t i = 0; i < m; i++) {
+			e[i] = e[i] * a->inv_sqrt + a->bias_rev[s0 + i];
+			top = e[i] > top ? e[i] : top;
+		}
+#pragma omp simd reduction(+ : z)
+		for (uint32_t i = 0; i < m; i++) {
+			e[i] = fast_expf(e[i] - top);
+			z += e[i];
+		}
+		float inv = 1.0f / z;
+#pragma omp simd
+		for (uint32_t i = 0; i < m; i++)
+			e[i] *= inv;
+		const float *w = e;
+		if (a->attn_threshold) {
+			for (uint32_t i = 0; i < m; i++)
+				drop[i] = e[i];
+			dropout_apply(
+				drop, m, a->attn_threshold, a->attn_scale, a->key + t, a->site);
+			w = drop;
+		}
+		float acc[WR_STUDENT_MAX_HEAD_DIM];
+		for (uint32_t c = 0; c < dh; c++)
+			acc[c] = 0;
+		for (uint32_t i = 0; i < m; i++) {
+			const float *v = a->v + (j0 + i) * a->qkv_stride;
+			float wi = w[i];
+#pragma omp simd
+			for (uint32_t c = 0; c < dh; c++)
+				acc[c] += wi * v[c];
+		}
+		for (uint32_t c = 0; c < dh; c++)
+			out[c] = acc[c];
+	}
+}
+
+/* dq, dk, dv have qkv_stride; dk and dv are added to (key heads are shared). ds, w: W floats of
+ * scratch. */
+WR_INLINE void head_backward(const struct head *a, const float *d_o, float *dq, float *dk,
+	float *dv, float *d_bias, float *ds, float *w, const uint32_t dh)
+{
+	for (uint32_t t = 0; t < a->n; t++) {
+		uint32_t m = WR_MIN(t + 1, a->window), j0 = t + 1 - m, s0 = a->window - m;
+		const float *q = a->q + t * a->qkv_stride, *g = d_o + t * a->o_stride;
+		const float *p = a->p + t * a->p_stride + s0;
+		float *db = d_bias + s0, *gq = dq + t * a->qkv_stride;
+		for (uint32_t i = 0; i < m; i++) {
+			ds[i] = 0;
+			w[i] = p[i];
+		}
+		for (uint32_t c = 0; c < dh; c++) {
+			const float *vt = a->vt + (size_t)c * a->ld + j0;
+			float gc = g[c];
+#pragma omp simd
+			for (uint32_t i = 0; i < m; i++)
+				ds[i] += gc * vt[i];
+		}
+		if (a->attn_threshold) {
+			dropout_apply(w, m, a->attn_threshold, a->attn_scale, a->key + t, a->site);
+			dropout_apply(ds, m, a->attn_threshold, a->attn_scale, a->key + t, a->site);
+		}
+		float sum = 0;
+#pragma omp simd reduction(+ : sum)
+		for (uint32_t i = 0; i < m; i++)
+			sum += p[i] * ds[i];
+#pragma omp simd
+		for (uint32_t i = 0; i < m; i++) {
+			ds[i] = p[i] * (ds[i] - sum);
+			db[i] += ds[i];
+			ds[i] *= a->inv_sqrt;
+		}
+		float acc[WR_STUDENT_MAX_HEAD_DIM];
+		for (uint32_t c = 0; c < dh; c++)
+			acc[c] = 0;
+		for (uint32_t i = 0; i < m; i++) {
+			size_t j = (j0 + i) * a->qkv_stride;
+			const float *k = a->k + j;
+			float *gk = dk + j, *gv = dv + j, dsi = ds[i], wi = w[i];
+#pragma omp simd
+			for (uint32_t c = 0; c < dh; c++) {
+				acc[c] += dsi * k[c];
+				gk[c] += dsi * q[c];
+				gv[c] += wi * g[c];
+			}
+		}
+		for (uint32_t c = 0; c < dh; c++)
+			gq[c] = acc[c];
+	}
+}
+
+/* The reference width of a head gets loops of constant length. */
+WR_CLONES static void head_forward_any(const struct head *a, float *o, float *drop)
+{
+	if (a->dh == 32)
+		head_forward(a, o, drop, 32);
+	else
+		head_forward(a, o, drop, a->dh);
+}
+
+WR_CLONES static void head_backward_any(const struct head *a, const float *d_o, float *dq,
+	float *dk, float *dv, float *d_bias, float *ds, float *w)
+{
+	if (a->dh == 32)
+		head_backward(a, d_o, dq, dk, dv, d_bias, ds, w, 32);
+	else
+		head_backward(a, d_o, dq, dk, dv, d_bias, ds, w, a->dh);
+}
+
+static struct head head_of(const struct wr_student *s, const struct net_ws *ws,
+	const struct block_ws *b, uint32_t first, uint32_t n, uint32_t h,
+	const struct dropout *drop, uint32_t site)
+{
+	const struct wr_student_shape *p = &s->shape;
+	uint32_t dh = s->head_dim, kv = h * p->n_kv_heads / p->n_heads;
+	const float *qkv = b->qkv + (size_t)first * s->qkv_dim;
+	return (struct head){.q = qkv + h * dh,
+		.k = qkv + (p->n_heads + kv) * dh,
+		.v = qkv + (p->n_heads + p->n_kv_heads + kv) * dh,
+		.kt = ws->kt,
+		.vt = ws->vt,
+		.bias_rev = ws->bias_rev + h * p->window,
+		.p = b->p + ((size_t)first * p->n_heads + h) * p->window,
+		.n = n,
+		.window = p->window,
+		.dh = dh,
+		.ld = ws->max_tokens,
+		.qkv_stride = s->qkv_dim,
+		.p_stride = (size_t)p->n_heads * p->window,
+		.o_stride = p->d,
+		.inv_sqrt = 1.0f / sqrtf((float)dh),
+		.attn_threshold = drop->attn_threshold,
+		.attn_scale = drop->attn_scale,
+		.key = drop->key + (((uint64_t)h << 32) + first) * 0x2545f4914f6cdd1du,
+		.site = site};
+}
+
+void attention_forward(const struct wr_student *s, struct net_ws *ws, const struct block_ws *b,
+	uint32_t first, uint32_t n, const struct dropout *drop, uint32_t site)
+{
+	for (uint32_t h = 0; h < s->shape.n_heads; h++) {
+		struct head a = head_of(s, ws, b, first, n, h, drop, site);
+		transpose(a.k, a.qkv_stride, n, a.dh, ws->kt, a.ld);
+		head_forward_any(&a, b->o + (size_t)first * s->shape.d + h * a.dh, ws->vt);
+	}
+}
+
+void attention_backward(const struct wr_student *s, struct net_ws *ws, const struct block_ws *b,
+	uint32_t first, uint32_t n, const struct dropout *drop, uint32_t site)
+{
+	const struct wr_student_shape *p = &s->shape;
+	for (uint32_t t = 0; t < n; t++) {
+		float *row = ws->dqkv + ((size_t)first + t) * s->qkv_dim;
+		for (uint32_t c = 0; c < s->qkv_dim; c++)
+			row[c] = 0;
+	}
+	for (uint32_t h = 0; h < p->n_heads; h++) {
+		struct head a = head_of(s, ws, b, first, n, h, drop, site);
+		uint32_t kv = h * p->n_kv_heads / p->n_heads;
+		float *g = ws->dqkv + (size_t)first * s->qkv_dim;
+		transpose(a.v, a.qkv_stride, n, a.dh, ws->vt, a.ld);
+		head_backward_any(&a, ws->dn + (size_t)first * p->d + h * a.dh, g + h * a.dh,
+			g + (p->n_heads + kv) * a.dh, g + (p->n_heads + p->n_kv_heads + kv) * a.dh,
+			ws->d_bias + h * p->window, ws->kt, ws->kt + p->window);
+	}
+}

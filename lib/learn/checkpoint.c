@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Checkpoints: tensor names, metadata, writing and reading. A few MB an epoch. */
+#include "checkpoint_int.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static void add_tensor(struct st_tensor *t, unsigned int *n, const char *prefix, int block,
+	const char *name, const float *data, uint32_t rows, uint32_t cols)
+{
+	struct st_tensor *x = &t[(*n)++];
+	if (block >= 0)
+		snprintf(x->name, sizeof(x->name), "%sblock.%d.%s", prefix, block, name);
+	else
+		snprintf(x->name, sizeof(x->name), "%s%s", prefix, name);
+	x->data = data;
+	x->n_dims = cols ? 2 : 1;
+	x->dims[0] = rows;
+	x->dims[1] = cols;
+}
+
+unsigned int student_tensors(
+	const struct wr_student *s, const float *w, const char *prefix, struct st_tensor *t)
+{
+	const struct wr_student_shape *p = &s->shape;
+	unsigned int n = 0;
+	add_tensor(t, &n, prefix, -1, "item.embedding", w + s->embedding, p->n_items, p->d);
+	for (uint32_t b = 0; b < p->n_blocks; b++) {
+		const struct wr_student_block *o = &s->block[b];
+		int k = (int)b;
+		add_tensor(t, &n, prefix, k, "norm1.gain", w + o->norm1, p->d, 0);
+		add_tensor(t, &n, prefix, k, "qkv.weight", w + o->qkv, s->qkv_dim, p->d);
+		add_tensor(t, &n, prefix, k, "out.weight", w + o->out, p->d, p->d);
+		add_tensor(t, &n, prefix, k, "age.bias", w + o->bias, p->n_heads, p->window);
+		add_tensor(t, &n, prefix, k, "norm2.gain", w + o->norm2, p->d, 0);
+		add_tensor(t, &n, prefix, k, "up.weight", w + o->up, p->ffn, p->d);
+		add_tensor(t, &n, prefix, k, "down.weight", w + o->down, p->d, p->ffn);
+	}
+	add_tensor(t, &n, prefix, -1, "final.gain", w + s->final_gain, p->d, 0);
+	add_tensor(t, &n, prefix, -1, "logit.scale", w + s->logit_scale, 1, 0);
+	return n;
+}
+
+/* One metadata entry: either an integer or a real, as a string, exactly. */
+struct entry {
+	const char *key;
+	uint64_t *u64;
+	uint32_t *u32;
+	double *real;
+	bool state; /* only in resumable checkpoints */
+};
+#define MAX_ENTRIES 32
+
+static unsigned int entries(struct wr_fit *f, struct progress_state *p, struct entry *e)
+{
+	const struct entry all[] = {
+		{"n_items", .u32 = &f->shape.n_items},
+		{"d", .u32 = &f->shape.d},
+		{"n_blocks", .u32 = &f->shape.n_blocks},
+		{"n_heads", .u32 = &f->shape.n_heads},
+		{"n_kv_heads", .u32 = &f->shape.n_kv_heads},
+		{"window", .u32 = &f->shape.window},
+		{"ffn", .u32 = &f->shape.ffn},
+		{"batch", .u32 = &f->batch, .state = true},
+		{"len", .u32 = &f->len, .state = true},
+		{"seed", .u64 = &f->seed, .state = true},
+		{"lr", .real = &f->lr, .state = true},
+		{"dropout", .real = &f->dropout, .state = true},
+		{"attn_dropout", .real = &f->attn_dropout, .state = true},
+		{"epoch", .u64 = &p->epoch, .state = true},
+		{"step", .u64 = &p->step, .state = true},
+		{"adam_step", .u64 = &p->adam_step, .state = true},
+		{"loss_sum", .real = &p->loss_sum, .state = true},
+		{"loss_weight", .real = &p->loss_weight, .state = true},
+		{"best_ndcg10", .real = &p->best_ndcg10, .state = true},
+		{"best_hr10", .real = &p->best_hr10, .state = true},
+		{"best_epoch", .u64 = &p->best_epoch, .state = true},
+	};
+	static_assert(WR_ARRAY_LEN(all) <= MAX_ENTRIES, "room");
+	memcpy(e, all, sizeof(all));
+	return WR_ARRAY_LEN(all);
+}
+
+int checkpoint_write(const char *path, const struct wr_student *s, const float *m, const float *v,
+	const struct wr_fit *f, const struct progress_state *p, struct wr_errmsg *msg)
+{
+	struct st_tensor *t = calloc(3 * STUDENT_MAX_TENSORS, sizeof(*t));
+	struct wr_fit fit = *f;
+	struct progress_state state = *p;
+	struct entry e[MAX_ENTRIES];
+	char text[40];
+	json_t *meta = json_object();
+	if (!t || !meta) {
+		free(t);
+		json_decref(meta);
+		return wr_fail(msg, WR_ENOMEM, "%s: out of memory", path);
+	}
+	json_object_set_new(meta, "format", json_string("wirerank student 1"));
+	for (unsigned int i = 0, n = entries(&fit, &state, e); i < n; i++) {
+		if (e[i].real)
+			snprintf(text, sizeof(text), "%.17g", *e[i].real);
+		else
+			snprintf(text, sizeof(text), "%llu",
+				(unsigned long long)(e[i].u64 ? *e[i].u64 : *e[i].u32));
+		json_object_set_new(meta, e[i].key, json_string(text));
+	}
+	unsigned int n = student_tensors(s, s->w, "", t);
+	if (m && v) {
+		n += student_tensors(s, m, "adam.m.", t + n);
+		n += student_tensors(s, v, "adam.v.", t + n);
+	}
+	int err = safetensors_write(path, t, n, meta, msg);
+	json_decref(meta);
+	free(t);
+	return err;
+}
+
+static int read_entry(const struct safetensors *st, const char *path, const struct entry *e,
+	struct wr_errmsg *msg)
+{
+	const char *text = safetensors_meta(st, e->key);
+	uint64_t v = 0;
+	if (!text)
+		return wr_fail(msg, WR_EFORMAT,
+			"%s: metadata has no %s: not a checkpoint of wrtrain fit", path, e->key);
+	int err = e->real ? wr_parse_double(text, -1e300, 1e300, e->real)
+			  : wr_parse_u64(text, 0, e->u64 ? UINT64_MAX : UINT32_MAX, &v);
+	if (err)
+		return wr_fail(
+			msg, WR_EFORMAT, "%s: metadata %s: '%s' is no number", path, e->key, text);
+	if (e->u64)
+		*e->u64 = v;
+	if (e->u32)
+		*e->u32 = (uint32_t)v;
+	return WR_OK;
+}
+
+static int read_tensors(const struct safetensors *st, const struct wr_student *s, float *w,
+	const char *prefix, struct wr_errmsg *msg)
+{
+	struct st_tensor *t = calloc(STUDENT_MAX_TENSORS, sizeof(*t));
+	if (!t)
+		return wr_fail(msg, WR_ENOMEM, "out of memory");
+	unsigned int n = student_tensors(s, w, prefix, t);
+	int err = WR_OK;
+	for (unsigned int i = 0; i < n && !err; i++)
+		err = safetensors_read(st, &t[i], w + (t[i].data - w), msg);
+	free(t);
+	return err;
+}
+
+/* state = false: shape and weights only. */
+static int read_file(const char *path, bool state, struct wr_student **s, float **m, float **v,
+	struct wr_fit *f, struct progress_state *p, struct wr_errmsg *msg)
+{
+	struct safetensors *st;
+	struct entry e[MAX_ENTRIES];
+	int err = safetensors_open(&st, path, msg);
+	if (err)
+		return err;
+	for (unsigned int i = 0, n = entries(f, p, e); i < n && !err; i++)
+		if (state || !e[i].state)
+			err = read_entry(st, path, &e[i], msg);
+	if (!err)
+		err = wr_student_new(s, &f->shape, msg);
+	if (!err)
+		err = read_tensors(st, *s, (*s)->w, "", msg);
+	if (!err && state) {
+		*m = calloc((*s)->n_weights, sizeof(float));
+		*v = calloc((*s)->n_weights, sizeof(float));
+		if (!*m || !*v)
+			err = wr_fail(msg, WR_ENOMEM, "%s: out of memory", path);
+		if (!err)
+			err = read_tensors(st, *s, *m, "adam.m.", msg);
+		if (!err)
+			err = read_tensors(st, *s, *v, "adam.v.", msg);
+	}
+	safetensors_close(st);
+	return err;
+}
+
+int checkpoint_read(const char *path, struct wr_student **s, float **m, float **v, struct wr_fit *f,
+	struct progress_state *p, struct wr_errmsg *msg)
+{
+	*s = NULL;
+	*m = *v = NULL;
+	int err = read_file(path, true, s, m, v, f, p, msg);
+	if (err) {
+		wr_student_free(*s);
+		free(*m);
+		free(*v);
+		*s = NULL;
+		*m = *v = NULL;
+	}
+	return err;
+}
+
+int wr_student_load(struct wr_student **s, const char *path, struct wr_errmsg *msg)
+{
+	struct wr_fit f = {0};
+	struct progress_state p;
+	*s = NULL;
+	int err = read_file(path, false, s, NULL, NULL, &f, &p, msg);
+	if (err) {
+		wr_student_free(*s);
+		*s = NULL;
+	}
+	return err;
+}

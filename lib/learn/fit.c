@@ -1,0 +1,308 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The training loop. Everything random comes from (seed, epoch) and (seed, epoch, step), so that a
+ * run that was stopped anywhere and resumed ends in the same weights. Method and sources:
+ * docs/learning.md.
+ */
+#include "checkpoint_int.h"
+#include "fit_log_int.h"
+#include "step_int.h"
+#include "text_file.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define WARM_UP_STEPS 200
+#define DECAY_FROM    0.6  /* share of all epochs behind which the learning rate falls */
+#define DECAY_TO      0.05 /* its last share */
+#define STREAM_ORDER  0x0bde5u
+#define STREAM_STEP   0x57e9u
+
+void wr_fit_defaults(struct wr_fit *f)
+{
+	*f = (struct wr_fit){.shape = {.d = 64,
+				     .n_blocks = 2,
+				     .n_heads = 2,
+				     .n_kv_heads = 2,
+				     .window = 50,
+				     .ffn = 128},
+		.epochs = 60,
+		.batch = 64,
+		.len = 200,
+		.lr = 1e-3,
+		.dropout = 0.2,
+		.seed = 1};
+}
+
+struct run {
+	struct wr_fit fit;
+	const struct wr_dataset *ds;
+	char *checkpoint, *best;
+	struct wr_student *s;
+	float *m, *v;
+	struct step step;
+	struct progress_state at;
+	struct fit_log log;
+	uint32_t *order, n_order; /* users that train */
+	struct batch batch;
+	uint64_t start_ns;
+	bool stopped;
+};
+
+static int check_settings(const struct wr_fit *f, struct wr_errmsg *msg)
+{
+	if (f->epochs < 1 || f->batch < 1 || f->batch > 65536 || f->len < 1 || f->len > 65536)
+		return wr_fail(msg, WR_EINVAL,
+			"epochs, batch and len must be at least 1, batch and len at most 65536");
+	if (!(f->lr > 0) || f->lr > 1)
+		return wr_fail(
+			msg, WR_EINVAL, "learning rate %g: give one above 0, usually 0.001", f->lr);
+	if (f->dropout < 0 || f->dropout > 0.9 || f->attn_dropout < 0 || f->attn_dropout > 0.9)
+		return wr_fail(msg, WR_EINVAL, "dropout: give 0 … 0.9");
+	if (f->threads > 1024)
+		return wr_fail(msg, WR_EINVAL, "%u threads: at most 1024", f->threads);
+	return WR_OK;
+}
+
+static int start_or_resume(struct run *r, struct wr_errmsg *msg)
+{
+	if (!r->fit.resume) {
+		if (!access(r->checkpoint, F_OK))
+			return wr_fail(msg, WR_ESTATE,
+				"%s exists: continue it with --resume, or give another --out",
+				r->checkpoint);
+		r->fit.shape.n_items = r->ds->n_items;
+		int err = wr_student_new(&r->s, &r->fit.shape, msg);
+		if (err)
+			return err;
+		wr_student_init(r->s, r->fit.seed);
+		r->m = calloc(r->s->n_weights, sizeof(float));
+		r->v = calloc(r->s->n_weights, sizeof(float));
+		return r->m && r->v ? WR_OK
+				    : wr_fail(msg, WR_ENOMEM, "out of memory for the optimiser");
+	}
+	int err = checkpoint_read(r->checkpoint, &r->s, &r->m, &r->v, &r->fit, &r->at, msg);
+	if (err == WR_ENOENT)
+		return wr_fail(
+			msg, err, "%s: nothing to resume: start without --resume", r->checkpoint);
+	if (!err && r->s->shape.n_items != r->ds->n_items)
+		return wr_fail(msg, WR_EINVAL,
+			"%s was trained on %u items, the data has %u: start a new run",
+			r->checkpoint, r->s->shape.n_items, r->ds->n_items);
+	return err;
+}
+
+static int prepare(struct run *r, struct wr_errmsg *msg)
+{
+	int err = start_or_resume(r, msg);
+	if (!err)
+		err = check_settings(&r->fit, msg);
+	if (err)
+		return err;
+	const struct wr_dataset *ds = r->ds;
+	size_t tokens = (size_t)r->fit.batch * r->fit.len;
+	r->order = malloc((ds->n_users + 1) * sizeof(uint32_t));
+	r->batch = (struct batch){.off = malloc((r->fit.batch + 1) * sizeof(uint32_t)),
+		.rows = malloc(tokens * sizeof(uint32_t)),
+		.targets = malloc(tokens * sizeof(uint32_t))};
+	if (!r->order || !r->batch.off || !r->batch.rows || !r->batch.targets)
+		return wr_fail(msg, WR_ENOMEM, "out of memory for batches");
+	for (uint32_t u = 0; u < ds->n_users; u++)
+		if (wr_split_training(ds->token_off[u + 1] - ds->token_off[u]) >= 2)
+			r->order[r->n_order++] = u;
+	if (!r->n_order)
+		return wr_fail(msg, WR_EINVAL, "no user has two clicks to train on");
+	return step_new(&r->step, &r->fit, r->s, r->m, r->v, msg);
+}
+
+/* The epoch's order of users: a shuffle of file order (Fisher, Yates). */
+static void shuffle(struct run *r)
+{
+	struct wr_rng rng;
+	const struct wr_dataset *ds = r->ds;
+	uint32_t n = 0;
+	for (uint32_t u = 0; u < ds->n_users; u++)
+		if (wr_split_training(ds->token_off[u + 1] - ds->token_off[u]) >= 2)
+			r->order[n++] = u;
+	wr_rng_init(&rng, r->fit.seed ^ STREAM_ORDER, r->at.epoch);
+	for (uint32_t i = n; i > 1; i--) {
+		uint32_t j = wr_rng_below(&rng, i), x = r->order[i - 1];
+		r->order[i - 1] = r->order[j];
+		r->order[j] = x;
+	}
+}
+
+/* Users longer than len are cut at a random place half of the time, else at their end. Returns
+ * dropout's key. */
+static uint64_t make_batch(struct run *r)
+{
+	struct wr_rng rng;
+	struct batch *b = &r->batch;
+	uint32_t first = (uint32_t)r->at.step * r->fit.batch, len = r->fit.len;
+	wr_rng_init(&rng, r->fit.seed ^ STREAM_STEP, r->at.epoch << 32 | r->at.step);
+	b->n_seqs = WR_MIN(r->fit.batch, r->n_order - first);
+	b->off[0] = 0;
+	for (uint32_t i = 0; i < b->n_seqs; i++) {
+		uint32_t u = r->order[first + i], begin = r->ds->token_off[u];
+		uint32_t n = wr_split_training(r->ds->token_off[u + 1] - begin) - 1, start = 0,
+			 m = WR_MIN(n, len);
+		if (n > len)
+			start = wr_rng_below(&rng, 2) ? wr_rng_below(&rng, n - len + 1) : n - len;
+		const uint32_t *rows = r->ds->token_row + begin + start;
+		memcpy(b->rows + b->off[i], rows, m * sizeof(uint32_t));
+		memcpy(b->targets + b->off[i], rows + 1, m * sizeof(uint32_t));
+		b->off[i + 1] = b->off[i] + m;
+	}
+	return wr_rng_u64(&rng);
+}
+
+static float learning_rate(const struct run *r, uint32_t n_steps)
+{
+	double done = ((double)r->at.epoch + (double)r->at.step / n_steps) / r->fit.epochs, k = 1;
+	if (done > DECAY_FROM)
+		k = 1 - (1 - DECAY_TO) * WR_MIN((done - DECAY_FROM) / (1 - DECAY_FROM), 1.0);
+	if (r->at.adam_step < WARM_UP_STEPS)
+		k *= (double)(r->at.adam_step + 1) / WARM_UP_STEPS;
+	return (float)(r->fit.lr * k);
+}
+
+static bool should_stop(const struct run *r)
+{
+	double seconds = (double)(wr_clock_ns() - r->start_ns) / 1e9;
+	return wr_stop_requested() || (r->fit.max_seconds > 0 && seconds > r->fit.max_seconds);
+}
+
+/* Steps until the epoch ends or the run is stopped. */
+static int run_epoch(struct run *r, double *lr, struct wr_errmsg *msg)
+{
+	struct wr_progress bar;
+	char what[40], note[64] = "";
+	uint32_t n_steps = (r->n_order + r->fit.batch - 1) / r->fit.batch;
+	snprintf(what, sizeof(what), "epoch %llu/%u", (unsigned long long)r->at.epoch + 1,
+		r->fit.epochs);
+	shuffle(r);
+	if (!r->fit.quiet)
+		wr_progress_start(&bar, what, n_steps);
+	for (; r->at.step < n_steps; r->at.step++) {
+		if (should_stop(r)) {
+			r->stopped = true;
+			break;
+		}
+		uint64_t key = make_batch(r);
+		float rate = learning_rate(r, n_steps);
+		double loss = step_gradient(&r->step, &r->batch, key);
+		if (!isfinite(loss))
+			return wr_fail(msg, WR_EINVAL,
+				"the loss is not finite in epoch %llu: lower --lr, then --resume",
+				(unsigned long long)r->at.epoch + 1);
+		step_apply(&r->step, rate, ++r->at.adam_step);
+		r->at.loss_sum += loss;
+		r->at.loss_weight += r->batch.off[r->batch.n_seqs];
+		*lr = (double)rate;
+		snprintf(note, sizeof(note), "loss %.4f", r->at.loss_sum / r->at.loss_weight);
+		if (!r->fit.quiet)
+			wr_progress_update(&bar, r->at.step + 1, note);
+	}
+	if (!r->fit.quiet && bar.tty)
+		wr_progress_end(&bar, r->at.step, note);
+	return WR_OK;
+}
+
+/* Validation, best weights, log and checkpoint behind a whole epoch. */
+static int end_epoch(struct run *r, double lr, double seconds, struct wr_errmsg *msg)
+{
+	struct wr_metrics_at m;
+	int err = wr_eval_float(r->s, r->ds, WR_SPLIT_VALID, 0, r->fit.threads, &m, msg);
+	if (err)
+		return err;
+	struct fit_log_line line = {.epoch = r->at.epoch + 1,
+		.loss = r->at.loss_sum / WR_MAX(r->at.loss_weight, 1.0),
+		.hr10 = m.hr[0][1],
+		.ndcg10 = m.ndcg[0][1],
+		.lr = lr,
+		.seconds = seconds,
+		.logit_scale = (double)r->s->w[r->s->logit_scale]};
+	r->at.epoch++;
+	r->at.step = 0;
+	r->at.loss_sum = r->at.loss_weight = 0;
+	if (line.ndcg10 > r->at.best_ndcg10 || !r->at.best_epoch) {
+		r->at.best_ndcg10 = line.ndcg10;
+		r->at.best_hr10 = line.hr10;
+		r->at.best_epoch = r->at.epoch;
+		err = checkpoint_write(r->best, r->s, NULL, NULL, &r->fit, &r->at, msg);
+	}
+	if (!err)
+		err = checkpoint_write(r->checkpoint, r->s, r->m, r->v, &r->fit, &r->at, msg);
+	if (!err)
+		err = fit_log_add(&r->log, &line, msg);
+	if (!r->fit.quiet)
+		fprintf(stderr,
+			"epoch %llu/%u  loss %.4f  validation HR@10 %.4f NDCG@10 %.4f%s  %.1f s\n",
+			(unsigned long long)r->at.epoch, r->fit.epochs, line.loss, line.hr10,
+			line.ndcg10, r->at.best_epoch == r->at.epoch ? " (best)" : "", seconds);
+	return err;
+}
+
+static int train(struct run *r, double *loss, struct wr_errmsg *msg)
+{
+	int err = WR_OK;
+	while (!err && !r->stopped && r->at.epoch < r->fit.epochs) {
+		if (r->fit.patience && r->at.best_epoch &&
+			r->at.epoch - r->at.best_epoch >= r->fit.patience)
+			break;
+		uint64_t start = wr_clock_ns();
+		double lr = 0;
+		err = run_epoch(r, &lr, msg);
+		*loss = r->at.loss_weight > 0 ? r->at.loss_sum / r->at.loss_weight : *loss;
+		if (err)
+			break;
+		if (r->stopped)
+			err = checkpoint_write(
+				r->checkpoint, r->s, r->m, r->v, &r->fit, &r->at, msg);
+		else
+			err = end_epoch(r, lr, (double)(wr_clock_ns() - start) / 1e9, msg);
+	}
+	return err;
+}
+
+int wr_fit_run(const struct wr_fit *f, const struct wr_dataset *ds, const char *run_dir,
+	struct wr_fit_result *result, struct wr_errmsg *msg)
+{
+	struct run r = {.fit = *f, .ds = ds, .start_ns = wr_clock_ns()};
+	double loss = 0;
+	int err = check_settings(f, msg);
+	if (!err)
+		err = make_dirs(run_dir, msg);
+	if (!err && (asprintf(&r.checkpoint, "%s/checkpoint.safetensors", run_dir) < 0 ||
+			    asprintf(&r.best, "%s/best.safetensors", run_dir) < 0))
+		err = wr_fail(msg, WR_ENOMEM, "%s: out of memory", run_dir);
+	if (!err)
+		err = prepare(&r, msg);
+	if (!err)
+		err = fit_log_open(&r.log, run_dir, r.at.epoch, msg);
+	if (!err)
+		err = fit_log_settings(run_dir, &r.fit, ds, msg);
+	if (!err)
+		err = train(&r, &loss, msg);
+	*result = (struct wr_fit_result){.epochs = (uint32_t)r.at.epoch,
+		.best_epoch = (uint32_t)r.at.best_epoch,
+		.best_hr10 = r.at.best_hr10,
+		.best_ndcg10 = r.at.best_ndcg10,
+		.loss = loss,
+		.stopped = r.stopped};
+	step_free(&r.step);
+	fit_log_close(&r.log);
+	wr_student_free(r.s);
+	free(r.m);
+	free(r.v);
+	free(r.order);
+	free(r.batch.off);
+	free(r.batch.rows);
+	free(r.batch.targets);
+	free(r.checkpoint);
+	free(r.best);
+	return err;
+}

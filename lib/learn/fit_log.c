@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* A run's log, settings and curves. Once an epoch. */
+#include "fit_log_int.h"
+#include "text_file.h"
+#include "wr_report.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+static char *path_of(const char *dir, const char *name)
+{
+	char *p;
+	return asprintf(&p, "%s/%s", dir, name) < 0 ? NULL : p;
+}
+
+static int read_line(
+	const struct text *t, const char *line, struct fit_log_line *out, struct wr_errmsg *msg)
+{
+	json_error_t why;
+	json_int_t epoch = 0;
+	json_t *j = json_loads(line, 0, &why);
+	int bad = !j || json_unpack_ex(j, &why, 0, "{s:I, s:F, s:F, s:F, s:F, s:F, s:F}", "epoch",
+				&epoch, "loss", &out->loss, "valid_hr10", &out->hr10,
+				"valid_ndcg10", &out->ndcg10, "lr", &out->lr, "seconds",
+				&out->seconds, "logit_scale", &out->logit_scale);
+	out->epoch = (uint64_t)epoch;
+	json_decref(j);
+	return bad ? text_fail(t, msg, "damaged log: %s: remove the file to go on without it",
+			     why.text)
+		   : WR_OK;
+}
+
+static int append(struct fit_log *l, const struct fit_log_line *line, struct wr_errmsg *msg)
+{
+	if (grow(&l->line, &l->cap, l->n, sizeof(*l->line)))
+		return wr_fail(msg, WR_ENOMEM, "out of memory for the log");
+	l->line[l->n++] = *line;
+	return WR_OK;
+}
+
+int fit_log_open(struct fit_log *l, const char *dir, uint64_t epochs, struct wr_errmsg *msg)
+{
+	struct text t;
+	struct stat st;
+	*l = (struct fit_log){.dir = strdup(dir)};
+	char *path = path_of(dir, "log.jsonl"), *line;
+	if (!l->dir || !path) {
+		free(path);
+		return wr_fail(msg, WR_ENOMEM, "out of memory for the log");
+	}
+	int err = WR_OK;
+	if (epochs && !stat(path, &st)) {
+		err = text_open(&t, path, msg);
+		while (!err && (line = text_next(&t, NULL))) {
+			struct fit_log_line x;
+			err = read_line(&t, line, &x, msg);
+			if (!err && x.epoch <= epochs)
+				err = append(l, &x, msg);
+		}
+		text_close(&t);
+	}
+	free(path);
+	return err;
+}
+
+static int write_lines(const struct fit_log *l, struct wr_errmsg *msg)
+{
+	struct wr_file_writer *w;
+	char *path = path_of(l->dir, "log.jsonl");
+	if (!path)
+		return wr_fail(msg, WR_ENOMEM, "out of memory for the log");
+	int err = wr_file_writer_open(&w, path, msg);
+	free(path);
+	if (err)
+		return err;
+	for (size_t i = 0; i < l->n; i++) {
+		const struct fit_log_line *x = &l->line[i];
+		fprintf(wr_file_writer_stream(w),
+			"{\"epoch\": %llu, \"loss\": %.6f, \"valid_hr10\": %.6f, \"valid_ndcg10\": "
+			"%.6f, \"lr\": %.3e, "
+			"\"seconds\": %.3f, \"logit_scale\": %.4f}\n",
+			(unsigned long long)x->epoch, x->loss, x->hr10, x->ndcg10, x->lr,
+			x->seconds, x->logit_scale);
+	}
+	return wr_file_writer_commit(w, msg);
+}
+
+static int write_chart(const struct fit_log *l, struct wr_errmsg *msg)
+{
+	double *v = malloc(4 * l->n * sizeof(*v));
+	char *path = path_of(l->dir, "loss.svg");
+	int err = WR_ENOMEM;
+	if (v && path) {
+		double *x = v, *loss = v + l->n, *hr = v + 2 * l->n, *ndcg = v + 3 * l->n;
+		for (size_t i = 0; i < l->n; i++) {
+			x[i] = (double)l->line[i].epoch;
+			loss[i] = l->line[i].loss;
+			hr[i] = l->line[i].hr10 * 10;
+			ndcg[i] = l->line[i].ndcg10 * 10;
+		}
+		struct wr_chart_series series[] = {
+			{.name = "training loss", .x = x, .y = loss, .n = l->n},
+			{.name = "10 × validation HR@10", .x = x, .y = hr, .n = l->n},
+			{.name = "10 × validation NDCG@10", .x = x, .y = ndcg, .n = l->n}};
+		struct wr_chart chart = {.title = "Training",
+			.x_label = "epoch",
+			.y_label = "loss; 10 × hit rate",
+			.series = series,
+			.n_series = WR_ARRAY_LEN(series),
+			.note = "validation: last but one token of every user, full ranking, seen "
+				"items removed"};
+		err = wr_chart_write(&chart, path, msg);
+	} else {
+		wr_fail(msg, err, "out of memory for the curves");
+	}
+	free(path);
+	free(v);
+	return err;
+}
+
+int fit_log_add(struct fit_log *l, const struct fit_log_line *line, struct wr_errmsg *msg)
+{
+	int err = append(l, line, msg);
+	if (!err)
+		err = write_lines(l, msg);
+	return err ? err : write_chart(l, msg);
+}
+
+void fit_log_close(struct fit_log *l)
+{
+	free(l->dir);
+	free(l->line);
+	*l = (struct fit_log){0};
+}
+
+int fit_log_settings(
+	const char *dir, const struct wr_fit *f, const struct wr_dataset *ds, struct wr_errmsg *msg)
+{
+	const struct wr_student_shape *p = &f->shape;
+	char *path = path_of(dir, "settings.json");
+	json_t *j = json_pack(
+		"{s:{s:I,s:I,s:I,s:I,s:I,s:I,s:I}, s:I,s:I,s:I, s:f,s:f,s:f, s:I, s:{s:I,s:I,s:I}}",
+		"shape", "n_items", (json_int_t)p->n_items, "d", (json_int_t)p->d, "n_blocks",
+		(json_int_t)p->n_blocks, "n_heads", (json_int_t)p->n_heads, "n_kv_heads",
+		(json_int_t)p->n_kv_heads, "window", (json_int_t)p->window, "ffn",
+		(json_int_t)p->ffn, "epochs", (json_int_t)f->epochs, "batch", (json_int_t)f->batch,
+		"len", (json_int_t)f->len, "lr", f->lr, "dropout", f->dropout, "attn_dropout",
+		f->attn_dropout, "seed", (json_int_t)f->seed, "data", "users",
+		(json_int_t)ds->n_users, "items", (json_int_t)ds->n_items, "tokens",
+		(json_int_t)ds->token_off[ds->n_users]);
+	int err = path && j ? wr_json_write(j, path, msg)
+			    : wr_fail(msg, WR_ENOMEM, "out of memory for settings");
+	json_decref(j);
+	free(path);
+	return err;
+}

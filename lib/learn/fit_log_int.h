@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What a run tells about itself: log.jsonl (a line an epoch), settings.json, loss.svg. */
+#ifndef WR_LEARN_FIT_LOG_INT_H
+#define WR_LEARN_FIT_LOG_INT_H
+
+#include "wr_learn.h"
+
+struct fit_log_line {
+	uint64_t epoch; /* from 1 */
+	double loss, hr10, ndcg10, lr, seconds, logit_scale;
+};
+struct fit_log {
+	char *dir;
+	struct fit_log_line *line;
+	size_t n, cap;
+};
+/* Keeps the lines of the first `epochs` epochs of an earlier run in dir (a resumed run goes on
+ * behind them). */
+int fit_log_open(
+	struct fit_log *l, const char *dir, uint64_t epochs, struct wr_errmsg *msg) WR_MUST_CHECK;
+/* Adds a line and writes log.jsonl and loss.svg anew, all or nothing each. */
+int fit_log_add(
+	struct fit_log *l, const struct fit_log_line *line, struct wr_errmsg *msg) WR_MUST_CHECK;
+void fit_log_close(struct fit_log *l);
+int fit_log_settings(const char *dir, const struct wr_fit *f, const struct wr_dataset *ds,
+	struct wr_errmsg *msg) WR_MUST_CHECK;
+
+#endif

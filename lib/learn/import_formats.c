@@ -1,0 +1,320 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Readers of the logs that recommender research exchanges: SASRec's pairs, RecBole's atomic files,
+ * MovieLens' .dat. */
+#include "import_int.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define MAX_COLUMNS 64
+
+static bool ends_with(const char *s, const char *tail)
+{
+	size_t n = strlen(s), m = strlen(tail);
+	return n >= m && !strcmp(s + n - m, tail);
+}
+
+/* ---- SASRec: `user item` a line, in time order by user. https://github.com/kang205/SASRec ---- */
+static int sasrec_line(
+	struct import_log *l, struct text *t, char *line, size_t bytes, struct wr_errmsg *msg)
+{
+	char *field[3];
+	if (strlen(line) != bytes)
+		return text_fail(t, msg, "a NUL byte inside the line");
+	for (char *c = line; *c; c++)
+		if (*c == '\t')
+			*c = ' ';
+	if (text_split(line, " ", field, 3) != 2 || !field[0][0] || !field[1][0])
+		return text_fail(t, msg, "expected `user item`");
+	return import_add(l, t, field[0], field[1], 0, msg);
+}
+
+/* Original id → texts of the items that carry it, directly or through `item original` lines. */
+static int read_movies(struct import_log *l, const char *movies, const struct names *original,
+	const uint32_t *item, struct wr_errmsg *msg)
+{
+	struct text t;
+	int err = text_open(&t, movies, msg);
+	char *line, *field[4];
+	while (!err && (line = text_next(&t, NULL))) {
+		if (text_split(line, "::", field, 4) != 3) {
+			err = text_fail(&t, msg, "expected id::title::genres");
+			break;
+		}
+		const char *name = field[0];
+		if (original) {
+			uint32_t k = names_find(original, name);
+			if (k == UINT32_MAX || item[k] == UINT32_MAX)
+				continue;
+			name = l->items.name[item[k]];
+		}
+		field[2][strcspn(field[2], "|")] = '\0';
+		char *title = text_from_latin1(field[1]), *genre = text_from_latin1(field[2]);
+		if (!title || !genre)
+			err = wr_fail(msg, WR_ENOMEM, "%s: out of memory", movies);
+		else
+			err = import_describe(l, name, title, genre, msg);
+		free(title);
+		free(genre);
+	}
+	text_close(&t);
+	return err;
+}
+
+/* `item original` lines: original's number → item number of the log (UINT32_MAX: not in the log).
+ */
+static int sasrec_map(const struct import_log *l, const char *path, struct names *original,
+	uint32_t **item, struct wr_errmsg *msg)
+{
+	struct text t;
+	size_t cap = 0;
+	int err = text_open(&t, path, msg);
+	char *line, *field[3];
+	while (!err && (line = text_next(&t, NULL))) {
+		if (text_split(line, " ", field, 3) != 2) {
+			err = text_fail(&t, msg, "expected `item original`");
+			break;
+		}
+		uint32_t n = original->n, k = names_put(original, field[1]);
+		if (k == UINT32_MAX || grow(item, &cap, k, sizeof(**item)))
+			err = wr_fail(msg, WR_ENOMEM, "%s: out of memory", path);
+		else if (k != n)
+			err = text_fail(&t, msg, "original id '%s' occurs twice", field[1]);
+		else
+			(*item)[k] = names_find(&l->items, field[0]);
+	}
+	text_close(&t);
+	return err;
+}
+
+int import_read_sasrec(struct import_log *l, const struct wr_import *in, struct wr_errmsg *msg)
+{
+	struct text t;
+	if (in->n_sources != 1)
+		return wr_fail(
+			msg, WR_EINVAL, "sasrec: give exactly one file of `user item` lines");
+	int err = text_open(&t, in->sources[0], msg);
+	char *line;
+	size_t bytes;
+	while (!err && (line = text_next(&t, &bytes)))
+		err = sasrec_line(l, &t, line, bytes, msg);
+	text_close(&t);
+	if (err || !in->titles)
+		return err;
+	struct names original;
+	uint32_t *item = NULL;
+	names_init(&original);
+	if (in->item_map)
+		err = sasrec_map(l, in->item_map, &original, &item, msg);
+	if (!err)
+		err = read_movies(l, in->titles, in->item_map ? &original : NULL, item, msg);
+	names_free(&original);
+	free(item);
+	return err;
+}
+
+/* ---- RecBole's atomic files: tab-separated, header `name:type`.
+ * https://recbole.io/docs/user_guide/data/atomic_files.html ---- */
+struct columns {
+	unsigned int n;
+	char *name[MAX_COLUMNS];
+	char *header; /* keeps the names */
+};
+
+static int recbole_header(struct text *t, struct columns *c, struct wr_errmsg *msg)
+{
+	char *line = text_next(t, NULL), *type;
+	if (!line)
+		return text_fail(t, msg, "empty file: a header `name:type` was expected");
+	c->header = strdup(line);
+	if (!c->header)
+		return wr_fail(msg, WR_ENOMEM, "%s: out of memory", t->path);
+	c->n = text_split(c->header, "\t", c->name, MAX_COLUMNS);
+	for (unsigned int i = 0; i < c->n; i++) {
+		type = strchr(c->name[i], ':');
+		if (!type || (strcmp(type, ":token") && strcmp(type, ":token_seq") &&
+				     strcmp(type, ":float") && strcmp(type, ":float_seq")))
+			return text_fail(t, msg,
+				"column %u '%s': expected name:token, token_seq, float or "
+				"float_seq",
+				i + 1, c->name[i]);
+	}
+	return WR_OK;
+}
+
+static int column(const struct columns *c, const char *typed)
+{
+	for (unsigned int i = 0; i < c->n; i++)
+		if (!strcmp(c->name[i], typed))
+			return (int)i;
+	return -1;
+}
+
+static int recbole_inter(struct import_log *l, const char *path, struct wr_errmsg *msg)
+{
+	struct text t;
+	struct columns c = {0};
+	char *line, *field[MAX_COLUMNS + 1];
+	int err = text_open(&t, path, msg);
+	if (!err)
+		err = recbole_header(&t, &c, msg);
+	int user = column(&c, "user_id:token"), item = column(&c, "item_id:token"),
+	    time = column(&c, "timestamp:float");
+	if (!err && (user < 0 || item < 0))
+		err = text_fail(&t, msg, "columns user_id:token and item_id:token are needed");
+	l->timed = time >= 0;
+	while (!err && (line = text_next(&t, NULL))) {
+		double s = 0;
+		if (text_split(line, "\t", field, MAX_COLUMNS + 1) != c.n)
+			err = text_fail(&t, msg, "expected %u columns as in the header", c.n);
+		else if (time >= 0 && wr_parse_double(field[time], 0, 1e14, &s))
+			err = text_fail(
+				&t, msg, "timestamp '%s': expected unix seconds", field[time]);
+		else
+			err = import_add(l, &t, field[user], field[item], llrint(s * 1000), msg);
+	}
+	free(c.header);
+	text_close(&t);
+	return err;
+}
+
+static int recbole_item(struct import_log *l, const char *path, struct wr_errmsg *msg)
+{
+	static const char *const title_names[] = {
+		"movie_title:token_seq", "title:token_seq", "title:token", "name:token_seq"};
+	static const char *const class_names[] = {
+		"class:token_seq", "genre:token_seq", "categories:token_seq", "category:token"};
+	struct text t;
+	struct columns c = {0};
+	char *line, *field[MAX_COLUMNS + 1];
+	int err = text_open(&t, path, msg), title = -1, class = -1;
+	if (!err)
+		err = recbole_header(&t, &c, msg);
+	int item = column(&c, "item_id:token");
+	for (size_t i = 0; i < WR_ARRAY_LEN(title_names); i++) {
+		title = title < 0 ? column(&c, title_names[i]) : title;
+		class = class < 0 ? column(&c, class_names[i]) : class;
+	}
+	if (!err && item < 0)
+		err = text_fail(&t, msg, "column item_id:token is needed");
+	while (!err && (line = text_next(&t, NULL))) {
+		if (text_split(line, "\t", field, MAX_COLUMNS + 1) != c.n) {
+			err = text_fail(&t, msg, "expected %u columns as in the header", c.n);
+			break;
+		}
+		if (class >= 0)
+			field[class][strcspn(field[class], " ,")] = '\0';
+		if ((title >= 0 && !text_utf8(field[title], strlen(field[title]))) ||
+			(class >= 0 && !text_utf8(field[class], strlen(field[class]))))
+			err = text_fail(&t, msg, "a text is no UTF-8");
+		else
+			err = import_describe(l, field[item], title >= 0 ? field[title] : "",
+				class >= 0 ? field[class] : NULL, msg);
+	}
+	free(c.header);
+	text_close(&t);
+	return err;
+}
+
+/* Users' features serve a later model; the header is checked, so that a wrong file is not taken for
+ * one. */
+static int recbole_user(const char *path, struct wr_errmsg *msg)
+{
+	struct text t;
+	struct columns c = {0};
+	int err = text_open(&t, path, msg);
+	if (!err)
+		err = recbole_header(&t, &c, msg);
+	if (!err && column(&c, "user_id:token") < 0)
+		err = text_fail(&t, msg, "column user_id:token is needed");
+	free(c.header);
+	text_close(&t);
+	return err;
+}
+
+int import_read_recbole(struct import_log *l, const struct wr_import *in, struct wr_errmsg *msg)
+{
+	int err = WR_OK;
+	unsigned int n_logs = 0;
+	/* The log first: descriptions look items up in it. */
+	for (unsigned int i = 0; i < in->n_sources && !err; i++)
+		if (ends_with(in->sources[i], ".inter")) {
+			n_logs++;
+			err = recbole_inter(l, in->sources[i], msg);
+		}
+	if (!err && n_logs != 1)
+		return wr_fail(msg, WR_EINVAL,
+			"recbole: give one .inter file, and .item and .user as you have them");
+	for (unsigned int i = 0; i < in->n_sources && !err; i++) {
+		if (ends_with(in->sources[i], ".item"))
+			err = recbole_item(l, in->sources[i], msg);
+		else if (ends_with(in->sources[i], ".user"))
+			err = recbole_user(in->sources[i], msg);
+		else if (!ends_with(in->sources[i], ".inter"))
+			err = wr_fail(msg, WR_EINVAL,
+				"%s: expected a name ending in .inter, .item or .user",
+				in->sources[i]);
+	}
+	return err;
+}
+
+/* ---- MovieLens: user::item::rating::seconds, Latin-1.
+ * https://files.grouplens.org/datasets/movielens/ml-1m-README.txt ---- */
+static int movielens_ratings(struct import_log *l, const char *path, struct wr_errmsg *msg)
+{
+	struct text t;
+	char *line, *field[5];
+	int err = text_open(&t, path, msg);
+	l->timed = true;
+	while (!err && (line = text_next(&t, NULL))) {
+		uint64_t s;
+		if (text_split(line, "::", field, 5) != 4)
+			err = text_fail(&t, msg, "expected user::item::rating::seconds");
+		else if (wr_parse_u64(field[3], 0, UINT64_MAX / 2000, &s))
+			err = text_fail(&t, msg, "time '%s': expected unix seconds", field[3]);
+		else
+			err = import_add(l, &t, field[0], field[1], (int64_t)s * 1000, msg);
+	}
+	text_close(&t);
+	return err;
+}
+
+/* Users' features serve a later model; the form is checked. */
+static int movielens_users(const char *path, struct wr_errmsg *msg)
+{
+	struct text t;
+	char *line, *field[6];
+	int err = text_open(&t, path, msg);
+	while (!err && (line = text_next(&t, NULL)))
+		if (text_split(line, "::", field, 6) != 5)
+			err = text_fail(&t, msg, "expected user::sex::age::occupation::zip");
+	text_close(&t);
+	return err;
+}
+
+int import_read_movielens(struct import_log *l, const struct wr_import *in, struct wr_errmsg *msg)
+{
+	int err = WR_OK;
+	unsigned int n_logs = 0;
+	for (unsigned int i = 0; i < in->n_sources && !err; i++)
+		if (ends_with(in->sources[i], "ratings.dat")) {
+			n_logs++;
+			err = movielens_ratings(l, in->sources[i], msg);
+		}
+	if (!err && n_logs != 1)
+		return wr_fail(msg, WR_EINVAL,
+			"movielens: give one ratings.dat, and movies.dat and users.dat as you have "
+			"them");
+	for (unsigned int i = 0; i < in->n_sources && !err; i++) {
+		if (ends_with(in->sources[i], "movies.dat"))
+			err = read_movies(l, in->sources[i], NULL, NULL, msg);
+		else if (ends_with(in->sources[i], "users.dat"))
+			err = movielens_users(in->sources[i], msg);
+		else if (!ends_with(in->sources[i], "ratings.dat"))
+			err = wr_fail(msg, WR_EINVAL,
+				"%s: expected ratings.dat, movies.dat or users.dat",
+				in->sources[i]);
+	}
+	return err;
+}

@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Shared inside lib/learn: loops that are compiled per instruction set, workspaces, forward and
+ * backward passes. */
+#ifndef WR_LEARN_INT_H
+#define WR_LEARN_INT_H
+
+#include "wr_learn.h"
+
+/*
+ * A function with this attribute is compiled for AVX-512, AVX2 + FMA and the base, chosen at load
+ * time. Float training need not agree across levels. Sanitizers run before the resolvers may, so
+ * their builds take the base.
+ */
+#if WR_SANITIZE || defined(__clang__)
+#define WR_CLONES
+#else
+#define WR_CLONES __attribute__((target_clones("arch=skylake-avx512", "arch=haswell", "default")))
+#endif
+#define WR_INLINE static inline __attribute__((always_inline))
+
+/* exp for any x; relative error under 2e-7, 0 below -87. Vectorises. Source: Cephes expf. */
+WR_INLINE float fast_expf(float x)
+{
+	x = x < -87.0f ? -87.0f : x;
+	x = x > 88.0f ? 88.0f : x;
+	float t = x * 1.44269504f +
+		  12582912.0f; /* 1.5 · 2^23: rounds to an integer in the low bits */
+	union {
+		float f;
+		int32_t i;
+	} u = {.f = t}, v;
+	float n = t - 12582912.0f;
+	float r = x - n * 0.693359375f;
+	r = r + n * 2.12194440e-4f;
+	float y = 1.9875691500e-4f;
+	y = y * r + 1.3981999507e-3f;
+	y = y * r + 8.3334519073e-3f;
+	y = y * r + 4.1665795894e-2f;
+	y = y * r + 1.6666665459e-1f;
+	y = y * r + 5.0000001201e-1f;
+	y = y * (r * r) + r + 1.0f;
+	v.f = y;
+	v.i += (int32_t)((uint32_t)u.i << 23);
+	return v.f;
+}
+
+/* Sequences laid end to end: sequence i is rows[off[i] … off[i+1]-1]. */
+struct ragged {
+	uint32_t n_seqs;
+	const uint32_t *off, *rows;
+};
+
+/* Dropout by a counter-based hash, so that the backward pass makes the same mask again. threshold 0
+ * = off. */
+struct dropout {
+	uint32_t threshold, attn_threshold; /* an element is dropped when its hash is below */
+	float scale, attn_scale;
+	uint64_t key;
+};
+struct dropout dropout_make(double rate, double attn_rate, uint64_t key);
+/* x[i] *= scale or 0, by (key, site, i). */
+void dropout_apply(
+	float *x, size_t n, uint32_t threshold, float scale, uint64_t key, uint32_t site);
+
+/* What the forward pass of one block leaves for the backward pass, by token. */
+struct block_ws {
+	float *x_in, *r1, *n1, *qkv, *p, *o, *x_mid, *r2, *n2, *h;
+};
+/* One thread's memory for chunks of at most max_tokens tokens. */
+struct net_ws {
+	uint32_t max_tokens;
+	float *arena;
+	struct block_ws b[WR_BUNDLE_MAX_BLOCKS];
+	float *x_out;                     /* [T][d] behind the last block */
+	float *u, *u_norm;                /* [T][d] unit user vectors, [T] their lengths before */
+	float *dx, *dy, *dn, *dqkv, *d_h; /* gradients; dx after backward: of x0 / dropout */
+	float *kt, *vt;           /* transposed keys and values of one head of one sequence */
+	float *bias_rev, *d_bias; /* [H][W] */
+	float *row_scale, *tile_u, *tile_z; /* softmax tiles */
+};
+#define SOFTMAX_TILE 64
+int net_ws_new(struct net_ws *ws, const struct wr_student *s, uint32_t max_tokens,
+	struct wr_errmsg *msg) WR_MUST_CHECK;
+void net_ws_free(struct net_ws *ws);
+
+/* Fills ws from x0 to u. */
+void net_forward(const struct wr_student *s, struct net_ws *ws, const struct ragged *in,
+	const struct dropout *drop);
+/*
+ * Mean-free softmax cross-entropy of every position against targets[T], each weighted by weight;
+ * unit = unit-norm item vectors [n_items][d]. Adds to grad: d logit_scale, and in the embedding's
+ * place d of the UNIT vectors. Leaves d loss / d u in ws->dx. Returns the unweighted sum of the
+ * losses.
+ */
+double softmax_loss(const struct wr_student *s, struct net_ws *ws, const float *unit,
+	uint32_t n_tokens, const uint32_t *targets, float weight, float *grad);
+/*
+ * From ws->dx = d loss / d u back to ws->dx = d loss / d (√d E[row]) per token; adds the gradients
+ * of all weights but the embedding to grad.
+ */
+void net_backward(const struct wr_student *s, struct net_ws *ws, const struct ragged *in,
+	const struct dropout *drop, float *grad);
+/* unit[r] = E[r] / |E[r]|, norm[r] = |E[r]|. */
+void unit_rows(const float *e, uint32_t n, uint32_t d, float *unit, float *norm);
+
+/* Attention of one sequence of n tokens; rows of qkv and o are by token. */
+void attention_forward(const struct wr_student *s, struct net_ws *ws, const struct block_ws *b,
+	uint32_t first, uint32_t n, const struct dropout *drop, uint32_t site);
+/* d_o [n][H·head_dim] (ws->dn) → ws->dqkv; adds to ws->d_bias. */
+void attention_backward(const struct wr_student *s, struct net_ws *ws, const struct block_ws *b,
+	uint32_t first, uint32_t n, const struct dropout *drop, uint32_t site);
+
+/* Adam (Kingma, Ba 2015) on n weights; step counts from 1. */
+struct adam {
+	float beta1, beta2, eps;
+};
+void adam_update(const struct adam *a, size_t n, float *w, float *m, float *v, const float *g,
+	float lr, uint64_t step);
+
+#endif

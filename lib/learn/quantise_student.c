@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Symmetric int8 quantisation by output channel, norm gains folded into the weights behind them
+ * (docs/model.md). */
+#include "quantise_student.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+void quantise_rows(
+	const float *w, const float *gain, uint32_t rows, uint32_t cols, int8_t *q, float *scale)
+{
+	for (uint32_t r = 0; r < rows; r++) {
+		const float *x = w + (size_t)r * cols;
+		float top = 0;
+		for (uint32_t c = 0; c < cols; c++)
+			top = fmaxf(top, fabsf(x[c] * (gain ? gain[c] : 1.0f)));
+		scale[r] = top > 0 ? top / 127.0f : 1.0f;
+		for (uint32_t c = 0; c < cols; c++) {
+			float v = rintf(x[c] * (gain ? gain[c] : 1.0f) / scale[r]);
+			q[(size_t)r * cols + c] = (int8_t)fmaxf(-127.0f, fminf(127.0f, v));
+		}
+	}
+}
+
+static int add_matrix(struct wr_bundle_builder *w, uint32_t block, const char *what, const float *x,
+	const float *gain, uint32_t rows, uint32_t cols, struct wr_errmsg *msg)
+{
+	char name[16];
+	int8_t *q = malloc((size_t)rows * cols);
+	float *scale = malloc(rows * sizeof(*scale));
+	int err = WR_ENOMEM;
+	if (q && scale) {
+		quantise_rows(x, gain, rows, cols, q, scale);
+		snprintf(name, sizeof(name), "b%u.%s.q", block, what);
+		err = wr_bundle_builder_add(w, name, q, (size_t)rows * cols);
+		snprintf(name, sizeof(name), "b%u.%s.s", block, what);
+		if (!err)
+			err = wr_bundle_builder_add(w, name, scale, rows * sizeof(*scale));
+	}
+	free(q);
+	free(scale);
+	return err ? wr_fail(msg, err, "cannot add section b%u.%s: %s", block, what,
+			     wr_strerror(err))
+		   : WR_OK;
+}
+
+/* Unit vectors per row in int8; what the encoder reads is the same row times its length and √d. */
+static int add_items(struct wr_bundle_builder *w, const struct wr_student *s, struct wr_errmsg *msg)
+{
+	uint32_t n = s->shape.n_items, d = s->shape.d;
+	int8_t *q = malloc((size_t)n * d);
+	float *scale = malloc(n * sizeof(*scale)), *in = malloc(n * sizeof(*in)),
+	      *unit = malloc(d * sizeof(*unit));
+	int err = q && scale && in && unit ? WR_OK : WR_ENOMEM;
+	for (uint32_t r = 0; r < n && !err; r++) {
+		const float *e = s->w + s->embedding + (size_t)r * d;
+		double ss = 0;
+		for (uint32_t c = 0; c < d; c++)
+			ss += (double)e[c] * (double)e[c];
+		double len = sqrt(ss);
+		for (uint32_t c = 0; c < d; c++)
+			unit[c] = len > 0 ? (float)((double)e[c] / len) : 0.0f;
+		quantise_rows(unit, NULL, 1, d, q + (size_t)r * d, &scale[r]);
+		in[r] = (float)((double)scale[r] * len * sqrt((double)d));
+	}
+	if (!err)
+		err = wr_bundle_builder_add(w, WR_SEC_ITEM_Q, q, (size_t)n * d);
+	if (!err)
+		err = wr_bundle_builder_add(w, WR_SEC_ITEM_SCALE, scale, n * sizeof(*scale));
+	if (!err)
+		err = wr_bundle_builder_add(w, WR_SEC_ITEM_IN, in, n * sizeof(*in));
+	free(q);
+	free(scale);
+	free(in);
+	free(unit);
+	return err ? wr_fail(msg, err, "cannot add the item sections: %s", wr_strerror(err))
+		   : WR_OK;
+}
+
+static int add_block(
+	struct wr_bundle_builder *w, const struct wr_student *s, uint32_t b, struct wr_errmsg *msg)
+{
+	const struct wr_student_shape *p = &s->shape;
+	const struct wr_student_block *o = &s->block[b];
+	char name[16];
+	int err = add_matrix(w, b, "qkv", s->w + o->qkv, s->w + o->norm1, s->qkv_dim, p->d, msg);
+	if (!err)
+		err = add_matrix(w, b, "out", s->w + o->out, NULL, p->d, p->d, msg);
+	if (!err)
+		err = add_matrix(w, b, "up", s->w + o->up, s->w + o->norm2, p->ffn, p->d, msg);
+	if (!err)
+		err = add_matrix(w, b, "down", s->w + o->down, NULL, p->d, p->ffn, msg);
+	if (err)
+		return err;
+	snprintf(name, sizeof(name), "b%u.bias", b);
+	err = wr_bundle_builder_add(
+		w, name, s->w + o->bias, (size_t)p->n_heads * p->window * sizeof(float));
+	return err ? wr_fail(msg, err, "cannot add section %s: %s", name, wr_strerror(err)) : WR_OK;
+}
+
+int quantise_student(struct wr_bundle_builder *w, const struct wr_student *s,
+	uint32_t bundle_version, struct wr_errmsg *msg)
+{
+	const struct wr_student_shape *p = &s->shape;
+	struct wr_bundle_model m = {.n_items = p->n_items,
+		.d = p->d,
+		.n_blocks = p->n_blocks,
+		.n_heads = p->n_heads,
+		.n_kv_heads = p->n_kv_heads,
+		.head_dim = s->head_dim,
+		.window = p->window,
+		.ffn = p->ffn,
+		.logit_scale = s->w[s->logit_scale],
+		.norm_eps = 1e-6f,
+		.bundle_version = bundle_version};
+	int err = wr_bundle_builder_add(w, WR_SEC_MODEL, &m, sizeof(m));
+	if (!err)
+		err = wr_bundle_builder_add(
+			w, WR_SEC_FINAL_GAIN, s->w + s->final_gain, p->d * sizeof(float));
+	if (err)
+		return wr_fail(msg, err, "cannot add the model section: %s", wr_strerror(err));
+	err = add_items(w, s, msg);
+	for (uint32_t b = 0; b < p->n_blocks && !err; b++)
+		err = add_block(w, s, b, msg);
+	return err;
+}

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * safetensors (https://github.com/huggingface/safetensors, "Format"): u64 header length, JSON
+ * header, bytes. Only F32 tensors of at most two dimensions here. Files of some MB, read whole.
+ */
+#ifndef WR_LEARN_SAFETENSORS_INT_H
+#define WR_LEARN_SAFETENSORS_INT_H
+
+#include "wr_report.h"
+
+struct st_tensor {
+	char name[64];
+	const float *data;
+	uint32_t dims[2], n_dims;
+};
+/* Writes all or nothing. metadata: object of strings, borrowed, NULL = none. */
+int safetensors_write(const char *path, const struct st_tensor *t, unsigned int n,
+	const json_t *metadata, struct wr_errmsg *msg) WR_MUST_CHECK;
+
+struct safetensors;
+/*
+ * Reads and checks a file: header bounds, types, shapes against offsets, and that tensors fill the
+ * bytes without hole or overlap. WR_ENOENT, WR_EIO, WR_EFORMAT, WR_ENOMEM.
+ */
+int safetensors_open(
+	struct safetensors **st, const char *path, struct wr_errmsg *msg) WR_MUST_CHECK;
+void safetensors_close(struct safetensors *st);
+/* A metadata string, NULL when absent. */
+const char *safetensors_meta(const struct safetensors *st, const char *key);
+/* Copies t->name's values to out, which has room for t's dimensions; WR_EFORMAT when absent or of
+ * another shape. */
+int safetensors_read(const struct safetensors *st, const struct st_tensor *t, float *out,
+	struct wr_errmsg *msg) WR_MUST_CHECK;
+
+#endif

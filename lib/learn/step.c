@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A step: chunks of eight sequences are dealt to threads, each chunk has a gradient of its own, and
+ * the sum goes in chunk order, so that thread count and timing change nothing. The chunk gradients
+ * (some MB) cost little beside the softmax.
+ */
+#include "step_int.h"
+
+#include <math.h>
+#include <omp.h>
+#include <stdlib.h>
+#include <string.h>
+
+static float *floats(size_t n)
+{
+	return aligned_alloc(64, WR_ALIGN_UP(n * sizeof(float), (size_t)64));
+}
+
+int step_new(struct step *st, const struct wr_fit *fit, struct wr_student *s, float *m, float *v,
+	struct wr_errmsg *msg)
+{
+	size_t e = (size_t)s->shape.n_items * s->shape.d;
+	*st = (struct step){.fit = fit,
+		.s = s,
+		.m = m,
+		.v = v,
+		.n_threads = fit->threads ? (int)fit->threads : omp_get_max_threads(),
+		.n_chunks = (fit->batch + STEP_CHUNK - 1) / STEP_CHUNK};
+	st->ws = calloc((size_t)st->n_threads, sizeof(*st->ws));
+	st->chunk_grad = floats(st->n_chunks * s->n_weights);
+	st->grad = floats(s->n_weights);
+	st->unit = floats(e);
+	st->norm = floats(s->shape.n_items);
+	st->dx = floats((size_t)fit->batch * fit->len * s->shape.d);
+	st->chunk_loss = calloc(st->n_chunks, sizeof(double));
+	int err = WR_OK;
+	if (!st->ws || !st->chunk_grad || !st->grad || !st->unit || !st->norm || !st->dx ||
+		!st->chunk_loss)
+		err = wr_fail(
+			msg, WR_ENOMEM, "no memory for gradients: use a smaller --batch or --d");
+	for (int i = 0; i < st->n_threads && !err; i++)
+		err = net_ws_new(&st->ws[i], s, STEP_CHUNK * fit->len, msg);
+	if (err)
+		step_free(st);
+	return err;
+}
+
+void step_free(struct step *st)
+{
+	for (int i = 0; st->ws && i < st->n_threads; i++)
+		net_ws_free(&st->ws[i]);
+	free(st->ws);
+	free(st->chunk_grad);
+	free(st->grad);
+	free(st->unit);
+	free(st->norm);
+	free(st->dx);
+	free(st->chunk_loss);
+	*st = (struct step){0};
+}
+
+static void run_chunk(
+	struct step *st, const struct batch *b, uint32_t chunk, struct net_ws *ws, uint64_t key)
+{
+	uint32_t off[STEP_CHUNK + 1], first = chunk * STEP_CHUNK,
+				      n = WR_MIN((uint32_t)STEP_CHUNK, b->n_seqs - first);
+	uint32_t base = b->off[first], tokens = b->off[first + n] - base;
+	float *grad = st->chunk_grad + chunk * st->s->n_weights,
+	      weight = 1.0f / (float)b->off[b->n_seqs];
+	for (uint32_t i = 0; i <= n; i++)
+		off[i] = b->off[first + i] - base;
+	struct ragged in = {.n_seqs = n, .off = off, .rows = b->rows + base};
+	struct dropout drop =
+		dropout_make(st->fit->dropout, st->fit->attn_dropout, wr_mix64(key + chunk));
+	memset(grad, 0, st->s->n_weights * sizeof(float));
+	net_forward(st->s, ws, &in, &drop);
+	st->chunk_loss[chunk] =
+		softmax_loss(st->s, ws, st->unit, tokens, b->targets + base, weight, grad);
+	net_backward(st->s, ws, &in, &drop, grad);
+	memcpy(st->dx + (size_t)base * st->s->shape.d, ws->dx,
+		(size_t)tokens * st->s->shape.d * sizeof(float));
+}
+
+/* grad[from … to) = sum of the chunks' in order. */
+WR_CLONES static void sum_chunks(
+	const float *chunks, uint32_t n, size_t stride, size_t from, size_t to, float *grad)
+{
+	for (size_t i = from; i < to; i++)
+		grad[i] = chunks[i];
+	for (uint32_t k = 1; k < n; k++) {
+		const float *c = chunks + k * stride;
+#pragma omp simd
+		for (size_t i = from; i < to; i++)
+			grad[i] += c[i];
+	}
+}
+
+/* From the gradient of unit rows to that of the rows: project out the unit vector, divide by the
+ * length. */
+WR_CLONES static void unproject(
+	float *g, const float *unit, const float *norm, uint32_t from, uint32_t to, uint32_t d)
+{
+	for (uint32_t r = from; r < to; r++) {
+		float *gr = g + (size_t)r * d, dot = 0, inv = norm[r] > 0 ? 1.0f / norm[r] : 0.0f;
+		const float *u = unit + (size_t)r * d;
+#pragma omp simd reduction(+ : dot)
+		for (uint32_t c = 0; c < d; c++)
+			dot += gr[c] * u[c];
+#pragma omp simd
+		for (uint32_t c = 0; c < d; c++)
+			gr[c] = (gr[c] - u[c] * dot) * inv;
+	}
+}
+
+WR_CLONES static void scatter_inputs(
+	float *g, const float *dx, const uint32_t *rows, uint32_t n, uint32_t d)
+{
+	float k = sqrtf((float)d);
+	for (uint32_t t = 0; t < n; t++) {
+		float *gr = g + (size_t)rows[t] * d;
+		const float *x = dx + (size_t)t * d;
+#pragma omp simd
+		for (uint32_t c = 0; c < d; c++)
+			gr[c] += k * x[c];
+	}
+}
+
+#define SLICE 4096 /* floats; items of a slice of rows */
+
+double step_gradient(struct step *st, const struct batch *b, uint64_t key)
+{
+	const struct wr_student *s = st->s;
+	uint32_t n_chunks = (b->n_seqs + STEP_CHUNK - 1) / STEP_CHUNK, n = s->shape.n_items,
+		 d = s->shape.d;
+	float *g = st->grad, *ge = g + s->embedding;
+	size_t n_w = s->n_weights;
+	double loss = 0;
+	unit_rows(s->w + s->embedding, n, d, st->unit, st->norm);
+#pragma omp parallel num_threads(st->n_threads)
+	{
+#pragma omp for schedule(dynamic, 1)
+		for (uint32_t c = 0; c < n_chunks; c++)
+			run_chunk(st, b, c, &st->ws[omp_get_thread_num()], key);
+#pragma omp for schedule(static)
+		for (size_t i = 0; i < n_w; i += SLICE)
+			sum_chunks(st->chunk_grad, n_chunks, n_w, i, WR_MIN(i + SLICE, n_w), g);
+#pragma omp for schedule(static)
+		for (uint32_t r = 0; r < n; r += 64)
+			unproject(ge, st->unit, st->norm, r, WR_MIN(r + 64, n), d);
+	}
+	scatter_inputs(ge, st->dx, b->rows, b->off[b->n_seqs], d);
+	for (uint32_t c = 0; c < n_chunks; c++)
+		loss += st->chunk_loss[c];
+	return loss;
+}
+
+void step_apply(struct step *st, float lr, uint64_t adam_step)
+{
+	static const struct adam adam = {.beta1 = 0.9f, .beta2 = 0.98f, .eps = 1e-8f};
+	size_t n = st->s->n_weights;
+#pragma omp parallel for schedule(static) num_threads(st->n_threads)
+	for (size_t i = 0; i < n; i += SLICE) {
+		size_t m = WR_MIN((size_t)SLICE, n - i);
+		adam_update(
+			&adam, m, st->s->w + i, st->m + i, st->v + i, st->grad + i, lr, adam_step);
+	}
+}

@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The student's weights: layout, start values. Some 300 k floats; the item embeddings are most of
+ * them. */
+#include "learn_int.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+static int check_shape(const struct wr_student_shape *p, struct wr_errmsg *msg)
+{
+	if (p->n_items < 2 || p->n_items > 16u << 20)
+		return wr_fail(msg, WR_EINVAL, "a model needs 2 … 16 M items, not %u", p->n_items);
+	if (p->d < 8 || p->d > 1024 || p->d % 8)
+		return wr_fail(
+			msg, WR_EINVAL, "width d = %u: give a multiple of 8 in 8 … 1024", p->d);
+	if (p->n_blocks < 1 || p->n_blocks > WR_BUNDLE_MAX_BLOCKS)
+		return wr_fail(msg, WR_EINVAL, "%u blocks: give 1 … %d", p->n_blocks,
+			WR_BUNDLE_MAX_BLOCKS);
+	if (p->n_heads < 1 || p->d % p->n_heads)
+		return wr_fail(msg, WR_EINVAL, "%u heads do not divide d = %u", p->n_heads, p->d);
+	if (p->d / p->n_heads > WR_STUDENT_MAX_HEAD_DIM)
+		return wr_fail(msg, WR_EINVAL, "%u channels a head: at most %d", p->d / p->n_heads,
+			WR_STUDENT_MAX_HEAD_DIM);
+	if (p->n_kv_heads < 1 || p->n_kv_heads > p->n_heads || p->n_heads % p->n_kv_heads)
+		return wr_fail(msg, WR_EINVAL, "%u key heads do not divide %u heads", p->n_kv_heads,
+			p->n_heads);
+	if (p->window < 1 || p->window > 1024)
+		return wr_fail(msg, WR_EINVAL, "window %u: give 1 … 1024", p->window);
+	if (p->ffn < 1 || p->ffn > 8192)
+		return wr_fail(msg, WR_EINVAL, "feed-forward width %u: give 1 … 8192", p->ffn);
+	return WR_OK;
+}
+
+/* Tensors start on cache lines. */
+static size_t take(size_t *at, size_t floats)
+{
+	size_t p = *at;
+	*at += WR_ALIGN_UP(floats, (size_t)16);
+	return p;
+}
+
+int wr_student_new(
+	struct wr_student **out, const struct wr_student_shape *shape, struct wr_errmsg *msg)
+{
+	*out = NULL;
+	int err = check_shape(shape, msg);
+	if (err)
+		return err;
+	struct wr_student *s = calloc(1, sizeof(*s));
+	if (!s)
+		return wr_fail(msg, WR_ENOMEM, "no memory for a student");
+	s->shape = *shape;
+	s->head_dim = shape->d / shape->n_heads;
+	s->qkv_dim = (shape->n_heads + 2 * shape->n_kv_heads) * s->head_dim;
+	size_t d = shape->d, at = 0;
+	s->embedding = take(&at, shape->n_items * d);
+	for (uint32_t b = 0; b < shape->n_blocks; b++)
+		s->block[b] = (struct wr_student_block){
+			.norm1 = take(&at, d),
+			.qkv = take(&at, s->qkv_dim * d),
+			.out = take(&at, d * d),
+			.bias = take(&at, (size_t)shape->n_heads * shape->window),
+			.norm2 = take(&at, d),
+			.up = take(&at, shape->ffn * d),
+			.down = take(&at, d * shape->ffn),
+		};
+	s->final_gain = take(&at, d);
+	s->logit_scale = take(&at, 1);
+	s->n_weights = at;
+	s->w = aligned_alloc(64, at * sizeof(float));
+	if (!s->w) {
+		wr_student_free(s);
+		return wr_fail(msg, WR_ENOMEM, "no memory for %zu weights", at);
+	}
+	for (size_t i = 0; i < at; i++)
+		s->w[i] = 0;
+	*out = s;
+	return WR_OK;
+}
+
+static void fill_normal(float *w, size_t n, double std, struct wr_rng *r)
+{
+	for (size_t i = 0; i < n; i++)
+		w[i] = (float)(std * wr_rng_normal(r));
+}
+
+/* Xavier's normal for a matrix of `out` rows and `in` columns (Glorot, Bengio 2010). */
+static void fill_matrix(float *w, size_t rows, size_t cols, struct wr_rng *r)
+{
+	fill_normal(w, rows * cols, sqrt(2.0 / (double)(rows + cols)), r);
+}
+
+void wr_student_init(struct wr_student *s, uint64_t seed)
+{
+	const struct wr_student_shape *p = &s->shape;
+	struct wr_rng r;
+	wr_rng_init(&r, seed, 0x1417);
+	fill_normal(s->w + s->embedding, (size_t)p->n_items * p->d, 0.02, &r);
+	for (uint32_t b = 0; b < p->n_blocks; b++) {
+		const struct wr_student_block *o = &s->block[b];
+		for (uint32_t i = 0; i < p->d; i++)
+			s->w[o->norm1 + i] = s->w[o->norm2 + i] = 1.0f;
+		fill_matrix(s->w + o->qkv, s->qkv_dim, p->d, &r);
+		fill_matrix(s->w + o->out, p->d, p->d, &r);
+		fill_matrix(s->w + o->up, p->ffn, p->d, &r);
+		fill_matrix(s->w + o->down, p->d, p->ffn, &r);
+	}
+	for (uint32_t i = 0; i < p->d; i++)
+		s->w[s->final_gain + i] = 1.0f;
+	s->w[s->logit_scale] = 20.0f;
+}
+
+void wr_student_free(struct wr_student *s)
+{
+	if (!s)
+		return;
+	free(s->w);
+	free(s);
+}

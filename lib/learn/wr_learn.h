@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Training and evaluation, offline: logs → dataset directory → float student → checkpoint → int8
+ * bundle → hit rates. Built for catalogues of 1 k … 100 k items and logs of some million clicks on
+ * a few cores; the softmax over all items dominates. docs/model.md is the model, docs/learning.md
+ * the method and the names in checkpoints.
+ *
+ * Nothing here is thread-safe unless said; work inside runs on OpenMP threads.
+ */
+#ifndef WR_LEARN_H
+#define WR_LEARN_H
+
+#include "wr_base.h"
+#include "wr_bundle.h"
+#include "wr_model.h"
+
+/* ---- dataset ---- */
+/* What a log became, users in file order. Immutable after load. Rows are item ids - 1. */
+struct wr_dataset {
+	uint32_t n_items, n_users, n_categories; /* category 0 is "" */
+	char **item_name, **item_title;          /* [n_items], UTF-8 */
+	uint16_t *item_category;                 /* [n_items] */
+	char **category_name;                    /* [n_categories] */
+	uint64_t *user_id;                       /* [n_users] */
+	uint32_t *token_off;                     /* [n_users + 1] */
+	uint32_t *token_row; /* a user's tokens, oldest first (docs/model.md, "What counts as a
+				token") */
+};
+/*
+ * Reads DIR/items.tsv and DIR/interactions.tsv and applies the token rule. *ds is the caller's on
+ * success (wr_dataset_free), NULL on failure. WR_ENOENT, WR_EIO, WR_EFORMAT (file:line: reason),
+ * WR_ENOMEM.
+ */
+int wr_dataset_load(struct wr_dataset **ds, const char *dir, struct wr_errmsg *msg) WR_MUST_CHECK;
+void wr_dataset_free(struct wr_dataset *ds);
+
+enum wr_split { WR_SPLIT_VALID, WR_SPLIT_TEST };
+/*
+ * Leave-one-out over n tokens: *n_history tokens are known, the one behind them is the target.
+ * False: the user has under 3 tokens and only trains.
+ */
+static inline bool wr_split_user(uint32_t n, enum wr_split split, uint32_t *n_history)
+{
+	if (n < 3)
+		return false;
+	*n_history = split == WR_SPLIT_TEST ? n - 1 : n - 2;
+	return true;
+}
+/* Tokens that may be trained on: all but the two held out. */
+static inline uint32_t wr_split_training(uint32_t n)
+{
+	return n < 3 ? n : n - 2;
+}
+
+/* ---- import ---- */
+enum wr_import_format { WR_IMPORT_SASREC, WR_IMPORT_RECBOLE, WR_IMPORT_MOVIELENS };
+struct wr_import {
+	enum wr_import_format format;
+	/* SASREC: one file of `user item`. RECBOLE: any of .inter (needed), .item, .user.
+	 * MOVIELENS: ratings.dat (needed), movies.dat, users.dat, told apart by name. */
+	const char *const *sources;
+	unsigned int n_sources;
+	const char *titles;   /* SASREC: movies.dat that names original items, or NULL */
+	const char *item_map; /* SASREC: `item original` lines that lead from ids of the log to
+				 those of titles, or NULL */
+};
+/*
+ * Writes the dataset directory out (made when missing). Items that out already has keep their ids;
+ * its interactions are replaced. A failure leaves out as it was: every file is written beside and
+ * renamed, dataset.json last. WR_ENOENT, WR_EIO, WR_EFORMAT (file:line: reason), WR_ENOMEM.
+ */
+int wr_import_run(const struct wr_import *in, const char *out, struct wr_errmsg *msg) WR_MUST_CHECK;
+
+/* ---- student ---- */
+#define WR_STUDENT_MAX_HEAD_DIM 256
+struct wr_student_shape {
+	uint32_t n_items, d, n_blocks, n_heads, n_kv_heads, window,
+		ffn; /* head_dim = d / n_heads */
+};
+struct wr_student_block {
+	size_t norm1, qkv, out, bias, norm2, up, down;
+};
+/* All weights in one array; the offsets of its tensors, in floats. Shapes: docs/learning.md. */
+struct wr_student {
+	struct wr_student_shape shape;
+	uint32_t head_dim, qkv_dim; /* d / H; (H + 2G) head_dim */
+	size_t embedding, final_gain, logit_scale, n_weights;
+	struct wr_student_block block[WR_BUNDLE_MAX_BLOCKS];
+	float *w;
+};
+/* Allocates a zeroed student. WR_EINVAL names the knob that is out of range; WR_ENOMEM. */
+int wr_student_new(struct wr_student **s, const struct wr_student_shape *shape,
+	struct wr_errmsg *msg) WR_MUST_CHECK;
+void wr_student_init(struct wr_student *s, uint64_t seed);
+void wr_student_free(struct wr_student *s);
+/* Reads the weights of a checkpoint (shape from its tensors and metadata). */
+int wr_student_load(struct wr_student **s, const char *path, struct wr_errmsg *msg) WR_MUST_CHECK;
+
+/* ---- fit ---- */
+struct wr_fit {
+	struct wr_student_shape shape; /* n_items is set from the data */
+	uint32_t epochs, batch, len;   /* sequences a step; longest sequence in targets */
+	uint32_t threads;              /* 0 = OpenMP's default */
+	uint32_t patience; /* stop after so many epochs without a better validation NDCG@10; 0 =
+			      never */
+	double lr, dropout, attn_dropout;
+	double max_seconds; /* 0 = no limit */
+	uint64_t seed;
+	bool resume;
+	bool quiet; /* no progress on stderr */
+};
+void wr_fit_defaults(struct wr_fit *f);
+struct wr_fit_result {
+	uint32_t epochs, best_epoch;
+	double best_hr10, best_ndcg10,
+		loss; /* validation, seen filtered; mean training loss of the last epoch */
+	bool stopped; /* by a signal or max_seconds; --resume goes on */
+};
+/*
+ * Trains and leaves checkpoint.safetensors (last), best.safetensors, log.jsonl, settings.json and
+ * loss.svg in run_dir. The same settings and data give the same weights for any number of threads,
+ * resumed or not. Polls wr_stop_requested.
+ */
+int wr_fit_run(const struct wr_fit *f, const struct wr_dataset *ds, const char *run_dir,
+	struct wr_fit_result *result, struct wr_errmsg *msg) WR_MUST_CHECK;
+
+/* ---- evaluation ---- */
+#define WR_METRIC_N_CUTS 3
+static const uint32_t wr_metric_cut[WR_METRIC_N_CUTS] = {5, 10, 20};
+/* Means over users; ranks among all items. Index 0: seen items removed from the ranking, 1: kept.
+ */
+struct wr_metrics_at {
+	uint32_t n_users;
+	double hr[2][WR_METRIC_N_CUTS], ndcg[2][WR_METRIC_N_CUTS];
+};
+/* Adds a user whose target stands behind `rank` better items (UINT32_MAX = not ranked at all); mean
+ * turns sums to means. */
+void wr_metrics_at_add(struct wr_metrics_at *m, uint32_t rank_filtered, uint32_t rank_unfiltered);
+void wr_metrics_at_mean(struct wr_metrics_at *m);
+/* {"users": n, "seen_filtered": {"hr5": …}, "unfiltered": {…}} for jansson; new reference, NULL
+ * when memory is out. */
+struct json_t *wr_metrics_at_json(const struct wr_metrics_at *m);
+/*
+ * Rank of row `target` among n_items scores: items with a higher score, or the same and a smaller
+ * id. seen (bitmap by row) items do not count, and a seen target is UINT32_MAX; NULL = nothing is
+ * filtered.
+ */
+uint32_t wr_rank_of(const float *scores, uint32_t n_items, uint32_t target, const uint64_t *seen);
+
+/* Every max_users-limited user of the split (0 = all), with the float student on `threads` threads.
+ */
+int wr_eval_float(const struct wr_student *s, const struct wr_dataset *ds, enum wr_split split,
+	uint32_t max_users, uint32_t threads, struct wr_metrics_at *m,
+	struct wr_errmsg *msg) WR_MUST_CHECK;
+
+/* The same for the two baselines, made from the training tokens alone (lists of 20, as
+ * docs/learning.md says). */
+int wr_eval_popularity(const struct wr_dataset *ds, enum wr_split split, uint32_t max_users,
+	struct wr_metrics_at *m, struct wr_errmsg *msg) WR_MUST_CHECK;
+int wr_eval_item_knn(const struct wr_dataset *ds, enum wr_split split, uint32_t max_users,
+	struct wr_metrics_at *m, struct wr_errmsg *msg) WR_MUST_CHECK;
+
+/* How the int8 encoder and the exact ranking run: lib/model and lib/rank, as the server runs them.
+ */
+struct wr_int8 {
+	const struct wr_bundle *bundle;
+	enum wr_isa isa;
+	enum wr_gemm_engine gemm;
+	uint32_t threads; /* 0 = OpenMP's default */
+};
+/* WR_EINVAL when bundle and data disagree on the items; else the errors of wr_model_new. */
+int wr_eval_int8(const struct wr_int8 *x, const struct wr_dataset *ds, enum wr_split split,
+	uint32_t max_users, struct wr_metrics_at *m, struct wr_errmsg *msg) WR_MUST_CHECK;
+
+/*
+ * Expected answers for a load generator (docs/architecture.md, "Lists"), for every user with a test
+ * target. With tokens t_0 … t_{n-1}, step 0 shows t_0 … t_{n-2-S}, of these the last max_history (0
+ * = all), and only these count as seen; step s adds t_{n-2-S+s}, so that the last step has seen
+ * t_{n-2}. S = steps, fewer for users with under S + 2 tokens.
+ */
+struct wr_lists {
+	uint32_t k, steps, max_history, max_users;
+};
+/* Writes path all or nothing; *n_lists (may be NULL) tells the number of lists. */
+int wr_lists_write(const struct wr_int8 *x, const struct wr_dataset *ds, const struct wr_lists *l,
+	const char *path, uint64_t *n_lists, struct wr_errmsg *msg) WR_MUST_CHECK;
+
+/* ---- pack ---- */
+struct wr_pack {
+	const char *data_dir, *run_dir;
+	const char *checkpoint; /* file in run_dir */
+	const char *rules;      /* intent rules file, NULL = none */
+	uint32_t version; /* bundle version; 0 = one more than the bundle at the same path has, else
+			     1 */
+	uint32_t threads;
+};
+/* Quantises the checkpoint (docs/model.md), measures it, and writes the bundle all or nothing. */
+int wr_pack_run(const struct wr_pack *p, const char *path, struct wr_errmsg *msg) WR_MUST_CHECK;
+
+#endif
