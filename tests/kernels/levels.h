@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The level under test, named on the command line: avx2, avx512vnni, or simde (the AVX-512 sources over SIMDe). */
+#ifndef WR_LEVELS_H
+#define WR_LEVELS_H
+
+#include "simde_names.h"
+
+/* Its table; NULL when the CPU lacks the level. Aborts on an unknown name. */
+static inline const struct wr_kernels *wr_level_kernels(const char *name)
+{
+	static struct wr_kernels simde;
+	if (strcmp(name, "simde") == 0) {
+		if (!wr_kernels_supported(WR_KERNELS_AVX2))
+			return NULL;
+		simde = *wr_kernels_get(WR_KERNELS_AVX2);
+		simde.gemm_s8 = wr_gemm_s8_simde;
+		simde.dequantise = wr_dequantise_simde;
+		simde.quantise = wr_quantise_simde;
+		simde.relu_quantise = wr_relu_quantise_simde;
+		simde.norm_quantise = wr_norm_quantise_simde;
+		simde.user_quantise = wr_user_quantise_simde;
+		simde.embed = wr_embed_simde;
+		simde.attend = wr_attend_simde;
+		simde.topk_above = wr_topk_above_simde;
+		return &simde;
+	}
+	for (int l = WR_KERNELS_AVX2; l < WR_KERNELS_N_LEVELS; l++)
+		if (strcmp(name, wr_kernels_name((enum wr_kernels_level)l)) == 0)
+			return wr_kernels_supported((enum wr_kernels_level)l) ?
+				wr_kernels_get((enum wr_kernels_level)l) :
+				NULL;
+	abort();
+}
+
+#endif

@@ -1,0 +1,404 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Every kernel of one level against the reference, bit for bit: all shapes and tails, adversarial fills, unaligned pointers,
+ * guard pages behind every buffer and canaries before it.
+ */
+#include "fills.h"
+#include "wr_guarded.h"
+#include "wr_test.h"
+
+#include "levels.h"
+
+#include <math.h>
+
+static const struct wr_kernels *level, *ref;
+static struct wr_rng rng;
+
+static unsigned int pick(unsigned int low, unsigned int high)
+{
+	return low + wr_rng_below(&rng, high - low + 1);
+}
+
+/* Both outputs of equal size must agree in every byte, gaps between rows included. */
+static bool same(const struct wr_guarded *a, const struct wr_guarded *b)
+{
+	return memcmp(a->p, b->p, a->bytes) == 0 && wr_guarded_intact(a) && wr_guarded_intact(b);
+}
+
+static struct wr_guarded floats(size_t n, unsigned int fill)
+{
+	struct wr_guarded g = wr_guarded_new(n * sizeof(float));
+	wr_fill_floats(g.p, n, fill, &rng);
+	return g;
+}
+
+static struct wr_guarded bytes(size_t n, unsigned int fill)
+{
+	struct wr_guarded g = wr_guarded_new(n);
+	wr_fill_bytes(g.p, n, fill, &rng);
+	return g;
+}
+
+/* ---- products ---- */
+
+struct weights {
+	struct wr_guarded packed, colsum, scale;
+	struct wr_gemm_weights w;
+};
+
+static struct weights weights_new(size_t n, size_t k, unsigned int fill)
+{
+	struct wr_guarded rows = bytes(n * k, fill);
+	struct weights w = {.packed = wr_guarded_new(n * k),
+		.colsum = wr_guarded_new(n * sizeof(int32_t)),
+		.scale = floats(n, 0)};
+	wr_gemm_s8_pack(rows.p, n, n, k, w.packed.p, w.colsum.p);
+	w.w = (struct wr_gemm_weights){.packed = w.packed.p,
+		.colsum = w.colsum.p,
+		.scale = w.scale.p,
+		.n = (uint32_t)n,
+		.k = (uint32_t)k};
+	wr_guarded_free(&rows);
+	return w;
+}
+
+static void weights_free(struct weights *w)
+{
+	wr_guarded_free(&w->packed);
+	wr_guarded_free(&w->colsum);
+	wr_guarded_free(&w->scale);
+}
+
+static bool gemm_case(size_t m, size_t n, size_t k, unsigned int a_fill, unsigned int w_fill, bool add)
+{
+	size_t lda = k + pick(0, 5), ldy = n + pick(0, 5);
+	struct weights w = weights_new(n, k, w_fill);
+	struct wr_guarded a = bytes(m ? (m - 1) * lda + k : 0, a_fill), s = floats(m, 0);
+	struct wr_guarded y[2];
+	y[0] = floats(m ? (m - 1) * ldy + n : 0, 0);
+	y[1] = wr_guarded_new(y[0].bytes);
+	memcpy(y[1].p, y[0].p, y[0].bytes);
+	ref->gemm_s8(&w.w, m, a.p, lda, s.p, y[0].p, ldy, add);
+	level->gemm_s8(&w.w, m, a.p, lda, s.p, y[1].p, ldy, add);
+	bool ok = same(&y[0], &y[1]);
+	weights_free(&w);
+	wr_guarded_free(&a);
+	wr_guarded_free(&s);
+	wr_guarded_free(&y[0]);
+	wr_guarded_free(&y[1]);
+	return ok;
+}
+
+static void test_gemm(void)
+{
+	for (size_t m = 0; m <= 14; m++)
+		for (size_t n = 16; n <= 208; n += 16)
+			for (size_t k = 16; k <= 64; k += 16)
+				CU_ASSERT(gemm_case(m, n, k, 0, 0, (m + n / 16) % 2));
+	for (unsigned int a = 0; a < N_BYTE_FILLS; a++)
+		for (unsigned int w = 0; w < N_BYTE_FILLS; w++)
+			for (size_t k = 16; k <= WR_GEMM_MAX_K; k *= 4)
+				CU_ASSERT(gemm_case(pick(1, 13), 16 * pick(1, 9), k, a, w, a % 2));
+}
+
+static void test_dequantise(void)
+{
+	for (unsigned int i = 0; i < 300; i++) {
+		size_t m = pick(1, 9), n = 16 * pick(1, 9), lda = n + pick(0, 3), ldy = n + pick(0, 3);
+		struct wr_guarded acc = wr_guarded_new(((m - 1) * lda + n) * sizeof(int32_t));
+		for (size_t j = 0; j < (m - 1) * lda + n; j++)
+			((int32_t *)acc.p)[j] = (int32_t)wr_rng_below(&rng, 1u << 25) - (1 << 24);
+		struct wr_guarded scale = floats(n, 0), s = floats(m, 0), y[2];
+		y[0] = floats((m - 1) * ldy + n, 0);
+		y[1] = wr_guarded_new(y[0].bytes);
+		memcpy(y[1].p, y[0].p, y[0].bytes);
+		ref->dequantise(m, n, acc.p, lda, scale.p, s.p, y[0].p, ldy, i % 2);
+		level->dequantise(m, n, acc.p, lda, scale.p, s.p, y[1].p, ldy, i % 2);
+		CU_ASSERT(same(&y[0], &y[1]));
+		struct wr_guarded *all[] = {&acc, &scale, &s, &y[0], &y[1]};
+		for (size_t j = 0; j < WR_ARRAY_LEN(all); j++)
+			wr_guarded_free(all[j]);
+	}
+}
+
+static void test_dot(void)
+{
+	for (size_t k = 16; k <= 1024; k += 16) {
+		for (unsigned int f = 0; f < N_BYTE_FILLS * N_BYTE_FILLS; f++) {
+			struct wr_guarded a = bytes(k, f % N_BYTE_FILLS), b = bytes(k + 1, f / N_BYTE_FILLS);
+			const int8_t *odd = (int8_t *)b.p + 1;
+			CU_ASSERT_EQUAL(level->dot_s8(a.p, odd, k), ref->dot_s8(a.p, odd, k));
+			wr_guarded_free(&a);
+			wr_guarded_free(&b);
+		}
+	}
+}
+
+/* ---- quantisers ---- */
+
+struct rows {
+	size_t m, n, ldx, ldq, lds;
+	struct wr_guarded x, q[2], s[2];
+};
+
+static struct rows rows_new(size_t m, size_t n, size_t lds, unsigned int fill)
+{
+	struct rows r = {.m = m, .n = n, .ldx = n + pick(0, 4), .ldq = n + pick(0, 4), .lds = lds};
+	r.x = floats((m - 1) * r.ldx + n, fill);
+	for (int i = 0; i < 2; i++) {
+		r.q[i] = wr_guarded_new((m - 1) * r.ldq + n);
+		r.s[i] = wr_guarded_new(((m - 1) * lds + 1) * sizeof(float));
+	}
+	return r;
+}
+
+static bool rows_same_and_free(struct rows *r)
+{
+	bool ok = same(&r->q[0], &r->q[1]) && same(&r->s[0], &r->s[1]) && wr_guarded_intact(&r->x);
+	wr_guarded_free(&r->x);
+	for (int i = 0; i < 2; i++) {
+		wr_guarded_free(&r->q[i]);
+		wr_guarded_free(&r->s[i]);
+	}
+	return ok;
+}
+
+static void test_quantise(void)
+{
+	for (unsigned int fill = 0; fill < N_FLOAT_FILLS; fill++) {
+		for (size_t n = 16; n <= 1024; n += n < 256 ? 16 : 256) {
+			for (int relu = 0; relu < 2; relu++) {
+				struct rows r = rows_new(pick(1, 5), n, pick(1, 3), fill);
+				for (int i = 0; i < 2; i++) {
+					const struct wr_kernels *k = i ? level : ref;
+					(relu ? k->relu_quantise : k->quantise)(r.m, n, r.x.p, r.ldx,
+						r.q[i].p, r.ldq, r.s[i].p, r.lds);
+				}
+				CU_ASSERT(rows_same_and_free(&r));
+			}
+		}
+	}
+}
+
+static void test_norm_quantise(void)
+{
+	for (unsigned int fill = 0; fill < N_FLOAT_FILLS; fill++) {
+		for (size_t n = 16; n <= 256; n += 16) {
+			struct rows r = rows_new(pick(1, 5), n, 1, fill);
+			for (int i = 0; i < 2; i++)
+				(i ? level : ref)->norm_quantise(r.m, n, 1e-6f, r.x.p, r.ldx, r.q[i].p,
+					r.ldq, r.s[i].p);
+			CU_ASSERT(rows_same_and_free(&r));
+		}
+	}
+}
+
+static void test_user_quantise(void)
+{
+	for (unsigned int fill = 0; fill < N_FLOAT_FILLS; fill++) {
+		for (size_t n = 16; n <= 256; n += 16) {
+			struct rows r = rows_new(pick(1, 5), n, 1, fill);
+			struct wr_guarded gain = floats(n, 0);
+			for (int i = 0; i < 2; i++)
+				(i ? level : ref)->user_quantise(r.m, n, gain.p, 20, r.x.p, r.ldx, r.q[i].p,
+					r.ldq, r.s[i].p);
+			CU_ASSERT(rows_same_and_free(&r));
+			wr_guarded_free(&gain);
+		}
+	}
+}
+
+static void test_embed(void)
+{
+	enum { ITEMS = 50 };
+	for (size_t n = 16; n <= 256; n += 16) {
+		size_t m = pick(1, 7), ldx = n + pick(0, 4);
+		struct wr_guarded items = bytes(ITEMS * n, 0), in = floats(ITEMS, 0);
+		struct wr_guarded rows = wr_guarded_new(m * sizeof(uint32_t)), x[2];
+		for (size_t i = 0; i < m; i++)
+			((uint32_t *)rows.p)[i] = i ? wr_rng_below(&rng, ITEMS) : ITEMS - 1;
+		for (int i = 0; i < 2; i++) {
+			x[i] = wr_guarded_new(((m - 1) * ldx + n) * sizeof(float));
+			(i ? level : ref)->embed(m, n, items.p, in.p, rows.p, x[i].p, ldx);
+		}
+		CU_ASSERT(same(&x[0], &x[1]));
+		struct wr_guarded *all[] = {&items, &in, &rows, &x[0], &x[1]};
+		for (size_t i = 0; i < WR_ARRAY_LEN(all); i++)
+			wr_guarded_free(all[i]);
+	}
+}
+
+/* ---- attention ---- */
+
+/* One panel's arrays, each behind its own guard. */
+struct panel {
+	struct wr_guarded part[4];
+	struct wr_kv_panel kv;
+};
+
+/* Slots hold what must not matter: -128 and NaN. */
+static struct panel panel_new(size_t slots, size_t head_dim)
+{
+	struct panel p;
+	for (int i = 0; i < 4; i++)
+		p.part[i] = wr_guarded_new(slots * (i < 2 ? head_dim : sizeof(float)));
+	p.kv = (struct wr_kv_panel){p.part[0].p, p.part[1].p, p.part[2].p, p.part[3].p};
+	memset(p.kv.k, 0x80, slots * head_dim);
+	memset(p.kv.v, 0x80, slots * head_dim);
+	memset(p.kv.k_scale, 0xff, slots * sizeof(float));
+	memset(p.kv.v_scale, 0xff, slots * sizeof(float));
+	return p;
+}
+
+static void panel_free(struct panel *p)
+{
+	for (int i = 0; i < 4; i++)
+		wr_guarded_free(&p->part[i]);
+}
+
+static bool panel_same(const struct panel *a, const struct panel *b)
+{
+	bool ok = true;
+	for (int i = 0; i < 4; i++)
+		ok = ok && same(&a->part[i], &b->part[i]);
+	return ok;
+}
+
+/* m tokens of random keys and values into slots first …, in pieces, by the kernel of k. */
+static void panel_store(const struct wr_kernels *k, const struct panel *p, size_t head_dim,
+	size_t first, size_t m, unsigned int fill, uint64_t seed)
+{
+	struct wr_rng piece;
+	wr_rng_init(&piece, seed, 1);
+	struct wr_guarded row = bytes(m * 2 * head_dim, fill), scale = floats(2 * m, 0);
+	wr_rng_init(&rng, seed, 2);
+	wr_fill_bytes(row.p, row.bytes, fill, &rng);
+	wr_fill_floats(scale.p, 2 * m, 0, &rng);
+	float *s = scale.p;
+	for (size_t i = 0; i < 2 * m; i++)
+		s[i] = wr_rng_below(&piece, 20) ? fabsf(s[i]) * 0.02f : 0;
+	for (size_t i = 0; i < m;) {
+		size_t n = 1 + wr_rng_below(&piece, 20);
+		n = WR_MIN(m - i, n);
+		const int8_t *at = (int8_t *)row.p + i * 2 * head_dim;
+		k->kv_store(&p->kv, head_dim, first + i, n, at, at + head_dim, 2 * head_dim, s + 2 * i,
+			s + 2 * i + 1, 2);
+		i += n;
+	}
+	wr_guarded_free(&row);
+	wr_guarded_free(&scale);
+}
+
+static void test_kv_store(void)
+{
+	for (unsigned int i = 0; i < 400; i++) {
+		size_t head_dim = 16 * pick(1, 8), first = pick(0, 40), m = pick(1, 60);
+		size_t slots = WR_ALIGN_UP(first + m, (size_t)16);
+		struct panel a = panel_new(slots, head_dim), b = panel_new(slots, head_dim);
+		panel_store(ref, &a, head_dim, first, m, i % N_BYTE_FILLS, i);
+		panel_store(level, &b, head_dim, first, m, i % N_BYTE_FILLS, i);
+		CU_ASSERT(panel_same(&a, &b));
+		panel_free(&a);
+		panel_free(&b);
+	}
+}
+
+static bool attend_case(unsigned int window, unsigned int first, unsigned int n, unsigned int head_dim,
+	unsigned int fill, float sharp, uint64_t seed)
+{
+	unsigned int low = first + 1 > window ? first + 1 - window : 0;
+	struct panel p = panel_new(WR_ALIGN_UP((size_t)first + n, (size_t)16), head_dim);
+	panel_store(ref, &p, head_dim, low, first + n - low, fill, seed);
+	wr_rng_init(&rng, seed, 3);
+	size_t ldq = head_dim + pick(0, 3), lds = pick(1, 3), ldo = head_dim + pick(0, 3);
+	struct wr_guarded q = bytes((n - 1) * ldq + head_dim, fill == 1 ? 1 : pick(0, 5));
+	struct wr_guarded scale = floats((n - 1) * lds + 1, 5), o[2];
+	struct wr_guarded bias = floats(window + 2 * WR_ATTEND_BIAS_PAD, 0);
+	for (size_t i = 0; i < (n - 1) * lds + 1; i++)
+		((float *)scale.p)[i] *= -sharp;
+	struct wr_attend a = {.kv = p.kv,
+		.q = q.p,
+		.ldq = ldq,
+		.q_scale = scale.p,
+		.ld_scale = lds,
+		.bias = (float *)bias.p + WR_ATTEND_BIAS_PAD + window - 1,
+		.ldo = ldo,
+		.n_queries = n,
+		.first = first,
+		.window = window,
+		.head_dim = head_dim,
+		.inv_sqrt = 1.0f / sqrtf((float)head_dim)};
+	for (int i = 0; i < 2; i++) {
+		o[i] = wr_guarded_new(((n - 1) * ldo + head_dim) * sizeof(float));
+		a.o = o[i].p;
+		(i ? level : ref)->attend(&a);
+	}
+	bool ok = same(&o[0], &o[1]);
+	struct wr_guarded *all[] = {&q, &scale, &bias, &o[0], &o[1]};
+	for (size_t i = 0; i < WR_ARRAY_LEN(all); i++)
+		wr_guarded_free(all[i]);
+	panel_free(&p);
+	return ok;
+}
+
+static void test_attend(void)
+{
+	for (unsigned int window = 1; window <= 70; window++)
+		CU_ASSERT(attend_case(window, window % 7, 80, 32, 0, 0.05f, window));
+	for (unsigned int i = 0; i < 600; i++) {
+		wr_rng_init(&rng, i, 9);
+		unsigned int window = pick(0, 3) ? pick(1, 64) : pick(200, 256);
+		unsigned int first = pick(0, 300), n = pick(1, 30), head_dim = 16 * pick(1, 8);
+		/* Blunt to so sharp that most terms meet the floor of the exponential. */
+		float sharp = powf(10.0f, (float)pick(0, 4) - 3.0f);
+		CU_ASSERT(attend_case(window, first, n, head_dim, i % N_BYTE_FILLS, sharp, i));
+	}
+}
+
+/* ---- thresholds ---- */
+
+static void test_topk_above(void)
+{
+	for (unsigned int n = 0; n <= 300; n++) {
+		for (unsigned int fill = 0; fill < N_FLOAT_FILLS; fill++) {
+			struct wr_guarded s = floats(n, fill), index[2];
+			float *v = s.p, t = n ? v[n / 2] : 0;
+			if (n > 3 && fill == 0)
+				v[3] = NAN;
+			if (fill == 1)
+				t = n % 2 ? -INFINITY : INFINITY;
+			size_t found[2];
+			for (int i = 0; i < 2; i++) {
+				index[i] = wr_guarded_new(n * sizeof(uint16_t));
+				found[i] = (i ? level : ref)->topk_above(v, n, t, index[i].p);
+			}
+			CU_ASSERT_EQUAL(found[0], found[1]);
+			CU_ASSERT(same(&index[0], &index[1]));
+			wr_guarded_free(&s);
+			wr_guarded_free(&index[0]);
+			wr_guarded_free(&index[1]);
+		}
+	}
+}
+
+int main(int argc, char **argv)
+{
+	static const struct wr_test tests[] = {{"product", test_gemm},
+		{"dequantisation", test_dequantise}, {"dot product", test_dot},
+		{"quantise and relu + quantise", test_quantise}, {"norm + quantise", test_norm_quantise},
+		{"user vector", test_user_quantise}, {"input", test_embed},
+		{"storing keys and values", test_kv_store}, {"attention", test_attend},
+		{"scores above a threshold", test_topk_above}};
+	if (argc != 2) {
+		fprintf(stderr, "usage: %s avx2|avx512vnni|simde\n", argv[0]);
+		return 2;
+	}
+	ref = wr_kernels_get(WR_KERNELS_REF);
+	level = wr_level_kernels(argv[1]);
+	if (!level) {
+		printf("SKIP: this CPU lacks what level %s needs\n", argv[1]);
+		return WR_TEST_SKIP;
+	}
+	wr_rng_init(&rng, 1, 0);
+	return wr_test_run(argv[1], tests, WR_ARRAY_LEN(tests));
+}

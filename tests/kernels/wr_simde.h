@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * AVX-512 over SIMDe, so that the arithmetic of kernels/x_avx512vnni.c is tested on any CPU: the intrinsics that Debian 12's
+ * SIMDe lacks, made from 256-bit ones, and other names for the functions, so that both builds fit into one program.
+ */
+#ifndef WR_SIMDE_H
+#define WR_SIMDE_H
+
+#include "simde_names.h"
+
+#define SIMDE_ENABLE_NATIVE_ALIASES
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wconversion"
+#pragma GCC diagnostic ignored "-Wshadow"
+#pragma GCC diagnostic ignored "-Wundef"
+#pragma GCC diagnostic ignored "-Wunused-function"
+#include <simde/x86/avx2.h>
+#include <simde/x86/avx512.h>
+#pragma GCC diagnostic pop
+
+#define wr_gemm_s8_avx512vnni	    wr_gemm_s8_simde
+#define wr_dequantise_avx512vnni    wr_dequantise_simde
+#define wr_quantise_avx512vnni	    wr_quantise_simde
+#define wr_relu_quantise_avx512vnni wr_relu_quantise_simde
+#define wr_norm_quantise_avx512vnni wr_norm_quantise_simde
+#define wr_user_quantise_avx512vnni wr_user_quantise_simde
+#define wr_embed_avx512vnni	    wr_embed_simde
+#define wr_attend_avx512vnni	    wr_attend_simde
+#define wr_topk_above_avx512vnni    wr_topk_above_simde
+
+static inline __m512 wr_simde_join_ps(__m256 low, __m256 high)
+{
+	return _mm512_castpd_ps(_mm512_insertf64x4(
+		_mm512_castps_pd(_mm512_castps256_ps512(low)), _mm256_castps_pd(high), 1));
+}
+
+static inline __m512i wr_simde_join_epi32(__m256i low, __m256i high)
+{
+	return _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1);
+}
+
+static inline __m512 wr_simde_cvtepi32_ps(__m512i v)
+{
+	return wr_simde_join_ps(_mm256_cvtepi32_ps(_mm512_castsi512_si256(v)),
+		_mm256_cvtepi32_ps(_mm512_extracti64x4_epi64(v, 1)));
+}
+
+static inline __m512i wr_simde_cvtps_epi32(__m512 v)
+{
+	__m256 high = _mm256_castpd_ps(_mm512_extractf64x4_pd(_mm512_castps_pd(v), 1));
+	return wr_simde_join_epi32(
+		_mm256_cvtps_epi32(_mm512_castps512_ps256(v)), _mm256_cvtps_epi32(high));
+}
+
+static inline __m512i wr_simde_cvtepi8_epi32(__m128i v)
+{
+	return wr_simde_join_epi32(
+		_mm256_cvtepi8_epi32(v), _mm256_cvtepi8_epi32(_mm_unpackhi_epi64(v, v)));
+}
+
+#undef _mm512_cvtepi32_ps
+#undef _mm512_cvtps_epi32
+#undef _mm512_cvtepi8_epi32
+#define _mm512_cvtepi32_ps   wr_simde_cvtepi32_ps
+#define _mm512_cvtps_epi32   wr_simde_cvtps_epi32
+#define _mm512_cvtepi8_epi32 wr_simde_cvtepi8_epi32
+
+#endif
