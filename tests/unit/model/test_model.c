@@ -1,0 +1,292 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * lib/model: the encoder equals a plain form of docs/model.md bit for bit at every level and engine, for every burst, and a
+ * forward pass in doubles closely.
+ */
+#include "plain_encoder.h"
+#include "wr_model.h"
+#include "wr_test.h"
+#include "wr_test_bundle.h"
+
+#include <unistd.h>
+
+enum { MAX_SEQS = 24, MAX_LENGTH = 160, MAX_TOKENS = MAX_SEQS * MAX_LENGTH };
+
+/* Shapes: the reference, one block, deep and narrow, grouped heads, wide heads, odd windows. */
+static const struct wr_bundle_model shapes[] = {
+	{300, 64, 2, 2, 2, 32, 50, 128, 20, 1e-6f, 1, {0}},
+	{100, 16, 1, 1, 1, 16, 7, 16, 20, 1e-6f, 1, {0}},
+	{50, 48, 5, 4, 2, 16, 9, 80, 10, 1e-5f, 1, {0}},
+	{200, 64, 3, 4, 1, 16, 33, 112, 20, 1e-6f, 1, {0}},
+	{70, 128, 2, 2, 1, 64, 16, 64, 20, 1e-6f, 1, {0}},
+	{40, 256, 1, 2, 2, 128, 1, 1024, 20, 1e-6f, 1, {0}},
+	{60, 32, 2, 1, 1, 32, 150, 48, 20, 1e-6f, 1, {0}},
+};
+
+struct setup {
+	struct wr_bundle *bundle;
+	struct wr_model *model;
+	struct wr_encoder *encoder;
+};
+
+static struct wr_bundle *bundle_new(const struct wr_bundle_model *shape, uint64_t seed)
+{
+	char path[64];
+	struct wr_bundle *b = NULL;
+	struct wr_errmsg msg = {""};
+	snprintf(path, sizeof(path), "/tmp/wr_test_model.%d", getpid());
+	wr_test_bundle_write(path, shape, seed);
+	if (wr_bundle_open(&b, path, &msg)) {
+		fprintf(stderr, "%s\n", msg.text);
+		abort();
+	}
+	unlink(path);
+	return b;
+}
+
+static struct setup setup_new(struct wr_bundle *b, enum wr_isa isa, enum wr_gemm_engine gemm)
+{
+	struct setup s = {.bundle = b};
+	struct wr_errmsg msg = {""};
+	if (wr_model_new(&s.model, b, isa, gemm, NULL, &msg) ||
+		wr_encoder_new(&s.encoder, s.model, MAX_SEQS, MAX_TOKENS, NULL, &msg)) {
+		fprintf(stderr, "%s\n", msg.text);
+		abort();
+	}
+	return s;
+}
+
+static void setup_free(struct setup *s)
+{
+	wr_encoder_free(s->encoder);
+	wr_model_free(s->model);
+}
+
+struct burst {
+	unsigned int n;
+	uint32_t off[MAX_SEQS + 1];
+	uint32_t rows[MAX_TOKENS];
+};
+
+static void burst_random(struct burst *b, const struct wr_bundle_model *s, struct wr_rng *r)
+{
+	b->n = 1 + wr_rng_below(r, MAX_SEQS);
+	b->off[0] = 0;
+	for (unsigned int i = 0; i < b->n; i++) {
+		uint32_t longest = wr_rng_below(r, 3) ? 60 : MAX_LENGTH;
+		b->off[i + 1] = b->off[i] + wr_rng_below(r, longest + 1);
+		for (uint32_t t = b->off[i]; t < b->off[i + 1]; t++)
+			b->rows[t] = wr_rng_below(r, s->n_items);
+	}
+}
+
+/* Whether the encoder's vectors of a burst are those of the plain form. */
+static bool burst_equals_plain(const struct setup *s, const struct burst *b)
+{
+	struct wr_user_vectors u = wr_encoder_encode(s->encoder, b->n, b->off, b->rows);
+	size_t d = wr_bundle_model(s->bundle)->d;
+	bool ok = (uintptr_t)u.q % 64 == 0;
+	for (unsigned int i = 0; i < b->n; i++) {
+		int8_t q[256] = {0};
+		float scale = 0;
+		if (b->off[i + 1] > b->off[i])
+			plain_encode(s->bundle, b->rows + b->off[i], b->off[i + 1] - b->off[i], q,
+				&scale);
+		ok = ok && memcmp(q, u.q + i * d, d) == 0 &&
+			memcmp(&scale, &u.scale[i], sizeof(scale)) == 0;
+	}
+	return ok;
+}
+
+static void check_level(enum wr_isa isa, enum wr_gemm_engine gemm)
+{
+	static struct burst b;
+	struct wr_rng r;
+	wr_rng_init(&r, 5, (uint64_t)isa);
+	for (size_t i = 0; i < WR_ARRAY_LEN(shapes); i++) {
+		struct wr_bundle *bundle = bundle_new(&shapes[i], i);
+		struct setup s = setup_new(bundle, isa, gemm);
+		for (unsigned int round = 0; round < 3; round++) {
+			burst_random(&b, &shapes[i], &r);
+			CU_ASSERT(burst_equals_plain(&s, &b));
+		}
+		setup_free(&s);
+		wr_bundle_close(bundle);
+	}
+}
+
+static void test_ref(void)
+{
+	check_level(WR_ISA_REF, WR_GEMM_OWN);
+}
+
+static void test_avx2(void)
+{
+	if (!wr_isa_supported(WR_ISA_AVX2))
+		wr_test_skip("this CPU lacks AVX2");
+	else
+		check_level(WR_ISA_AVX2, WR_GEMM_OWN);
+}
+
+static void test_avx512vnni(void)
+{
+	if (!wr_isa_supported(WR_ISA_AVX512VNNI))
+		wr_test_skip("this CPU lacks AVX-512 VNNI");
+	else
+		check_level(WR_ISA_AVX512VNNI, WR_GEMM_OWN);
+}
+
+/* AUTO is oneDNN where that is exact. */
+static void test_auto(void)
+{
+	check_level(WR_ISA_AUTO, WR_GEMM_AUTO);
+}
+
+static void test_onednn(void)
+{
+	struct wr_bundle *bundle = bundle_new(&shapes[0], 0);
+	struct wr_model *m;
+	struct wr_errmsg msg;
+	int err = wr_model_new(&m, bundle, WR_ISA_AUTO, WR_GEMM_ONEDNN, NULL, &msg);
+	wr_bundle_close(bundle);
+	if (err) {
+		CU_ASSERT_EQUAL(err, WR_ENOTSUP);
+		wr_test_skip(msg.text);
+		return;
+	}
+	CU_ASSERT(wr_model_uses_onednn(m));
+	wr_model_free(m);
+	/* The engine does not depend on the level of the other kernels. */
+	for (int isa = WR_ISA_REF; isa < WR_ISA_AUTO; isa++)
+		if (wr_isa_supported((enum wr_isa)isa))
+			check_level((enum wr_isa)isa, WR_GEMM_ONEDNN);
+}
+
+/* Only the last blocks·(W-1)+1 clicks matter, and one click more or less inside them does. */
+static void test_history(void)
+{
+	struct wr_bundle *bundle = bundle_new(&shapes[2], 3);
+	struct setup s = setup_new(bundle, WR_ISA_AUTO, WR_GEMM_AUTO);
+	uint32_t history = wr_bundle_history_events(&shapes[2]), rows[MAX_LENGTH];
+	CU_ASSERT_FATAL(history == 41);
+	for (uint32_t i = 0; i < MAX_LENGTH; i++)
+		rows[i] = (i * 7 + 3) % 50;
+	uint32_t off[] = {0, MAX_LENGTH};
+	struct wr_user_vectors u = wr_encoder_encode(s.encoder, 1, off, rows);
+	int8_t q[48];
+	float scale = u.scale[0];
+	memcpy(q, u.q, 48);
+	rows[MAX_LENGTH - history - 1] ^= 1;
+	off[0] = MAX_LENGTH - history - 1;
+	u = wr_encoder_encode(s.encoder, 1, off, rows);
+	CU_ASSERT(memcmp(q, u.q, 48) == 0 && scale == u.scale[0]);
+	off[0] = MAX_LENGTH - history;
+	u = wr_encoder_encode(s.encoder, 1, off, rows);
+	CU_ASSERT(memcmp(q, u.q, 48) == 0 && scale == u.scale[0]);
+	off[0] += 10;
+	u = wr_encoder_encode(s.encoder, 1, off, rows);
+	CU_ASSERT(memcmp(q, u.q, 48) != 0 || scale != u.scale[0]);
+	setup_free(&s);
+	wr_bundle_close(bundle);
+}
+
+static void test_close_to_doubles(void)
+{
+	struct wr_bundle *bundle = bundle_new(&shapes[0], 8);
+	struct setup s = setup_new(bundle, WR_ISA_AUTO, WR_GEMM_AUTO);
+	struct wr_rng r;
+	wr_rng_init(&r, 8, 8);
+	double worst = 1;
+	for (uint32_t n = 1; n <= MAX_LENGTH; n += 1 + n / 4) {
+		uint32_t rows[MAX_LENGTH], off[] = {0, n};
+		for (uint32_t i = 0; i < n; i++)
+			rows[i] = wr_rng_below(&r, 300);
+		struct wr_user_vectors u = wr_encoder_encode(s.encoder, 1, off, rows);
+		double want[64], dot = 0, uu = 0, qq = 0;
+		double_encode(bundle, rows, n, want);
+		for (int c = 0; c < 64; c++) {
+			dot += want[c] * u.q[c];
+			uu += want[c] * want[c];
+			qq += (double)u.q[c] * u.q[c];
+		}
+		worst = fmin(worst, dot / sqrt(uu * qq));
+		/* scale · |q| = logit_scale up to rounding of the row: 64 halves of a step in 127. */
+		CU_ASSERT(fabs((double)u.scale[0] * sqrt(qq) - 20) < 0.3);
+	}
+	printf("(least cosine %.5f) ", worst);
+	CU_ASSERT(worst > 0.99);
+	setup_free(&s);
+	wr_bundle_close(bundle);
+}
+
+static void test_names(void)
+{
+	enum wr_isa isa;
+	for (int i = WR_ISA_REF; i <= WR_ISA_AUTO; i++) {
+		CU_ASSERT_EQUAL(wr_isa_parse(wr_isa_name((enum wr_isa)i), &isa), WR_OK);
+		CU_ASSERT_EQUAL((int)isa, i);
+	}
+	CU_ASSERT_EQUAL(wr_isa_parse("sse", &isa), WR_EINVAL);
+	CU_ASSERT(wr_isa_supported(WR_ISA_REF) && wr_isa_supported(wr_isa_best()));
+}
+
+static void *counting_alloc(void *ctx, size_t bytes, size_t align)
+{
+	*(size_t *)ctx += bytes;
+	void *p = aligned_alloc(align, WR_ALIGN_UP(bytes, align));
+	return p ? memset(p, 0, bytes) : NULL;
+}
+
+static void counting_free(void *ctx, void *p)
+{
+	(void)ctx;
+	free(p);
+}
+
+static void *failing_alloc(void *ctx, size_t bytes, size_t align)
+{
+	(void)ctx, (void)bytes, (void)align;
+	return NULL;
+}
+
+static void test_memory_plan(void)
+{
+	size_t used = 0;
+	struct wr_allocator count = {counting_alloc, counting_free, &used};
+	struct wr_allocator none = {failing_alloc, counting_free, NULL};
+	struct wr_bundle *bundle = bundle_new(&shapes[0], 1);
+	struct wr_model *m;
+	struct wr_encoder *e;
+	struct wr_errmsg msg;
+	CU_ASSERT_EQUAL(wr_model_new(&m, bundle, WR_ISA_AUTO, WR_GEMM_OWN, &none, &msg), WR_ENOMEM);
+	CU_ASSERT_PTR_NULL(m);
+	CU_ASSERT_FATAL(wr_model_new(&m, bundle, WR_ISA_AUTO, WR_GEMM_OWN, &count, &msg) == WR_OK);
+	CU_ASSERT_EQUAL(used, wr_model_bytes_needed(&shapes[0]));
+	CU_ASSERT_EQUAL(used, wr_model_bytes(m));
+	used = 0;
+	CU_ASSERT_EQUAL(wr_encoder_new(&e, m, 4, 100, &none, &msg), WR_ENOMEM);
+	CU_ASSERT_EQUAL(wr_encoder_new(&e, m, 0, 100, &count, &msg), WR_EINVAL);
+	CU_ASSERT_FATAL(wr_encoder_new(&e, m, 4, 100, &count, &msg) == WR_OK);
+	CU_ASSERT_EQUAL(used, wr_encoder_bytes_needed(&shapes[0], 4, 100));
+	uint32_t off[] = {0, 50}, rows[50] = {0};
+	wr_encoder_encode(e, 1, off, rows);
+	uint64_t onednn, own;
+	wr_encoder_macs(e, &onednn, &own);
+	/* 50 tokens: qkv, out, up, down; then keys and values of all, the rest of one. */
+	CU_ASSERT_EQUAL(onednn + own,
+		50 * 64 * (192 + 64 + 128 + 128) + 50 * 64 * 128 + 64 * (64 + 64 + 128 + 128));
+	wr_encoder_free(e);
+	wr_model_free(m);
+	wr_bundle_close(bundle);
+}
+
+int main(void)
+{
+	static const struct wr_test tests[] = {{"names of levels", test_names},
+		{"ref equals the plain form", test_ref}, {"avx2 equals the plain form", test_avx2},
+		{"avx512vnni equals the plain form", test_avx512vnni},
+		{"auto equals the plain form", test_auto}, {"onednn equals the plain form", test_onednn},
+		{"history that matters", test_history}, {"close to doubles", test_close_to_doubles},
+		{"memory plan and work", test_memory_plan}};
+	return wr_test_run("model", tests, WR_ARRAY_LEN(tests));
+}
