@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* wrload run: one rate, closed loop, or a ramp to the highest rate whose p99 stays under a bound.
+ */
+#include "run_print.h"
+#include "wrload.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static struct {
+	const char *workload, *mix, *size, *k, *users, *zipf, *exclude, *utterance, *seed;
+	const char *rate, *arrivals, *seconds, *max, *timeout_ms, *late_us, *max_lag_us, *warmup;
+	const char *lists, *verify_share, *verify_users, *malformed, *wrong_queue, *proof,
+		*populate;
+	const char *ramp, *ramp_step, *p99_us, *svg;
+} o = {.workload = "warm",
+	.users = "200000",
+	.seed = "1",
+	.rate = "10000",
+	.arrivals = "poisson",
+	.seconds = "5",
+	.timeout_ms = "1000",
+	.late_us = "50000",
+	.max_lag_us = "500",
+	.warmup = "0",
+	.verify_share = "0.05",
+	.verify_users = "256",
+	.ramp_step = "1.25",
+	.p99_us = "1000"};
+
+static const struct wr_opt opts[] = {
+	{"workload", "NAME", "echo, warm, cold, cold-99, event, mixed, utterance", &o.workload},
+	{"mix", "OP:N,…", "instead: operations by weight, such as recommend:80,event:15,hello:1",
+		&o.mix},
+	{"size", "BYTES", "datagram of a request (the workload's, else)", &o.size},
+	{"k", "N", "items to ask for (10)", &o.k},
+	{"users", "N", "users that requests are drawn from", &o.users},
+	{"zipf", "S", "users by Zipf's law with this exponent (uniform, else)", &o.zipf},
+	{"exclude", "N", "random exclusions in every RECOMMEND", &o.exclude},
+	{"utterance", "TEXT", "what the users of --workload=utterance say", &o.utterance},
+	{"seed", "N", "same seed, same schedule and requests", &o.seed},
+	{"rate", "N", "requests a second (open loop)", &o.rate},
+	{"arrivals", "KIND", "poisson or constant", &o.arrivals},
+	{"seconds", "S", "how long (of every step of a ramp)", &o.seconds},
+	{"warmup", "S", "run this long before, not counted", &o.warmup},
+	{"max", "N", "closed loop: N requests in flight, as fast as answers come", &o.max},
+	{"timeout-ms", "MS", "without an answer for so long a request is lost", &o.timeout_ms},
+	{"late-us", "US", "an answer that took longer is late", &o.late_us},
+	{"max-lag-us", "US", "schedule lag (p99) from which this side is called the bottleneck",
+		&o.max_lag_us},
+	{"populate", NULL, "give every user 99 clicks before the run", &o.populate},
+	{"lists", "FILE", "expected lists for watched users (wrtrain eval --int8 --lists)",
+		&o.lists},
+	{"verify-share", "SHARE", "of requests that go to watched users", &o.verify_share},
+	{"verify-users", "N", "watched users at a time", &o.verify_users},
+	{"malformed", "SHARE", "of frames that are malformed", &o.malformed},
+	{"wrong-queue", "SHARE", "of requests sent to another queue than the owner's",
+		&o.wrong_queue},
+	{"proof", NULL, "carry the cookie in every request", &o.proof},
+	{"ramp", NULL, "raise the rate from --rate until the p99 bound breaks", &o.ramp},
+	{"ramp-step", "FACTOR", "from one step to the next", &o.ramp_step},
+	{"p99-us", "US", "the ramp's bound", &o.p99_us},
+	{"svg", "FILE", "latency against load of the ramp", &o.svg},
+};
+
+static int workload(struct wr_load_workload *w, struct wr_errmsg *msg)
+{
+	uint64_t v = 0;
+	int err = 0;
+
+	if (wr_load_workload(w, o.workload) != 0)
+		return wr_fail(msg, WR_EINVAL,
+			"--workload=%s: there are echo, warm, cold, cold-99, event, mixed, "
+			"utterance",
+			o.workload);
+	if (o.utterance)
+		w->utterance = o.utterance;
+	if (o.mix)
+		err = wr_load_parse_mix(w, o.mix, msg);
+	if (!err && o.size) {
+		err = number("size", o.size, WR_WIRE_MIN_UNPROVEN, WR_WIRE_MAX_BYTES, &v, msg);
+		w->datagram = (unsigned int)v;
+	}
+	if (!err && o.k) {
+		err = number("k", o.k, 0, WR_WIRE_MAX_K, &v, msg);
+		w->k = (unsigned int)v;
+	}
+	if (!err) {
+		err = number("users", o.users, 1, UINT32_MAX - 1, &v, msg);
+		w->n_users = (uint32_t)v;
+	}
+	if (!err && o.exclude) {
+		err = number("exclude", o.exclude, 0, WR_WIRE_MAX_EXCLUDE, &v, msg);
+		w->n_exclude = (unsigned int)v;
+	}
+	if (!err)
+		err = number("seed", o.seed, 0, UINT64_MAX, &w->seed, msg);
+	if (!err && o.zipf)
+		err = real("zipf", o.zipf, 0.01, 10, &w->zipf, msg);
+	if (!err && o.malformed)
+		err = real("malformed", o.malformed, 0, 1, &w->malformed, msg);
+	if (!err && o.wrong_queue)
+		err = real("wrong-queue", o.wrong_queue, 0, 1, &w->wrong_queue, msg);
+	w->proof = o.proof != NULL;
+	return err;
+}
+
+static int run_options(struct wr_load_run *c, struct wr_errmsg *msg)
+{
+	uint64_t v = 0, users = 0;
+	double timeout_ms = 0;
+	int err = workload(&c->workload, msg);
+
+	if (!strcmp(o.arrivals, "constant"))
+		c->arrivals = WR_ARRIVALS_CONSTANT;
+	else if (!strcmp(o.arrivals, "poisson"))
+		c->arrivals = WR_ARRIVALS_POISSON;
+	else
+		return wr_fail(msg, WR_EINVAL, "--arrivals=%s: poisson or constant", o.arrivals);
+	if (!err)
+		err = real("rate", o.rate, 1, 1e9, &c->rate, msg);
+	if (!err)
+		err = real("seconds", o.seconds, 0.01, 86400, &c->seconds, msg);
+	if (!err && o.max)
+		err = number("max", o.max, 1, 65536, &v, msg);
+	c->window = (unsigned int)v;
+	if (!err)
+		err = real("timeout-ms", o.timeout_ms, 1, 60000, &timeout_ms, msg);
+	c->timeout_s = timeout_ms / 1000;
+	if (!err)
+		err = number("late-us", o.late_us, 1, 60000000, &c->late_us, msg);
+	if (!err)
+		err = number("max-lag-us", o.max_lag_us, 1, 60000000, &c->max_lag_us, msg);
+	if (!err)
+		err = real("verify-share", o.verify_share, 0, 1, &c->verify_share, msg);
+	if (!err)
+		err = number("verify-users", o.verify_users, 1, 65535, &users, msg);
+	c->verify_users = (unsigned int)users;
+	return err;
+}
+
+static void show(const struct wr_load_result *r)
+{
+	if (!quiet())
+		print_result(r);
+	else if (r->bottleneck[0])
+		fprintf(stderr, "wrload: %s\n", r->bottleneck);
+}
+
+/* The lists must be of the bundle that is being served. */
+static int check_bundle(
+	const struct wr_load *l, const struct wr_lists *lists, struct wr_errmsg *msg)
+{
+	const char *served = wr_load_server(l)->bundle;
+
+	if (!lists || !lists->bundle[0] || strcmp(lists->bundle, served) == 0)
+		return 0;
+	return wr_fail(msg, WR_EINVAL,
+		"%s is of bundle %s, the server serves %s: write it again with wrtrain eval --int8 "
+		"--lists",
+		o.lists, lists->bundle, served);
+}
+
+static int ramp(struct wr_load *l, struct wr_load_run *c, bool *wrong, struct wr_errmsg *msg)
+{
+	struct ramp_config rc = {.l = l, .run = c, .svg = o.svg, .show = !quiet()};
+	json_t *result = NULL;
+	int err = real("ramp-step", o.ramp_step, 1.01, 10, &rc.step, msg);
+
+	if (!err)
+		err = real("p99-us", o.p99_us, 1, 1e9, &rc.p99_us, msg);
+	if (!err)
+		err = ramp_run(&rc, &result, wrong, msg);
+	if (!err && result)
+		json_object_set_new(result, "workload", json_string(o.mix ? o.mix : o.workload));
+	return err ? err : write_json(result, msg);
+}
+
+static int once(struct wr_load *l, const struct wr_load_run *c, bool *wrong, struct wr_errmsg *msg)
+{
+	struct wr_load_result *r = calloc(1, sizeof(*r));
+
+	if (!r)
+		return wr_fail(msg, WR_ENOMEM, "not enough memory");
+	int err = wr_load_run(l, c, r, msg);
+	if (!err || err == WR_EINTR) {
+		json_t *j = wr_load_result_json(r);
+		struct wr_errmsg json_msg;
+		show(r);
+		*wrong = r->wrong > 0;
+		if (j) {
+			json_object_set_new(j, "workload", json_string(o.mix ? o.mix : o.workload));
+			json_object_set_new(j, "datagram", json_integer(c->workload.datagram));
+			json_object_set_new(j, "window", json_integer(c->window));
+		}
+		int json_err = write_json(j, &json_msg);
+		if (!err && json_err) {
+			err = json_err;
+			*msg = json_msg;
+		}
+	}
+	free(r);
+	return err;
+}
+
+static int warm_up(struct wr_load *l, const struct wr_load_run *c, struct wr_errmsg *msg)
+{
+	struct wr_load_run w = *c;
+	struct wr_load_result *r = calloc(1, sizeof(*r));
+
+	if (!r)
+		return wr_fail(msg, WR_ENOMEM, "not enough memory");
+	w.progress = false;
+	int err = real("warmup", o.warmup, 0, 3600, &w.seconds, msg);
+	if (!err && w.seconds > 0)
+		err = wr_load_run(l, &w, r, msg);
+	free(r);
+	return err;
+}
+
+int cmd_run(int argc, char **argv)
+{
+	struct wr_load_run c = {0};
+	struct wr_lists *lists = NULL;
+	struct wr_load *l = NULL;
+	struct wr_errmsg msg;
+	bool wrong = false;
+	int code = parse_options(argc, argv,
+		"usage: wrload run --memif=SOCKET [--workload=NAME] [--rate=N | --max=N | --ramp] "
+		"[--OPTION=VALUE …]",
+		opts, WR_ARRAY_LEN(opts));
+
+	if (code >= 0)
+		return code;
+	int err = run_options(&c, &msg);
+	if (!err && o.svg && !o.ramp)
+		err = wr_fail(&msg, WR_EINVAL, "--svg draws a ramp: give --ramp, too");
+	if (!err && o.lists)
+		err = wr_lists_read(&lists, o.lists, &msg);
+	c.lists = lists;
+	c.populated = o.populate != NULL;
+	c.progress = !quiet() && !o.ramp;
+	if (!err)
+		err = open_load(&l, true, &msg);
+	if (!err)
+		err = check_bundle(l, lists, &msg);
+	if (!err && c.populated)
+		err = wr_load_populate(l, &c.workload, !quiet(), &msg);
+	if (!err)
+		err = warm_up(l, &c, &msg);
+	if (!err)
+		err = o.ramp ? ramp(l, &c, &wrong, &msg) : once(l, &c, &wrong, &msg);
+	wr_lists_free(lists);
+	code = close_load(l, err, &msg);
+	return code == EXIT_OK && wrong ? EXIT_WRONG : code;
+}
