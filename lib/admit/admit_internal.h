@@ -27,7 +27,6 @@ bool wr_admit_sources_match(const struct sources *s, const uint8_t address[16]);
  * can still be in a check that began with it. */
 struct cookie_slot {
 	_Atomic uint64_t secret[2]; /* writer: housekeeping; readers: any lcore */
-	_Atomic uint32_t epoch;     /* the same */
 };
 struct cookies {
 	uint64_t rotate_ns;

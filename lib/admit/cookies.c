@@ -19,7 +19,6 @@ static void publish(struct cookies *c, uint32_t epoch)
 	wr_wire_random(secret, sizeof(secret));
 	atomic_store_explicit(&s->secret[0], secret[0], memory_order_relaxed);
 	atomic_store_explicit(&s->secret[1], secret[1], memory_order_relaxed);
-	atomic_store_explicit(&s->epoch, epoch, memory_order_relaxed);
 	atomic_store_explicit(&c->epoch, epoch, memory_order_release);
 }
 
@@ -27,7 +26,7 @@ void wr_admit_cookies_init(struct cookies *c, uint32_t rotate_s, uint64_t now_ns
 {
 	c->rotate_ns = rotate_s * (uint64_t)1000000000;
 	uint32_t epoch = epoch_at(c, now_ns);
-	/* No slot may claim an epoch that it has no secret for: a zero secret could be guessed. */
+	/* All slots: the previous epoch's secret is read too, and one of zeros could be guessed. */
 	for (uint32_t i = 0; i < WR_ARRAY_LEN(c->slot); i++)
 		publish(c, epoch - 3 + i);
 }
@@ -40,13 +39,13 @@ void wr_admit_cookies_rotate(struct cookies *c, uint64_t now_ns)
 		publish(c, now);
 }
 
-/* False when the slot holds another epoch's secret (the clock jumped over this one). */
-static bool read_secret(const struct cookies *c, uint32_t epoch, uint64_t secret[2])
+/* Of an epoch that the clock jumped over this is an older one's secret: no cookie was ever made
+ * with the two. */
+static void read_secret(const struct cookies *c, uint32_t epoch, uint64_t secret[2])
 {
 	const struct cookie_slot *s = &c->slot[epoch % WR_ARRAY_LEN(c->slot)];
 	secret[0] = atomic_load_explicit(&s->secret[0], memory_order_relaxed);
 	secret[1] = atomic_load_explicit(&s->secret[1], memory_order_relaxed);
-	return atomic_load_explicit(&s->epoch, memory_order_relaxed) == epoch;
 }
 
 enum cookie_state wr_admit_cookies_check(
@@ -55,8 +54,10 @@ enum cookie_state wr_admit_cookies_check(
 	uint32_t current = atomic_load_explicit(&c->epoch, memory_order_acquire);
 	uint32_t age = current - cookie->epoch;
 	uint64_t secret[2];
-	if (age > 1 || !read_secret(c, cookie->epoch, secret) ||
-		!wr_wire_cookie_check(cookie, address, (const uint8_t *)secret))
+	if (age > 1)
+		return COOKIE_BAD;
+	read_secret(c, cookie->epoch, secret);
+	if (!wr_wire_cookie_check(cookie, address, (const uint8_t *)secret))
 		return COOKIE_BAD;
 	return age ? COOKIE_PREVIOUS : COOKIE_CURRENT;
 }

@@ -339,6 +339,10 @@ static void test_utf8(void)
 		wr_writer_utterance(&b.w, cases[i].text, strlen(cases[i].text));
 		expect(&b, cases[i].ok ? WR_DECODE_OK : WR_DECODE_VALUE);
 	}
+	/* Padding that would complete the last character is not text. */
+	recommend(&b);
+	memset(draft_fill(&b, WR_SEC_UTTERANCE, 0, 0xc2, 1) + 1, 0x80, 3);
+	expect(&b, WR_DECODE_VALUE);
 }
 
 static void test_names(void)

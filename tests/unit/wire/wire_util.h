@@ -31,11 +31,15 @@ static inline void exact_free(struct exact *e)
 	free(e->data);
 }
 
-/* Decodes and forgets. */
+/* Decodes and forgets; WR_DECODE_N, which no decoder gives, when an error left more than the header
+ * behind. */
 static inline enum wr_decode decode_only(const void *data, size_t size, bool answer)
 {
 	struct exact e;
 	exact_decode(&e, data, size, answer);
+	struct wr_message empty = {.header = e.m.header};
+	if (e.d != WR_DECODE_OK && memcmp(&e.m, &empty, sizeof(empty)) != 0)
+		e.d = WR_DECODE_N;
 	exact_free(&e);
 	return e.d;
 }
