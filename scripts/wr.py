@@ -37,6 +37,14 @@ def tail(path, lines=15):
         return ""
 
 
+def build(kind, *targets):
+    """Builds another kind of tree (scripts/build.sh lists them)."""
+    run = subprocess.run(["bash", "-c", '. scripts/common.sh; . scripts/build.sh; build_tree "$@"', "bash", kind, *targets],
+                         cwd=ROOT, stdin=subprocess.DEVNULL, check=False)
+    if run.returncode != 0:
+        raise Failure(f"{kind} could not be built")
+
+
 class Work:
     """A context: a folder, children, DPDK files of their names; all of it gone at the end, whatever happened."""
 
