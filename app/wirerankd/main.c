@@ -125,10 +125,12 @@ static void report_end(const struct wr_serve *s)
 		wr_metrics_merge(sum, wr_serve_metrics(s, i));
 	wr_gate_stats(&gate);
 	printf("stopped: received %" PRIu64 ", answered %" PRIu64 ", with an error %" PRIu64
-	       ", drained %" PRIu64 ", outcomes %" PRIu64 "; peers %" PRIu64 "\n",
+	       ", drained %" PRIu64 ", outcomes %" PRIu64 ", handed over %" PRIu64
+	       ", deferred %" PRIu64 ", peers %" PRIu64 "\n",
 		sum->counter[WR_COUNTER_received], sum->outcome[WR_OUTCOME_answered],
 		sum->outcome[WR_OUTCOME_answered_error], sum->outcome[WR_OUTCOME_drained],
-		wr_metrics_outcomes(sum), gate.connects);
+		wr_metrics_outcomes(sum), sum->counter[WR_COUNTER_handed_over],
+		sum->counter[WR_COUNTER_deferred], gate.connects);
 	free(sum);
 }
 

@@ -12,8 +12,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#define EAL_BYTES (24u << 20) /* heap overhead, ethdev, telemetry, rings' names: seen below 16 MB \
-			       */
+#define EAL_BYTES                                                                       \
+	(24u << 20) /* heap overhead, ethdev, telemetry, rings' names: seen below 16 MB \
+		     */
 
 struct wr_table_shape serve_table_shape(const struct wr_serve_options *o)
 {
@@ -174,5 +175,12 @@ int wr_serve_eal_init(
 
 void wr_serve_eal_cleanup(void)
 {
+	char path[256];
+
+	snprintf(path, sizeof(path), "%s/dpdk_telemetry.v2", rte_eal_get_runtime_dir());
 	(void)rte_eal_cleanup();
+	/* EAL leaves its folder, and the socket until the process ends. */
+	(void)unlink(path);
+	*strrchr(path, '/') = '\0';
+	(void)rmdir(path);
 }
