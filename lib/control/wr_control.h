@@ -18,10 +18,12 @@ struct wr_serve;
 
 /*
  * Registers the commands (once a process) and answers for s, from EAL's telemetry threads, until
- * wr_control_stop. EAL must run. WR_ESTATE: already started; WR_EIO: EAL refused a command.
+ * wr_control_stop. EAL must run; call it after wr_serve_open, since "status" asks the port for its
+ * link. WR_ESTATE: already started; WR_EIO: EAL refused a command.
  */
 int wr_control_start(struct wr_serve *s, struct wr_errmsg *msg) WR_MUST_CHECK;
-/* No command reads the server any more when this returns; call it before wr_serve_free. */
+/* No command reads the server any more when this returns; call it before wr_serve_stop, which
+ * closes the port. */
 void wr_control_stop(void);
 
 /* The table behind registration and documentation. */

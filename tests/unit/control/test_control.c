@@ -1,0 +1,512 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * lib/control and wrctl against a real EAL and a real server object of two workers (tables, model
+ * and rules; the port stays closed): every command over the real socket, parameters of any shape,
+ * and wrctl's JSON and tables. argv[1] is wrctl.
+ */
+#include "wr_test.h"
+#include "wr_config.h"
+#include "wr_control.h"
+#include "wr_report.h"
+#include "wr_serve.h"
+#include "wr_test_bundle.h"
+
+#include <sched.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static const char *wrctl;
+static char name[32], socket_path[108], bundle_path[300];
+static struct wr_bundle *bundle;
+static struct wr_config config;
+static struct wr_serve *serve;
+static struct wr_errmsg msg;
+
+/* ---- a client of its own, to see the bytes ---- */
+static int client(void)
+{
+	struct sockaddr_un to = {.sun_family = AF_UNIX};
+	char greeting[1024];
+	struct timeval limit = {.tv_sec = 10};
+	snprintf(to.sun_path, sizeof(to.sun_path), "%s", socket_path);
+	int fd = socket(AF_UNIX, SOCK_SEQPACKET, 0);
+	CU_ASSERT_FATAL(fd >= 0 && !setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)));
+	CU_ASSERT_FATAL(!connect(fd, (struct sockaddr *)&to, sizeof(to)));
+	CU_ASSERT_FATAL(recv(fd, greeting, sizeof(greeting), 0) > 0);
+	return fd;
+}
+
+/* The body of the answer; the caller json_decref's. */
+static json_t *ask_bytes(int fd, const void *request, size_t n, size_t *answer_bytes)
+{
+	static char answer[65536];
+	json_error_t at;
+	CU_ASSERT_FATAL(send(fd, request, n, 0) == (ssize_t)n);
+	ssize_t got = recv(fd, answer, sizeof(answer), 0);
+	CU_ASSERT_FATAL(got > 0);
+	json_t *root = json_loadb(answer, (size_t)got, JSON_REJECT_DUPLICATES, &at);
+	if (!root)
+		printf("\n%s: %.*s\n", at.text, (int)got, answer);
+	CU_ASSERT_PTR_NOT_NULL_FATAL(root);
+	json_t *body = json_incref(json_object_iter_value(json_object_iter(root)));
+	json_decref(root);
+	*answer_bytes = (size_t)got;
+	return body;
+}
+
+static json_t *ask(const char *request)
+{
+	size_t bytes;
+	int fd = client();
+	json_t *body = ask_bytes(fd, request, strlen(request), &bytes);
+	CU_ASSERT(bytes < 8192);
+	close(fd);
+	return body;
+}
+
+static const char *status_of(const json_t *body)
+{
+	const char *s = json_string_value(json_object_get(body, "status"));
+	return s ? s : "none";
+}
+
+static uint64_t number(const json_t *body, const char *key)
+{
+	const json_t *v = json_object_get(body, key);
+	CU_ASSERT(json_is_integer(v));
+	return (uint64_t)json_integer_value(v);
+}
+
+/* ---- figures to find again ---- */
+static struct wr_metrics *metrics(unsigned int worker)
+{
+	/* The test is the only writer: no worker runs. */
+	return (struct wr_metrics *)(uintptr_t)wr_serve_metrics(serve, worker);
+}
+
+static void fill_metrics(void)
+{
+	for (unsigned int w = 0; w < 2; w++) {
+		struct wr_metrics *m = metrics(w);
+		memset(m, 0, sizeof(*m));
+		uint64_t f = w ? 1000 : 1;
+		for (unsigned int i = 0; i < WR_OUTCOME_N; i++)
+			m->outcome[i] = f * (i + 1);
+		for (unsigned int i = 0; i < WR_COUNTER_N; i++)
+			m->counter[i] = f * (i + 31);
+		for (unsigned int i = 0; i < WR_DECODE_N; i++)
+			m->decode[i] = f * (i + 71);
+		for (unsigned int i = 0; i < WR_STAGE_N; i++) {
+			m->stage_cycles[i] = f * (i + 91);
+			wr_hist_add(&m->stage_ns[i], 10 * (i + 1), f);
+		}
+		wr_hist_add(&m->server_ns, w ? 63 : 40, w ? 1 : 99);
+		wr_hist_add(&m->burst_size, 32, 4);
+	}
+}
+
+static void test_status(void)
+{
+	fill_metrics();
+	json_t *b = ask("/wirerank/status");
+	CU_ASSERT_STRING_EQUAL(status_of(b), "ok");
+	CU_ASSERT_STRING_EQUAL(json_string_value(json_object_get(b, "state")), "loaded");
+	CU_ASSERT_STRING_EQUAL(json_string_value(json_object_get(b, "link")), "closed");
+	CU_ASSERT_STRING_EQUAL(json_string_value(json_object_get(b, "isa")), "ref");
+	CU_ASSERT_EQUAL(number(b, "workers"), 2);
+	CU_ASSERT_EQUAL(number(b, "received"), 1001 * 31);
+	CU_ASSERT_EQUAL(number(b, "answered"), 1001);
+	CU_ASSERT_EQUAL(number(b, "answered_error"), 1001 * 2);
+	uint64_t all = 1001 * (uint64_t)WR_OUTCOME_N * (WR_OUTCOME_N + 1) / 2;
+	CU_ASSERT_EQUAL(number(b, "dropped"), all - 1001 * 3);
+	CU_ASSERT_EQUAL(number(b, "session_rows"), 2 * (uint64_t)wr_serve_rows(serve));
+	uint8_t id[16];
+	char hex[33];
+	wr_bundle_id(bundle, id);
+	for (unsigned int i = 0; i < 16; i++)
+		snprintf(hex + 2 * i, 3, "%02x", id[i]);
+	CU_ASSERT_STRING_EQUAL(json_string_value(json_object_get(b, "bundle")), hex);
+	json_decref(b);
+}
+
+/* Every counter on some page, once, under its own name, with its own value. */
+static void check_stats(const char *worker, uint64_t factor)
+{
+	char key[64], request[64];
+	json_t *all = json_object();
+	uint64_t n_pages = 1;
+	for (uint64_t page = 0; page < n_pages; page++) {
+		snprintf(request, sizeof(request), "/wirerank/stats,%s,%ju", worker,
+			(uintmax_t)page);
+		json_t *b = ask(request);
+		CU_ASSERT_STRING_EQUAL(status_of(b), "ok");
+		CU_ASSERT_STRING_EQUAL(json_string_value(json_object_get(b, "worker")), worker);
+		n_pages = number(b, "pages");
+		CU_ASSERT_EQUAL(number(b, "page"), page);
+		const char *k;
+		json_t *v;
+		json_object_foreach(b, k, v)
+		{
+			CU_ASSERT(!strchr(k, '/') || !json_object_get(all, k));
+			json_object_set(all, k, v);
+		}
+		json_decref(b);
+	}
+	CU_ASSERT(n_pages > 1 && n_pages < 10);
+	const struct {
+		const char *group;
+		const struct wr_metric_desc *desc;
+		unsigned int n, first;
+	} groups[] = {{"outcome", wr_outcome_desc, WR_OUTCOME_N, 1},
+		{"counter", wr_counter_desc, WR_COUNTER_N, 31}, {"decode", NULL, WR_DECODE_N, 71},
+		{"cycles", wr_stage_desc, WR_STAGE_N, 91}};
+	for (unsigned int g = 0; g < WR_ARRAY_LEN(groups); g++)
+		for (unsigned int i = 0; i < groups[g].n; i++) {
+			snprintf(key, sizeof(key), "%s/%s", groups[g].group,
+				groups[g].desc ? groups[g].desc[i].name
+					       : wr_decode_name((enum wr_decode)i));
+			CU_ASSERT_EQUAL(number(all, key), factor * (groups[g].first + i));
+		}
+	json_decref(all);
+}
+
+static void test_stats(void)
+{
+	fill_metrics();
+	check_stats("all", 1001);
+	check_stats("0", 1);
+	check_stats("1", 1000);
+	json_t *b = ask("/wirerank/stats");
+	CU_ASSERT_STRING_EQUAL(json_string_value(json_object_get(b, "worker")), "all");
+	json_decref(b);
+}
+
+static void test_latency(void)
+{
+	fill_metrics();
+	json_t *b = ask("/wirerank/latency,all");
+	CU_ASSERT_STRING_EQUAL(status_of(b), "ok");
+	json_t *h = json_object_get(b, "server_ns");
+	CU_ASSERT_EQUAL(number(h, "count"), 100);
+	CU_ASSERT_EQUAL(number(h, "p50"), 40);
+	CU_ASSERT_EQUAL(number(h, "p999"), 63);
+	CU_ASSERT_EQUAL(number(h, "max"), 63);
+	for (unsigned int i = 0; i < WR_STAGE_N; i++) {
+		char key[64];
+		snprintf(key, sizeof(key), "stage_ns/%s", wr_stage_desc[i].name);
+		h = json_object_get(b, key);
+		CU_ASSERT_EQUAL(number(h, "count"), 1001);
+		CU_ASSERT_EQUAL(number(h, "max"), 10 * (i + 1));
+	}
+	CU_ASSERT_EQUAL(number(json_object_get(b, "burst_frames"), "p99"), 32);
+	json_decref(b);
+	b = ask("/wirerank/latency,0");
+	CU_ASSERT_EQUAL(number(json_object_get(b, "server_ns"), "count"), 99);
+	json_decref(b);
+}
+
+static void test_parameters(void)
+{
+	static const struct {
+		const char *request, *word;
+	} bad[] = {{"/wirerank/stats,2", "0 to 1"}, {"/wirerank/stats,-1", "0 to 1"},
+		{"/wirerank/stats,x", "0 to 1"}, {"/wirerank/stats,all,99", "no page 99"},
+		{"/wirerank/stats,all,x", "PAGE"}, {"/wirerank/stats,all,0,0", "too many"},
+		{"/wirerank/stats,0123456789abcdef", "15 bytes"},
+		{"/wirerank/latency,0,0", "too many"}, {"/wirerank/status,1", "takes none"},
+		{"/wirerank/config,77", "no page 77"}, {"/wirerank/config,0,1", "too many"},
+		{"/wirerank/bundle,\"\\\x01\xff", "takes none"},
+		{"/wirerank/"
+		 "stats,aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+			"64 bytes"}};
+	for (unsigned int i = 0; i < WR_ARRAY_LEN(bad); i++) {
+		json_t *b = ask(bad[i].request);
+		const char *error = json_string_value(json_object_get(b, "error"));
+		CU_ASSERT_STRING_EQUAL(status_of(b), "error");
+		if (!error || !strstr(error, bad[i].word))
+			printf("\n%s: %s\n", bad[i].request, error ? error : "-");
+		CU_ASSERT(error && strstr(error, bad[i].word));
+		json_decref(b);
+	}
+	/* Anything at all behind the command: an answer with a status, and the process lives. */
+	struct wr_rng r;
+	wr_rng_init(&r, 17, 0);
+	int fd = client();
+	for (unsigned int round = 0; round < 2000; round++) {
+		char request[300];
+		const struct wr_control_command *c = wr_control_command(round % 5);
+		size_t n = (size_t)snprintf(request, sizeof(request), "%s,", c->path), bytes;
+		for (unsigned int more = wr_rng_below(&r, round % 16 ? 12 : 200); more > 0; more--)
+			request[n++] = round % 2 ? (char)(1 + wr_rng_below(&r, 255))
+						 : "0123,al-"[wr_rng_below(&r, 8)];
+		json_t *b = ask_bytes(fd, request, n, &bytes);
+		CU_ASSERT(!strcmp(status_of(b), "ok") || !strcmp(status_of(b), "error"));
+		json_decref(b);
+	}
+	close(fd);
+	CU_ASSERT_PTR_NULL(wr_control_command(5));
+}
+
+/* ---- wrctl ---- */
+/* Runs wrctl with args; its stdout and stderr into out; its exit code. */
+static int run_wrctl(const char *args, char *out, size_t size)
+{
+	char command[512];
+	snprintf(command, sizeof(command), "%s --socket=%s --timeout=10 %s 2>&1", wrctl,
+		socket_path, args);
+	FILE *f = popen(command, "r");
+	CU_ASSERT_PTR_NOT_NULL_FATAL(f);
+	size_t n = fread(out, 1, size - 1, f);
+	out[n] = '\0';
+	int rc = pclose(f);
+	return WIFEXITED(rc) ? WEXITSTATUS(rc) : -1;
+}
+
+static json_t *wrctl_json(const char *args)
+{
+	static char out[65536];
+	json_error_t at;
+	int rc = run_wrctl(args, out, sizeof(out));
+	if (rc)
+		printf("\n%s: %d: %s\n", args, rc, out);
+	CU_ASSERT_EQUAL_FATAL(rc, 0);
+	json_t *j = json_loads(out, JSON_REJECT_DUPLICATES, &at);
+	CU_ASSERT_PTR_NOT_NULL_FATAL(j);
+	return j;
+}
+
+static void test_wrctl_stats(void)
+{
+	static char out[65536];
+	fill_metrics();
+	json_t *j = wrctl_json("--json stats"), *workers = json_object_get(j, "workers");
+	json_t *all = json_object_get(json_object_get(j, "all"), "outcome");
+	CU_ASSERT_EQUAL(json_object_size(all), WR_OUTCOME_N);
+	CU_ASSERT_EQUAL(json_array_size(workers), 2);
+	CU_ASSERT_EQUAL(number(all, "tx_full"), 1001 * (WR_OUTCOME_tx_full + 1));
+	CU_ASSERT_EQUAL(
+		number(json_object_get(json_array_get(workers, 1), "counter"), "received"), 31000);
+	json_decref(j);
+	metrics(0)->outcome[WR_OUTCOME_frame_fragment] =
+		metrics(1)->outcome[WR_OUTCOME_frame_fragment] = 0;
+	CU_ASSERT_EQUAL(run_wrctl("stats", out, sizeof(out)), 0);
+	CU_ASSERT(strstr(out, "frame_fragment") == NULL);
+	CU_ASSERT(strstr(out, " 31,031 ") && strstr(out, " 31,000 ") &&
+		  strstr(out, "frames received from the port"));
+	CU_ASSERT_EQUAL(run_wrctl("--all stats", out, sizeof(out)), 0);
+	CU_ASSERT(strstr(out, "frame_fragment") != NULL);
+	for (unsigned int i = 0; i < WR_STAGE_N; i++)
+		CU_ASSERT(strstr(out, wr_stage_desc[i].name) != NULL);
+	j = wrctl_json("--json --worker=1 stats");
+	CU_ASSERT(
+		!json_object_get(j, "all") && json_array_size(json_object_get(j, "workers")) == 1);
+	json_decref(j);
+	CU_ASSERT_EQUAL(run_wrctl("--worker=7 stats", out, sizeof(out)), 1);
+	CU_ASSERT(strstr(out, "0 to 1") != NULL);
+}
+
+static void test_wrctl_config(void)
+{
+	static char out[65536], expected[WR_CONFIG_MAX_VALUE];
+	json_t *j = wrctl_json("--json config");
+	for (unsigned int i = 0; i < WR_CONFIG_N; i++) {
+		const struct wr_config_key *k = &wr_config_keys[i];
+		json_t *entry = json_object_get(json_object_get(j, k->section), k->key);
+		wr_config_value(&config, i, expected, sizeof(expected));
+		CU_ASSERT_STRING_EQUAL(
+			json_string_value(json_object_get(entry, "value")), expected);
+		wr_config_origin(&config, i, expected, sizeof(expected));
+		CU_ASSERT_STRING_EQUAL(json_string_value(json_object_get(entry, "from")), expected);
+	}
+	json_decref(j);
+	CU_ASSERT_EQUAL(run_wrctl("config", out, sizeof(out)), 0);
+	/* What is shown is the daemon's own --dump-config, byte for byte. */
+	char *dump = NULL;
+	size_t bytes;
+	FILE *f = open_memstream(&dump, &bytes);
+	wr_config_dump(&config, f);
+	fclose(f);
+	CU_ASSERT_STRING_EQUAL(out, dump);
+	free(dump);
+}
+
+static void test_wrctl_others(void)
+{
+	static char out[65536];
+	fill_metrics();
+	json_t *j = wrctl_json("--json status");
+	CU_ASSERT_EQUAL(number(j, "workers"), 2);
+	CU_ASSERT(!json_object_get(j, "status"));
+	json_decref(j);
+	CU_ASSERT_EQUAL(run_wrctl("status", out, sizeof(out)), 0);
+	CU_ASSERT(strstr(out, "loaded") && strstr(out, "31,031 frames"));
+	j = wrctl_json("--json bundle");
+	CU_ASSERT_STRING_EQUAL(json_string_value(json_object_get(j, "path")), bundle_path);
+	CU_ASSERT_EQUAL(number(j, "items"), 50);
+	CU_ASSERT_EQUAL(number(j, "rules"), 1);
+	json_decref(j);
+	CU_ASSERT(run_wrctl("bundle", out, sizeof(out)) == 0 && strstr(out, bundle_path));
+	j = wrctl_json("--json latency");
+	CU_ASSERT_EQUAL(
+		number(json_object_get(json_object_get(j, "stage_ns"), "rx"), "count"), 1001);
+	json_decref(j);
+	CU_ASSERT(run_wrctl("latency", out, sizeof(out)) == 0 && strstr(out, "encode, burst") &&
+		  strstr(out, "0.04"));
+	j = wrctl_json("raw /info");
+	CU_ASSERT(json_object_get(j, "version") != NULL);
+	json_decref(j);
+	CU_ASSERT(
+		run_wrctl("raw /no/such", out, sizeof(out)) == 1 && strstr(out, "/no/such: null"));
+	CU_ASSERT(run_wrctl("raw ,", out, sizeof(out)) == 1);
+	CU_ASSERT(run_wrctl("--help", out, sizeof(out)) == 0 && strstr(out, "raw PATH"));
+	CU_ASSERT(run_wrctl("nonsense", out, sizeof(out)) == 2 && strstr(out, "--help"));
+	CU_ASSERT(run_wrctl("status more", out, sizeof(out)) == 2);
+	CU_ASSERT(run_wrctl("raw", out, sizeof(out)) == 2);
+}
+
+/* Without a daemon: what was looked for, and which processes run. */
+static void test_wrctl_nobody(void)
+{
+	char command[600], out[2048];
+	snprintf(command, sizeof(command), "%s --name=wr-nobody status 2>&1", wrctl);
+	FILE *f = popen(command, "r");
+	CU_ASSERT_PTR_NOT_NULL_FATAL(f);
+	size_t n = fread(out, 1, sizeof(out) - 1, f);
+	out[n] = '\0';
+	int rc = pclose(f);
+	CU_ASSERT(WIFEXITED(rc) && WEXITSTATUS(rc) == 1);
+	CU_ASSERT(strstr(out, "/wr-nobody/dpdk_telemetry.v2") != NULL);
+	CU_ASSERT(strstr(out, name) != NULL);
+}
+
+/* Last: nothing is served any more. */
+static void test_stop(void)
+{
+	char out[2048];
+	CU_ASSERT_EQUAL(wr_control_start(serve, &msg), WR_ESTATE);
+	wr_control_stop();
+	json_t *b = ask("/wirerank/status");
+	CU_ASSERT_STRING_EQUAL(status_of(b), "stopped");
+	json_decref(b);
+	CU_ASSERT(run_wrctl("status", out, sizeof(out)) == 1 && strstr(out, "stopping"));
+	CU_ASSERT_EQUAL(wr_control_start(serve, &msg), WR_OK);
+	b = ask("/wirerank/status");
+	CU_ASSERT_STRING_EQUAL(status_of(b), "ok");
+	json_decref(b);
+	wr_control_stop();
+}
+
+/* ---- the server ---- */
+static int make_bundle(void)
+{
+	static const char rules[] = "[refund]\npattern = refund\ncategory = Billing\n";
+	struct wr_bundle_model m = wr_test_bundle_reference(50);
+	struct wr_bundle_builder *w;
+	int err = wr_bundle_builder_new(&w, &msg);
+	if (err)
+		return err;
+	wr_test_bundle_fill(w, &m, 3);
+	err = wr_bundle_builder_add(w, WR_SEC_RULES, rules, sizeof(rules) - 1);
+	if (!err)
+		err = wr_bundle_builder_write(w, bundle_path, &msg);
+	wr_bundle_builder_free(w);
+	return err ? err : wr_bundle_open(&bundle, bundle_path, &msg);
+}
+
+/* Longer than one telemetry string, so that pieces are needed; with what DPDK must escape. */
+static int make_config(void)
+{
+	char set[700];
+	wr_config_init(&config);
+	snprintf(set, sizeof(set), "bundle.path=%s", bundle_path);
+	int err = wr_config_set(&config, set, &msg);
+	if (!err)
+		err = wr_config_set(&config, "port.socket=/tmp/a\"b\\c", &msg);
+	return err ? err
+		   : wr_config_set(&config,
+			     "admit.allow=2001:db8:1:2:3:4:5:1/128, 2001:db8:1:2:3:4:5:2/128, "
+			     "2001:db8:1:2:3:4:5:3/128, 2001:db8:1:2:3:4:5:4/128, "
+			     "2001:db8:1:2:3:4:5:5/128, 10.0.0.0/8",
+			     &msg);
+}
+
+static int make_server(void)
+{
+	struct wr_serve_options o = {.name = name,
+		.n_workers = 2,
+		.bundle = bundle,
+		.config = &config,
+		.isa = WR_ISA_REF,
+		.port = {.kind = "memif",
+			.socket = "/tmp/unused",
+			.server = true,
+			.ipv4 = {10, 47, 0, 1},
+			.udp_port = 4700,
+			.ring_size = 1024,
+			.mtu = 1500},
+		.allow = "0.0.0.0/0",
+		.rows_per_lcore = 256,
+		.burst = 32,
+		.handover_ring = 64,
+		.cookie_rotate_s = 600};
+	struct wr_serve_plan plan;
+	cpu_set_t cpus;
+	unsigned int first = 0;
+	if (sched_getaffinity(0, sizeof(cpus), &cpus))
+		return WR_EIO;
+	while (!CPU_ISSET(first, &cpus))
+		first++;
+	o.cpus[0] = o.cpus[1] = first; /* they never run */
+	int err = wr_serve_plan(&o, &plan, &msg);
+	if (!err)
+		err = wr_serve_eal_init(&o, &plan, &msg);
+	if (!err)
+		err = wr_serve_new(&serve, &o, &plan, &msg);
+	return err ? err : wr_control_start(serve, &msg);
+}
+
+int main(int argc, char **argv)
+{
+	static const struct wr_test tests[] = {
+		{"status", test_status},
+		{"stats: every counter, once", test_stats},
+		{"latency", test_latency},
+		{"parameters of any shape", test_parameters},
+		{"wrctl stats", test_wrctl_stats},
+		{"wrctl config", test_wrctl_config},
+		{"wrctl status, bundle, latency, raw, usage", test_wrctl_others},
+		{"wrctl without a daemon", test_wrctl_nobody},
+		{"stop", test_stop},
+	};
+	if (argc != 2) {
+		fprintf(stderr, "usage: %s PATH-OF-WRCTL\n", argv[0]);
+		return 2;
+	}
+	wrctl = argv[1];
+	snprintf(name, sizeof(name), "wrtest%d", (int)getpid());
+	const char *folder = getenv("RUNTIME_DIRECTORY");
+	if (!folder)
+		folder = getuid() == 0               ? "/var/run"
+			 : getenv("XDG_RUNTIME_DIR") ? getenv("XDG_RUNTIME_DIR")
+						     : "/tmp";
+	snprintf(socket_path, sizeof(socket_path), "%.40s/dpdk/%s/dpdk_telemetry.v2", folder, name);
+	/* A path of more than 127 bytes. */
+	snprintf(bundle_path, sizeof(bundle_path), "/tmp/%0120d-%s.bundle", 7, name);
+	int rc = 1, err = make_bundle();
+	if (!err)
+		err = make_config();
+	if (!err)
+		err = make_server();
+	if (err)
+		fprintf(stderr, "%s\n", msg.text);
+	else
+		rc = wr_test_run("control", tests, WR_ARRAY_LEN(tests));
+	wr_serve_free(serve);
+	if (serve)
+		wr_serve_eal_cleanup();
+	wr_bundle_close(bundle);
+	unlink(bundle_path);
+	return rc;
+}
