@@ -22,7 +22,7 @@ static int print_json(const json_t *root, struct wr_errmsg *msg)
 
 /* ---- commands ---- */
 static int ask_and_show(const struct context *c, const char *path, const char *worker,
-	void (*show)(json_t *), struct wr_errmsg *msg)
+	void (*show)(json_t *, bool), struct wr_errmsg *msg)
 {
 	json_t *body;
 	int err = link_ask(c->link, path, worker, &body, msg);
@@ -31,7 +31,7 @@ static int ask_and_show(const struct context *c, const char *path, const char *w
 	if (c->json)
 		err = print_json(body, msg);
 	else
-		show(body);
+		show(body, c->zeros);
 	json_decref(body);
 	return err;
 }
@@ -234,7 +234,7 @@ int main(int argc, char **argv)
 		{"socket", "PATH", "its telemetry socket, instead of --name", &socket},
 		{"json", NULL, "JSON instead of a table", &json},
 		{"worker", "N", "stats, latency: one worker, or all", &worker},
-		{"all", NULL, "stats: show zeros too", &zeros},
+		{"all", NULL, "stats, latency: show zeros too", &zeros},
 		{"watch", "SEC", "stats: rates every SEC seconds until interrupted", &watch},
 		{"timeout", "SEC", "longest wait for the daemon", &timeout},
 	};

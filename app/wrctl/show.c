@@ -55,7 +55,7 @@ static void line_uptime(uint64_t ms)
 	printf("%" PRIu64 ".%" PRIu64 " s\n", s % 60, ms % 1000 / 100);
 }
 
-void show_status(json_t *st)
+void show_status(json_t *st, bool zeros)
 {
 	char a[32], b[32];
 	line_text("state", text_at(st, "state"));
@@ -153,7 +153,8 @@ static void show_group(const struct columns *c, const char *group, const char *t
 		char text[32];
 		for (unsigned int i = 0; i < c->n; i++)
 			printf(" %16s", grouped(v[i], text));
-		printf("  %s\n", help_of(group, name));
+		const char *help = help_of(group, name);
+		printf("%s%s\n", help[0] ? "  " : "", help);
 	}
 }
 
@@ -200,33 +201,36 @@ static void latency_row(const char *name, const json_t *h, double unit)
 {
 	static const char *const quantiles[] = {"p50", "p90", "p99", "p999", "max"};
 	char text[32];
-	printf("%-16s %14s", name, grouped(number_at(h, "count"), text));
+	printf("  %-24s %14s", name, grouped(number_at(h, "count"), text));
 	for (unsigned int i = 0; i < WR_ARRAY_LEN(quantiles); i++)
 		printf(" %10.*f", unit > 1.0 ? 2 : 0, (double)number_at(h, quantiles[i]) / unit);
 	printf("\n");
 }
 
-void show_latency(json_t *latency)
+static void latency_heading(const char *what)
+{
+	static const char *const titles[] = {"p50", "p90", "p99", "p99.9", "max"};
+	printf("%-26s %14s", what, "count");
+	for (unsigned int i = 0; i < WR_ARRAY_LEN(titles); i++)
+		printf(" %10s", titles[i]);
+	printf("\n");
+}
+
+void show_latency(json_t *latency, bool zeros)
 {
 	const char *name;
 	json_t *h;
-	static const char *const titles[] = {"count", "p50", "p90", "p99", "p99.9", "max"};
-	printf("worker %s; µs\n%-16s %14s", text_at(latency, "worker"), "", titles[0]);
-	for (unsigned int i = 1; i < WR_ARRAY_LEN(titles); i++)
-		printf(" %10s", titles[i]);
-	printf("\n");
-	latency_row("server, answer", json_object_get(latency, "server_ns"), 1000.0);
-	json_object_foreach(json_object_get(latency, "stage_ns"), name, h)
-	{
-		char label[32];
-		snprintf(label, sizeof(label), "%s, burst", name);
-		latency_row(label, h, 1000.0);
-	}
-	latency_row("frames, burst", json_object_get(latency, "burst_frames"), 1.0);
+	latency_heading("one answer, µs");
+	latency_row("receive to transmit", json_object_get(latency, "server_ns"), 1000.0);
+	latency_heading("one burst, µs");
+	json_object_foreach(json_object_get(latency, "stage_ns"), name,
+		h) if (zeros || number_at(h, "count")) latency_row(name, h, 1000.0);
+	latency_heading("one burst, frames");
+	latency_row("received", json_object_get(latency, "burst_frames"), 1.0);
 }
 
 /* ---- bundle, config ---- */
-void show_bundle(json_t *bundle)
+void show_bundle(json_t *bundle, bool zeros)
 {
 	const char *name;
 	json_t *value;

@@ -35,11 +35,12 @@ int answer_merge(json_t *body, json_t *page, struct wr_errmsg *msg) WR_MUST_CHEC
  * a new reference. */
 json_t *answer_config(json_t *body);
 
-/* ---- show.c: tables on stdout ---- */
-void show_status(json_t *status);
+/* ---- show.c: tables on stdout; zeros: rows that are all zero are shown too, where a table has any
+ * ---- */
+void show_status(json_t *status, bool zeros);
 void show_stats(json_t *stats, bool zeros);
-void show_latency(json_t *latency);
-void show_bundle(json_t *bundle);
+void show_latency(json_t *latency, bool zeros);
+void show_bundle(json_t *bundle, bool zeros);
 void show_config(json_t *config);
 /* One line of rates between two "all" statistics, seconds apart; a heading when line is 0. */
 void show_rates(const json_t *before, const json_t *now, double seconds, unsigned int line);

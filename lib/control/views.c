@@ -58,7 +58,9 @@ static void put_bundle_id(const struct wr_serve *s, struct reply *r)
 /* ---- status ---- */
 static void put_port(const struct wr_serve *s, struct reply *r)
 {
-	const struct wr_port *port = wr_serve_port(s);
+	/* Before and after that state the port is being made or taken apart. */
+	bool serving = wr_serve_state(s) == WR_SERVE_SERVING;
+	const struct wr_port *port = serving ? wr_serve_port(s) : NULL;
 	struct wr_gate_stats gate;
 	wr_gate_stats(&gate);
 	wr_reply_text(r, "link", !port ? "closed" : wr_port_link_up(port) ? "up" : "down");
