@@ -357,6 +357,43 @@ static void test_mutations(void)
 	CU_ASSERT(n_sound > 100 && n_bad > 1000);
 }
 
+/* docs/operations.md holds the schema's table as it is now. */
+static void test_documentation(void)
+{
+	char *table = NULL, *doc;
+	size_t bytes;
+	FILE *f = open_memstream(&table, &bytes);
+	CU_ASSERT_PTR_NOT_NULL_FATAL(f);
+	wr_config_document(f);
+	fclose(f);
+	CU_ASSERT_EQUAL_FATAL(
+		wr_file_read(WR_SOURCE_ROOT "/docs/operations.md", 1 << 20, &doc, &bytes, &msg),
+		WR_OK);
+	bool found = strstr(doc, table) != NULL;
+	if (!found)
+		printf("\ndocs/operations.md must hold:\n%s", table);
+	CU_ASSERT(found);
+	free(doc);
+	free(table);
+}
+
+static void test_examples(void)
+{
+	static const char *const files[] = {"wirerank.ini", "wirerank-4lcores.ini"};
+	for (unsigned int i = 0; i < WR_ARRAY_LEN(files); i++) {
+		char path[512];
+		snprintf(path, sizeof(path), WR_SOURCE_ROOT "/configs/%s", files[i]);
+		wr_config_init(&c);
+		int err = wr_config_read(&c, path, &msg);
+		if (!err)
+			err = wr_config_check(&c, &msg);
+		if (err)
+			printf("\n%s\n", msg.text);
+		CU_ASSERT_EQUAL(err, WR_OK);
+	}
+	CU_ASSERT_EQUAL(c.server_lcores.n, 4);
+}
+
 int main(void)
 {
 	static const struct wr_test tests[] = {
@@ -371,6 +408,8 @@ int main(void)
 		{"a dump reads back", test_dump_round_trip},
 		{"files", test_files},
 		{"random and mutated files", test_mutations},
+		{"docs/operations.md lists every key", test_documentation},
+		{"configs/ are sound", test_examples},
 	};
 	return wr_test_run("config", tests, WR_ARRAY_LEN(tests));
 }

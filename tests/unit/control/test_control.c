@@ -381,6 +381,50 @@ static void test_wrctl_nobody(void)
 	CU_ASSERT(strstr(out, name) != NULL);
 }
 
+static void must_hold(const char *doc, const char *row)
+{
+	bool found = strstr(doc, row) != NULL;
+	if (!found)
+		printf("\ndocs/operations.md must hold: %s\n", row);
+	CU_ASSERT(found);
+}
+
+/* docs/operations.md has a row for every command of the socket and of wrctl, and for every decode
+ * counter. */
+static void test_documentation(void)
+{
+	char *doc, row[128];
+	static char help[8192];
+	size_t bytes;
+	CU_ASSERT_EQUAL_FATAL(
+		wr_file_read(WR_SOURCE_ROOT "/docs/operations.md", 1 << 20, &doc, &bytes, &msg),
+		WR_OK);
+	for (unsigned int i = 0; wr_control_command(i); i++) {
+		snprintf(row, sizeof(row), "\n| `%s` |", wr_control_command(i)->path);
+		must_hold(doc, row);
+	}
+	for (unsigned int i = 0; i < WR_DECODE_N; i++) {
+		snprintf(row, sizeof(row), "\n| `%s` |", wr_decode_name((enum wr_decode)i));
+		must_hold(doc, row);
+	}
+	CU_ASSERT_EQUAL(run_wrctl("--help", help, sizeof(help)), 0);
+	unsigned int n = 0;
+	char *line = strstr(help, "Commands:\n"), *options = strstr(help, "\nOptions:");
+	CU_ASSERT_FATAL(line && options);
+	for (line = strchr(line, '\n') + 1; line < options; line = strchr(line, '\n') + 1, n++) {
+		snprintf(row, sizeof(row), "\n| `wrctl %.*s`", (int)strcspn(line + 2, " "),
+			line + 2);
+		must_hold(doc, row);
+	}
+	CU_ASSERT_EQUAL(n, 6);
+	for (line = options + 2; (line = strstr(line, "\n  --")); line += 5) {
+		snprintf(row, sizeof(row), "`%.*s", (int)strcspn(line + 3, "= "), line + 3);
+		if (strcmp(row, "`--help"))
+			must_hold(doc, row);
+	}
+	free(doc);
+}
+
 /* Last: nothing is served any more. */
 static void test_stop(void)
 {
@@ -478,6 +522,7 @@ int main(int argc, char **argv)
 		{"wrctl config", test_wrctl_config},
 		{"wrctl status, bundle, latency, raw, usage", test_wrctl_others},
 		{"wrctl without a daemon", test_wrctl_nobody},
+		{"docs/operations.md lists every command", test_documentation},
 		{"stop", test_stop},
 	};
 	if (argc != 2) {

@@ -330,6 +330,29 @@ static void test_mutations(void)
 	CU_ASSERT(n_sound > 100 && n_bad > 100);
 }
 
+/* The shipped example, whose targets this suite's bundle has. */
+static void test_example(void)
+{
+	char *text;
+	size_t bytes;
+	CU_ASSERT_EQUAL_FATAL(wr_file_read(WR_SOURCE_ROOT "/configs/rules-example.ini", 1 << 20,
+				      &text, &bytes, &msg),
+		WR_OK);
+	struct wr_intents *x = compile(text);
+	struct wr_intent_scanner *s = scanner(x);
+	free(text);
+	uint16_t rules[WR_INTENT_MAX_MATCHES];
+	static const char *const utterances[] = {"You charged me twice, refund please",
+		"my Router won't start", "how can I cancel my subscription", "prerefund"};
+	for (unsigned int i = 0; i < WR_ARRAY_LEN(utterances); i++) {
+		unsigned int n = scan(s, utterances[i], rules);
+		CU_ASSERT_EQUAL(n, i < 3 ? 1 : 0);
+		CU_ASSERT(n == 0 || rules[0] == i);
+	}
+	wr_intent_scanner_free(s);
+	wr_intents_free(x);
+}
+
 int main(void)
 {
 	static const struct wr_test tests[] = {
@@ -340,6 +363,7 @@ int main(void)
 		{"random patterns against POSIX", test_against_posix},
 		{"1,000 rules, bounded matches", test_many_rules},
 		{"mutated files", test_mutations},
+		{"configs/rules-example.ini", test_example},
 	};
 	char path[] = "/tmp/wr_intent_XXXXXX";
 	int fd = mkstemp(path);

@@ -3,6 +3,7 @@
 #include "wr_test.h"
 #include "wr_metrics.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 static struct wr_metrics a, b, sum;
@@ -84,6 +85,32 @@ static void test_outcomes_sum(void)
 	CU_ASSERT_EQUAL(wr_metrics_outcomes(&a), (uint64_t)WR_OUTCOME_N * (WR_OUTCOME_N + 1) + 9);
 }
 
+/* docs/operations.md has a row for every metric, with the words of the code. */
+static void test_documentation(void)
+{
+	const struct {
+		const struct wr_metric_desc *desc;
+		unsigned int n;
+	} tables[] = {{wr_outcome_desc, WR_OUTCOME_N}, {wr_counter_desc, WR_COUNTER_N},
+		{wr_stage_desc, WR_STAGE_N}};
+	char *doc, row[256];
+	size_t bytes;
+	struct wr_errmsg msg;
+	CU_ASSERT_EQUAL_FATAL(
+		wr_file_read(WR_SOURCE_ROOT "/docs/operations.md", 1 << 20, &doc, &bytes, &msg),
+		WR_OK);
+	for (unsigned int t = 0; t < WR_ARRAY_LEN(tables); t++)
+		for (unsigned int i = 0; i < tables[t].n; i++) {
+			snprintf(row, sizeof(row), "\n| `%s` | %s |\n", tables[t].desc[i].name,
+				tables[t].desc[i].help);
+			bool found = strstr(doc, row) != NULL;
+			if (!found)
+				printf("\ndocs/operations.md must hold:%s", row);
+			CU_ASSERT(found);
+		}
+	free(doc);
+}
+
 int main(void)
 {
 	static const struct wr_test tests[] = {
@@ -91,6 +118,7 @@ int main(void)
 		{"a snapshot copies every field", test_snapshot_copies_everything},
 		{"a merge adds every field", test_merge_adds_everything},
 		{"outcomes are summed", test_outcomes_sum},
+		{"docs/operations.md explains every metric", test_documentation},
 	};
 	return wr_test_run("metrics", tests, WR_ARRAY_LEN(tests));
 }
