@@ -9,36 +9,56 @@
 
 #define MAX_ROWS 4
 
-/* n_rows (a constant after inlining) times one block of 16 outputs. */
+/* Named members, not arrays: arrays indexed by unrolled loops end up on the stack. */
+struct row {
+	__m256i low, high;
+};
+
+SIMD_INLINE void row_step(struct row *acc, __m256i w0, __m256i w1, const int8_t *a)
+{
+	__m256i v = simd256_broadcast4(a), size = _mm256_abs_epi8(v);
+	acc->low = simd256_dot4(acc->low, size, _mm256_sign_epi8(w0, v));
+	acc->high = simd256_dot4(acc->high, size, _mm256_sign_epi8(w1, v));
+}
+
+SIMD_INLINE void row_store(
+	const struct row *acc, const float *scale, float row_scale, float *y, bool add)
+{
+	__m256 s = _mm256_set1_ps(row_scale);
+	__m256 v0 = _mm256_mul_ps(_mm256_cvtepi32_ps(acc->low), _mm256_loadu_ps(scale));
+	__m256 v1 = _mm256_mul_ps(_mm256_cvtepi32_ps(acc->high), _mm256_loadu_ps(scale + 8));
+	v0 = _mm256_mul_ps(v0, s);
+	v1 = _mm256_mul_ps(v1, s);
+	_mm256_storeu_ps(y, add ? _mm256_add_ps(_mm256_loadu_ps(y), v0) : v0);
+	_mm256_storeu_ps(y + 8, add ? _mm256_add_ps(_mm256_loadu_ps(y + 8), v1) : v1);
+}
+
+/* n_rows ≤ 4 (a constant after inlining) times one block of 16 outputs. */
 SIMD_INLINE void micro(size_t n_rows, const struct wr_gemm_weights *w, const int8_t *a, size_t lda,
 	const float *a_scale, float *y, size_t ldy, bool add)
 {
-	__m256i low[MAX_ROWS], high[MAX_ROWS];
-#pragma GCC unroll 4
-	for (size_t i = 0; i < n_rows; i++)
-		low[i] = high[i] = _mm256_setzero_si256();
-	for (size_t c = 0; c < w->k; c += 4) {
+	struct row r0 = {_mm256_setzero_si256(), _mm256_setzero_si256()};
+	struct row r1 = r0, r2 = r0, r3 = r0;
+	size_t c = 0;
+	do {
 		const __m256i *column = (const __m256i *)(const void *)(w->packed + c * 16);
 		__m256i w0 = _mm256_load_si256(column), w1 = _mm256_load_si256(column + 1);
-#pragma GCC unroll 4
-		for (size_t i = 0; i < n_rows; i++) {
-			__m256i row = simd256_broadcast4(a + i * lda + c);
-			__m256i size = _mm256_abs_epi8(row);
-			low[i] = simd256_dot4(low[i], size, _mm256_sign_epi8(w0, row));
-			high[i] = simd256_dot4(high[i], size, _mm256_sign_epi8(w1, row));
-		}
-	}
-	__m256 s0 = _mm256_loadu_ps(w->scale), s1 = _mm256_loadu_ps(w->scale + 8);
-#pragma GCC unroll 4
-	for (size_t i = 0; i < n_rows; i++) {
-		float *out = y + i * ldy;
-		__m256 s = _mm256_set1_ps(a_scale[i]);
-		__m256 v0 = _mm256_mul_ps(_mm256_mul_ps(_mm256_cvtepi32_ps(low[i]), s0), s);
-		__m256 v1 = _mm256_mul_ps(_mm256_mul_ps(_mm256_cvtepi32_ps(high[i]), s1), s);
-		_mm256_storeu_ps(out, add ? _mm256_add_ps(_mm256_loadu_ps(out), v0) : v0);
-		_mm256_storeu_ps(
-			out + 8, add ? _mm256_add_ps(_mm256_loadu_ps(out + 8), v1) : v1);
-	}
+		row_step(&r0, w0, w1, a + c);
+		if (n_rows > 1)
+			row_step(&r1, w0, w1, a + lda + c);
+		if (n_rows > 2)
+			row_step(&r2, w0, w1, a + 2 * lda + c);
+		if (n_rows > 3)
+			row_step(&r3, w0, w1, a + 3 * lda + c);
+		c += 4;
+	} while (c < w->k);
+	row_store(&r0, w->scale, a_scale[0], y, add);
+	if (n_rows > 1)
+		row_store(&r1, w->scale, a_scale[1], y + ldy, add);
+	if (n_rows > 2)
+		row_store(&r2, w->scale, a_scale[2], y + 2 * ldy, add);
+	if (n_rows > 3)
+		row_store(&r3, w->scale, a_scale[3], y + 3 * ldy, add);
 }
 
 SIMD_INLINE void block(const struct wr_gemm_weights *w, size_t m, const int8_t *a, size_t lda,
