@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Time of the encoder's and the ranking's pieces on this CPU, by level and engine: medians of many runs by the time stamp
+ * counter, converted to ns. A development aid; shares of the machine's limits are tests/bench's business.
+ */
+#include "wr_kernels.h"
+#include "wr_rank.h"
+#include "wr_test_bundle.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+enum { ITEMS = 3416, BURST = 32, CLICKS = 50, RUNS = 401 };
+
+static struct wr_bundle *bundle;
+static uint32_t seq_off[BURST + 1], rows[BURST * CLICKS];
+
+static int compare_u64(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+	return x < y ? -1 : x > y;
+}
+
+/* Median ns of a call of f(x). */
+static double median_ns(void (*f)(void *x), void *x)
+{
+	static uint64_t t[RUNS];
+	for (int i = 0; i < RUNS; i++) {
+		uint64_t start = wr_clock_tsc();
+		f(x);
+		t[i] = wr_clock_tsc() - start;
+	}
+	qsort(t, RUNS, sizeof(*t), compare_u64);
+	return (double)t[RUNS / 2] * 1e9 / (double)wr_clock_tsc_hz();
+}
+
+/* ---- products ---- */
+
+struct product {
+	const struct wr_kernels *k;
+	struct wr_gemm_weights w;
+	size_t m;
+	int8_t *a;
+	float *a_scale, *y;
+};
+
+static void run_product(void *x)
+{
+	struct product *p = x;
+	p->k->gemm_s8(&p->w, p->m, p->a, p->w.k, p->a_scale, p->y, p->w.n, false);
+}
+
+static void bench_products(enum wr_kernels_level level)
+{
+	static const struct {
+		size_t m, n, k;
+	} shape[] = {{1, 192, 64}, {32, 192, 64}, {64, 192, 64}, {64, 64, 64}, {64, 128, 64},
+		{64, 64, 128}, {32, 128, 64}};
+	enum { MAX = 192 * 128 };
+	static int8_t packed[MAX] __attribute__((aligned(64))), a[64 * 128], w[MAX];
+	static int32_t colsum[192];
+	static float scale[192], a_scale[64], y[64 * 192];
+	for (size_t i = 0; i < WR_ARRAY_LEN(shape); i++) {
+		size_t n = shape[i].n, k = shape[i].k, m = shape[i].m;
+		wr_gemm_s8_pack(w, n, n, k, packed, colsum);
+		struct product p = {wr_kernels_get(level),
+			{packed, colsum, scale, (uint32_t)n, (uint32_t)k}, m, a, a_scale, y};
+		double ns = median_ns(run_product, &p);
+		printf("  product %3zu x %3zu -> %3zu: %8.1f ns, %6.1f G multiply-adds/s\n", m, k, n, ns,
+			(double)(m * n * k) / ns);
+	}
+}
+
+/* ---- encoder and ranking ---- */
+
+struct job {
+	struct wr_encoder *e;
+	struct wr_ranker *r;
+	unsigned int n;
+	struct wr_user_vectors users;
+	struct wr_rank_query query[BURST];
+	struct wr_rank_item items[BURST * WR_RANK_MAX_K];
+	uint8_t n_items[BURST];
+};
+
+static void run_encode(void *x)
+{
+	struct job *j = x;
+	j->users = wr_encoder_encode(j->e, j->n, seq_off, rows);
+}
+
+static void run_rank(void *x)
+{
+	struct job *j = x;
+	wr_ranker_rank(j->r, j->n, &j->users, j->query, j->items, j->n_items);
+}
+
+static void bench_model(enum wr_isa isa, enum wr_gemm_engine gemm)
+{
+	static struct job j;
+	static uint64_t seen[BURST][ITEMS / 64 + 1];
+	struct wr_model *m;
+	struct wr_errmsg msg;
+	if (wr_model_new(&m, bundle, isa, gemm, NULL, &msg)) {
+		printf("%s, %s: skipped, %s\n", wr_isa_name(isa),
+			gemm == WR_GEMM_OWN ? "own kernels" : "oneDNN", msg.text);
+		return;
+	}
+	if (wr_encoder_new(&j.e, m, BURST, BURST * CLICKS, NULL, &msg) ||
+		wr_ranker_new(&j.r, m, bundle, BURST, NULL, &msg))
+		abort();
+	printf("%s, %s:\n", wr_isa_name(isa), gemm == WR_GEMM_OWN ? "own kernels" : "oneDNN");
+	for (unsigned int n = 1; n <= BURST; n += BURST - 1) {
+		j.n = n;
+		double ns = median_ns(run_encode, &j);
+		printf("  encode %2u x %u clicks: %8.2f us a user\n", n, CLICKS, ns / n / 1e3);
+		for (unsigned int i = 0; i < n; i++) {
+			for (unsigned int t = 0; t < CLICKS; t++) {
+				uint32_t row = rows[i * CLICKS + t];
+				seen[i][row / 64] |= (uint64_t)1 << row % 64;
+			}
+			j.query[i] = (struct wr_rank_query){.seen = seen[i], .k = 10};
+		}
+		ns = median_ns(run_rank, &j);
+		printf("  rank %u items for %2u: %8.2f us a user\n", ITEMS, n, ns / n / 1e3);
+	}
+	wr_ranker_free(j.r);
+	wr_encoder_free(j.e);
+	wr_model_free(m);
+}
+
+static void print_cpu(void)
+{
+	char *text, *name;
+	size_t size;
+	struct wr_errmsg msg;
+	if (wr_file_read("/proc/cpuinfo", 1 << 22, &text, &size, &msg))
+		return;
+	name = strstr(text, "model name");
+	if (name)
+		printf("%.*s\n", (int)strcspn(name, "\n"), name);
+	free(text);
+}
+
+int main(void)
+{
+	struct wr_bundle_model shape = wr_test_bundle_reference(ITEMS);
+	struct wr_errmsg msg = {""};
+	struct wr_rng r;
+	char path[64];
+	snprintf(path, sizeof(path), "/tmp/wr_bench_kernels.%d", getpid());
+	wr_test_bundle_write(path, &shape, 1);
+	if (wr_bundle_open(&bundle, path, &msg)) {
+		fprintf(stderr, "%s\n", msg.text);
+		return 1;
+	}
+	unlink(path);
+	wr_rng_init(&r, 1, 0);
+	for (unsigned int i = 0; i < BURST * CLICKS; i++)
+		rows[i] = wr_rng_below(&r, ITEMS);
+	for (unsigned int i = 0; i <= BURST; i++)
+		seq_off[i] = i * CLICKS;
+	print_cpu();
+	for (int l = WR_ISA_AVX2; l < WR_ISA_AUTO; l++) {
+		if (!wr_isa_supported((enum wr_isa)l))
+			continue;
+		bench_model((enum wr_isa)l, WR_GEMM_OWN);
+		bench_model((enum wr_isa)l, WR_GEMM_ONEDNN);
+		bench_products((enum wr_kernels_level)l);
+	}
+	wr_bundle_close(bundle);
+	return 0;
+}
