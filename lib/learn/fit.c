@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #define WARM_UP_STEPS 200
+#define WARM_UP_SHARE 0.05 /* of all steps at most */
 #define DECAY_FROM    0.6  /* share of all epochs behind which the learning rate falls */
 #define DECAY_TO      0.05 /* its last share */
 #define STREAM_ORDER  0x0bde5u
@@ -159,13 +160,16 @@ static uint64_t make_batch(struct run *r)
 	return wr_rng_u64(&rng);
 }
 
+/* Warm-up, constant, then a linear fall (the constants above). */
 static float learning_rate(const struct run *r, uint32_t n_steps)
 {
-	double done = ((double)r->at.epoch + (double)r->at.step / n_steps) / r->fit.epochs, k = 1;
+	double total = (double)r->fit.epochs * n_steps;
+	double done = ((double)r->at.epoch * n_steps + (double)r->at.step) / total, k = 1;
+	uint64_t warm_up = WR_MIN((uint64_t)WARM_UP_STEPS, (uint64_t)(total * WARM_UP_SHARE) + 1);
 	if (done > DECAY_FROM)
 		k = 1 - (1 - DECAY_TO) * WR_MIN((done - DECAY_FROM) / (1 - DECAY_FROM), 1.0);
-	if (r->at.adam_step < WARM_UP_STEPS)
-		k *= (double)(r->at.adam_step + 1) / WARM_UP_STEPS;
+	if (r->at.adam_step < warm_up)
+		k *= (double)(r->at.adam_step + 1) / (double)warm_up;
 	return (float)(r->fit.lr * k);
 }
 

@@ -18,10 +18,16 @@
 #define SITE_FFN(b)     (3 * (b) + 2)
 #define SITE_WEIGHTS(b) (3 * (b) + 3)
 
-static float *carve(float **at, size_t floats)
+/* Hands out pieces of an arena, on cache lines; without a base it only counts. */
+struct carver {
+	float *base;
+	size_t used;
+};
+
+static float *carve(struct carver *c, size_t floats)
 {
-	float *p = *at;
-	*at += WR_ALIGN_UP(floats, (size_t)16);
+	float *p = c->base ? c->base + c->used : NULL;
+	c->used += WR_ALIGN_UP(floats, (size_t)16);
 	return p;
 }
 
@@ -30,9 +36,7 @@ static size_t net_ws_layout(struct net_ws *ws, const struct wr_student *s, size_
 {
 	const struct wr_student_shape *p = &s->shape;
 	size_t d = p->d, slots = (size_t)p->n_heads * p->window;
-	/* Offsets from a non-NULL origin, so that measuring is no arithmetic on NULL. */
-	static float origin[16];
-	float *start = base ? base : origin, *at = start;
+	struct carver at = {.base = base};
 	for (uint32_t b = 0; b < p->n_blocks; b++)
 		ws->b[b] = (struct block_ws){.x_in = carve(&at, t * d),
 			.r1 = carve(&at, t),
@@ -59,7 +63,7 @@ static size_t net_ws_layout(struct net_ws *ws, const struct wr_student *s, size_
 	ws->row_scale = carve(&at, SOFTMAX_TILE);
 	ws->tile_u = carve(&at, SOFTMAX_TILE * d);
 	ws->tile_z = carve(&at, (size_t)SOFTMAX_TILE * p->n_items);
-	return (size_t)(at - start);
+	return at.used;
 }
 
 int net_ws_new(

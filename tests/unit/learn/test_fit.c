@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Training runs on a ring of items that can be learned: it learns, it resumes to the same bits, it
+ * refuses what it must. */
+#include "checkpoint_int.h"
+#include "learn_test.h"
+
+#include <signal.h>
+
+static void settings(struct wr_fit *f)
+{
+	wr_fit_defaults(f);
+	f->shape.d = 16;
+	f->shape.ffn = 24;
+	f->shape.window = 6;
+	f->epochs = 4;
+	f->batch = 24;
+	f->len = 12; /* shorter than some users: cuts are random */
+	f->lr = 5e-3;
+	f->attn_dropout = 0.1;
+	f->threads = 2;
+	f->quiet = true;
+}
+
+static struct wr_dataset *ring(void)
+{
+	struct wr_dataset *ds;
+	struct wr_errmsg msg;
+	learn_test_ring("ring", 150, 40, 30);
+	CU_ASSERT_EQUAL_FATAL(wr_dataset_load(&ds, learn_test_path("ring"), &msg), WR_OK);
+	return ds;
+}
+
+static int fit(const struct wr_fit *f, const struct wr_dataset *ds, const char *dir,
+	struct wr_fit_result *r, struct wr_errmsg *msg)
+{
+	msg->text[0] = '\0';
+	int err = wr_fit_run(f, ds, learn_test_path(dir), r, msg);
+	if (err)
+		printf("\n  fit: %s ", msg->text);
+	return err;
+}
+
+static void expect_same_file(const char *a, const char *b)
+{
+	char *x, *y;
+	size_t n, m;
+	CU_ASSERT_EQUAL_FATAL(wr_file_read(learn_test_path(a), 1 << 26, &x, &n, NULL), WR_OK);
+	CU_ASSERT_EQUAL_FATAL(wr_file_read(learn_test_path(b), 1 << 26, &y, &m, NULL), WR_OK);
+	CU_ASSERT_EQUAL(n, m);
+	CU_ASSERT(n == m && !memcmp(x, y, n));
+	free(x);
+	free(y);
+}
+
+/* From 10 of 40 items at random (0.25) to what three equally likely successors allow (all three in
+ * the ten best). */
+static void test_learns(void)
+{
+	struct wr_dataset *ds = ring();
+	struct wr_fit f;
+	struct wr_fit_result r;
+	struct wr_errmsg msg;
+	settings(&f);
+	f.epochs = 25;
+	CU_ASSERT_EQUAL(fit(&f, ds, "learns", &r, &msg), WR_OK);
+	CU_ASSERT_EQUAL(r.epochs, 25);
+	CU_ASSERT_FALSE(r.stopped);
+	struct wr_student *s;
+	struct wr_metrics_at m;
+	CU_ASSERT_EQUAL_FATAL(
+		wr_student_load(&s, learn_test_path("learns/best.safetensors"), &msg), WR_OK);
+	CU_ASSERT_EQUAL(wr_eval_float(s, ds, WR_SPLIT_TEST, 0, 1, &m, &msg), WR_OK);
+	CU_ASSERT_EQUAL(m.n_users, 150);
+	if (m.hr[1][1] < 0.9)
+		printf("\n  HR@10 %.3f ", m.hr[1][1]);
+	CU_ASSERT(m.hr[1][1] >= 0.9);
+	/* What the run said of its best epoch is what its best weights give. */
+	CU_ASSERT_EQUAL(wr_eval_float(s, ds, WR_SPLIT_VALID, 0, 2, &m, &msg), WR_OK);
+	CU_ASSERT_DOUBLE_EQUAL(m.hr[0][1], r.best_hr10, 1e-12);
+	CU_ASSERT_DOUBLE_EQUAL(m.ndcg[0][1], r.best_ndcg10, 1e-12);
+	CU_ASSERT_EQUAL(wr_eval_float(s, ds, WR_SPLIT_TEST, 7, 1, &m, &msg), WR_OK);
+	CU_ASSERT_EQUAL(m.n_users, 7);
+	wr_student_free(s);
+	wr_dataset_free(ds);
+}
+
+static void test_resume(void)
+{
+	struct wr_dataset *ds = ring();
+	struct wr_fit f;
+	struct wr_fit_result r;
+	struct wr_errmsg msg;
+	settings(&f);
+	CU_ASSERT_EQUAL(fit(&f, ds, "whole", &r, &msg), WR_OK);
+	/* Stopped in the middle of epochs again and again (each call gets through a few steps at
+	 * most), then to the end. */
+	f.max_seconds = 1e-3;
+	CU_ASSERT_EQUAL(fit(&f, ds, "parts", &r, &msg), WR_OK);
+	f.resume = true;
+	int parts = 1;
+	for (; r.epochs < 2 && parts < 1000; parts++)
+		CU_ASSERT_EQUAL(fit(&f, ds, "parts", &r, &msg), WR_OK);
+	f.max_seconds = 0;
+	f.threads = 1;
+	CU_ASSERT_EQUAL(fit(&f, ds, "parts", &r, &msg), WR_OK);
+	CU_ASSERT(parts > 1);
+	CU_ASSERT_EQUAL(r.epochs, 4);
+	expect_same_file("whole/checkpoint.safetensors", "parts/checkpoint.safetensors");
+	expect_same_file("whole/best.safetensors", "parts/best.safetensors");
+	char *log = learn_test_read("parts/log.jsonl");
+	int lines = 0;
+	for (char *c = log; *c; c++)
+		lines += *c == '\n';
+	CU_ASSERT_EQUAL(lines, 4);
+	free(log);
+	wr_dataset_free(ds);
+}
+
+static void test_seed(void)
+{
+	struct wr_dataset *ds = ring();
+	struct wr_fit f;
+	struct wr_fit_result a, b;
+	struct wr_errmsg msg;
+	settings(&f);
+	f.epochs = 1;
+	CU_ASSERT_EQUAL(fit(&f, ds, "seed1", &a, &msg), WR_OK);
+	f.seed = 2;
+	CU_ASSERT_EQUAL(fit(&f, ds, "seed2", &b, &msg), WR_OK);
+	char *x = learn_test_read("seed1/log.jsonl"), *y = learn_test_read("seed2/log.jsonl");
+	CU_ASSERT_STRING_NOT_EQUAL(x, y);
+	free(x);
+	free(y);
+	wr_dataset_free(ds);
+}
+
+static void test_refused(void)
+{
+	struct wr_dataset *ds = ring();
+	struct wr_fit f;
+	struct wr_fit_result r;
+	struct wr_errmsg msg;
+	settings(&f);
+	f.resume = true;
+	CU_ASSERT_EQUAL(wr_fit_run(&f, ds, learn_test_path("none"), &r, &msg), WR_ENOENT);
+	f.resume = false;
+	f.epochs = 1;
+	CU_ASSERT_EQUAL(fit(&f, ds, "there", &r, &msg), WR_OK);
+	CU_ASSERT_EQUAL(wr_fit_run(&f, ds, learn_test_path("there"), &r, &msg), WR_ESTATE);
+	CU_ASSERT_PTR_NOT_NULL(strstr(msg.text, "--resume"));
+	/* Another catalogue. */
+	struct wr_dataset *other;
+	learn_test_ring("other", 20, 41, 30);
+	CU_ASSERT_EQUAL_FATAL(wr_dataset_load(&other, learn_test_path("other"), &msg), WR_OK);
+	f.resume = true;
+	CU_ASSERT_EQUAL(wr_fit_run(&f, other, learn_test_path("there"), &r, &msg), WR_EINVAL);
+	/* A damaged checkpoint. */
+	char *bytes;
+	size_t n;
+	CU_ASSERT_EQUAL_FATAL(wr_file_read(learn_test_path("there/checkpoint.safetensors"), 1 << 26,
+				      &bytes, &n, &msg),
+		WR_OK);
+	learn_test_write("there/checkpoint.safetensors", bytes, n / 2);
+	free(bytes);
+	CU_ASSERT_EQUAL(wr_fit_run(&f, ds, learn_test_path("there"), &r, &msg), WR_EFORMAT);
+	f.resume = false;
+	f.shape.n_heads = 3;
+	CU_ASSERT_EQUAL(wr_fit_run(&f, ds, learn_test_path("bad"), &r, &msg), WR_EINVAL);
+	CU_ASSERT_PTR_NOT_NULL(strstr(msg.text, "heads"));
+	wr_dataset_free(ds);
+	wr_dataset_free(other);
+}
+
+/* A signal leaves a checkpoint; runs last: the stop flag stays set. */
+static void test_signal(void)
+{
+	struct wr_dataset *ds = ring();
+	struct wr_fit f;
+	struct wr_fit_result r;
+	struct wr_errmsg msg;
+	settings(&f);
+	wr_stop_catch_signals();
+	CU_ASSERT_EQUAL(raise(SIGINT), 0);
+	CU_ASSERT_EQUAL(fit(&f, ds, "signal", &r, &msg), WR_OK);
+	CU_ASSERT_TRUE(r.stopped);
+	CU_ASSERT_EQUAL(r.epochs, 0);
+	CU_ASSERT_EQUAL(access(learn_test_path("signal/checkpoint.safetensors"), F_OK), 0);
+	wr_dataset_free(ds);
+}
+
+int main(void)
+{
+	static const struct wr_test tests[] = {
+		{"a ring is learned", test_learns},
+		{"stopped and resumed runs end in the same bits", test_resume},
+		{"seeds differ", test_seed},
+		{"what cannot be trained is refused", test_refused},
+		{"a signal leaves a checkpoint", test_signal},
+	};
+	learn_test_begin();
+	int rc = wr_test_run("learn fit", tests, WR_ARRAY_LEN(tests));
+	learn_test_end();
+	return rc;
+}
