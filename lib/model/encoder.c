@@ -7,12 +7,17 @@
  */
 #include "model_internal.h"
 
+#include "gemm_onednn.h"
+
 #include <assert.h>
 #include <math.h>
 #include <string.h>
 
 /* Tokens a product runs over at once: its activations (48 KB at d = 64) stay near. */
-#define TILE 64
+#define TILE WR_GEMM_ONEDNN_ROWS
+
+/* The products of a block; KV and Q are QKV's parts, for tokens that need only one of them. */
+enum product { QKV, KV, Q, OUT, UP, DOWN, N_PRODUCTS };
 
 struct wr_encoder {
 	const struct wr_model *m;
@@ -35,6 +40,9 @@ struct wr_encoder {
 	float *y;	  /* [TILE][widest output] */
 	int8_t *heads;	  /* [TILE][(H+2G)·dh] */
 	float *head_scale; /* [TILE][H+2G] */
+	int32_t *acc;	  /* [TILE][widest output]: oneDNN's sums */
+	struct wr_gemm_onednn *onednn; /* NULL with own kernels */
+	unsigned int matrix[WR_BUNDLE_MAX_BLOCKS][N_PRODUCTS]; /* oneDNN's numbers */
 
 	int8_t *user_q; /* [max_seqs][d] */
 	float *user_scale;
@@ -58,7 +66,9 @@ static void layout(struct wr_carve *c, const struct wr_bundle_model *s, struct w
 	e->o = wr_carve(c, t * o * sizeof(float));
 	e->act = wr_carve(c, TILE * WR_MAX(WR_MAX((size_t)s->d, o), (size_t)s->ffn));
 	e->act_scale = wr_carve(c, TILE * sizeof(float));
-	e->y = wr_carve(c, TILE * WR_MAX(qkv, (size_t)s->ffn) * sizeof(float));
+	size_t widest = WR_MAX(WR_MAX(qkv, (size_t)s->d), (size_t)s->ffn);
+	e->y = wr_carve(c, TILE * widest * sizeof(float));
+	e->acc = wr_carve(c, TILE * widest * sizeof(int32_t));
 	e->heads = wr_carve(c, TILE * qkv);
 	e->head_scale = wr_carve(c, TILE * qkv / s->head_dim * sizeof(float));
 	e->user_q = wr_carve(c, n * s->d);
@@ -73,6 +83,35 @@ size_t wr_encoder_bytes_needed(
 	wr_carve(&c, sizeof(e));
 	layout(&c, s, &e);
 	return c.used;
+}
+
+static int add_block(struct wr_encoder *e, unsigned int b, struct wr_errmsg *msg)
+{
+	const struct wr_bundle_model *s = &e->m->s;
+	size_t d = s->d, o = (size_t)s->n_heads * s->head_dim, qkv = wr_model_qkv_width(s);
+	const int8_t *heads = wr_bundle_block(e->m->bundle, b, "qkv.q");
+	const struct {
+		const int8_t *rows;
+		size_t n, k;
+	} part[N_PRODUCTS] = {[QKV] = {heads, qkv, d},
+		[KV] = {heads + o * d, qkv - o, d},
+		[Q] = {heads, o, d},
+		[OUT] = {wr_bundle_block(e->m->bundle, b, "out.q"), d, o},
+		[UP] = {wr_bundle_block(e->m->bundle, b, "up.q"), s->ffn, d},
+		[DOWN] = {wr_bundle_block(e->m->bundle, b, "down.q"), d, s->ffn}};
+	int err = WR_OK;
+	for (unsigned int i = 0; i < N_PRODUCTS && !err; i++)
+		err = wr_gemm_onednn_add(
+			e->onednn, part[i].rows, part[i].n, part[i].k, &e->matrix[b][i], msg);
+	return err;
+}
+
+static int start_onednn(struct wr_encoder *e, struct wr_errmsg *msg)
+{
+	int err = wr_gemm_onednn_new(&e->onednn, e->act, e->acc, msg);
+	for (unsigned int b = 0; b < e->m->s.n_blocks && !err; b++)
+		err = add_block(e, b, msg);
+	return err;
 }
 
 int wr_encoder_new(struct wr_encoder **out, const struct wr_model *m, unsigned int max_seqs,
@@ -93,14 +132,19 @@ int wr_encoder_new(struct wr_encoder **out, const struct wr_model *m, unsigned i
 	*e = (struct wr_encoder){.m = m, .max_seqs = max_seqs, .max_tokens = max_tokens, .alloc = a};
 	layout(&c, &m->s, e);
 	assert(c.used == bytes);
-	*out = e;
-	return WR_OK;
+	int err = m->onednn ? start_onednn(e, msg) : WR_OK;
+	if (err)
+		wr_encoder_free(e);
+	else
+		*out = e;
+	return err;
 }
 
 void wr_encoder_free(struct wr_encoder *e)
 {
 	if (e) {
 		struct wr_allocator a = e->alloc;
+		wr_gemm_onednn_free(e->onednn);
 		a.free(a.ctx, e);
 	}
 }
@@ -113,11 +157,20 @@ void wr_encoder_macs(const struct wr_encoder *e, uint64_t *onednn, uint64_t *own
 
 /* ---- steps ---- */
 
-static void linear(struct wr_encoder *e, const struct wr_gemm_weights *w, size_t m, float *y,
-	size_t ldy, bool add)
+/* y (+)= act · product i of block b, whose weights (for QKV, KV and Q: a slice) are w. */
+static void linear(struct wr_encoder *e, unsigned int b, enum product i,
+	const struct wr_gemm_weights *w, size_t m, float *y, size_t ldy, bool add)
 {
-	e->macs_own += (uint64_t)m * w->n * w->k;
-	e->m->kernels->gemm_s8(w, m, e->act, w->k, e->act_scale, y, ldy, add);
+	const struct wr_kernels *k = e->m->kernels;
+	uint64_t macs = (uint64_t)m * w->n * w->k;
+	if (e->onednn) {
+		wr_gemm_onednn_run(e->onednn, e->matrix[b][i], m);
+		k->dequantise(m, w->n, e->acc, w->n, w->scale, e->act_scale, y, ldy, add);
+		e->macs_onednn += macs;
+	} else {
+		k->gemm_s8(w, m, e->act, w->k, e->act_scale, y, ldy, add);
+		e->macs_own += macs;
+	}
 }
 
 static struct wr_kv_panel panel(const struct wr_encoder *e, unsigned int seq, unsigned int group)
@@ -153,23 +206,24 @@ static void store_kv(struct wr_encoder *e, size_t first, size_t m, size_t head, 
 }
 
 /*
- * Projects tokens first … first+m-1 of x onto the heads head … head+n_heads-1 of qkv: what is a query goes to q, what is a
- * key or value to the panels.
+ * Projects the first n_tokens of x onto all heads of block b (QKV), or its key and value heads (KV), or its query heads (Q):
+ * what is a query goes to q, what is a key or value to the panels.
  */
-static void project(struct wr_encoder *e, const struct wr_model_block *block, size_t n_tokens,
-	unsigned int head, unsigned int n_heads)
+static void project(struct wr_encoder *e, unsigned int b, enum product part, size_t n_tokens)
 {
 	const struct wr_bundle_model *s = &e->m->s;
 	const struct wr_kernels *k = e->m->kernels;
-	size_t dh = s->head_dim, n_q = head < s->n_heads ? s->n_heads - head : 0;
-	struct wr_gemm_weights w =
-		wr_gemm_slice(&block->qkv, (uint32_t)(head * dh), (uint32_t)(n_heads * dh));
+	unsigned int head = part == KV ? s->n_heads : 0;
+	unsigned int n_heads = (part == KV ? 0 : s->n_heads) + (part == Q ? 0 : 2 * s->n_kv_heads);
+	size_t dh = s->head_dim, n_q = part == KV ? 0 : s->n_heads;
+	struct wr_gemm_weights w = wr_gemm_slice(
+		&e->m->block[b].qkv, (uint32_t)(head * dh), (uint32_t)(n_heads * dh));
 	unsigned int seq = 0;
 	for (size_t first = 0; first < n_tokens; first += TILE) {
 		size_t m = WR_MIN((size_t)TILE, n_tokens - first);
 		k->norm_quantise(m, s->d, s->norm_eps, e->x + first * s->d, s->d, e->act, s->d,
 			e->act_scale);
-		linear(e, &w, m, e->y, w.n, false);
+		linear(e, b, part, &w, m, e->y, w.n, false);
 		k->quantise(m * n_heads, dh, e->y, dh, e->heads, dh, e->head_scale, 1);
 		for (size_t i = 0; i < m && n_q; i++) {
 			memcpy(e->q + (first + i) * n_q * dh, e->heads + i * w.n, n_q * dh);
@@ -208,8 +262,9 @@ static void attend(struct wr_encoder *e, const struct wr_model_block *block, uns
 }
 
 /* Output projection and feed-forward, both onto the residual stream. */
-static void feed_forward(struct wr_encoder *e, const struct wr_model_block *block, size_t n_tokens)
+static void feed_forward(struct wr_encoder *e, unsigned int b, size_t n_tokens)
 {
+	const struct wr_model_block *block = &e->m->block[b];
 	const struct wr_bundle_model *s = &e->m->s;
 	const struct wr_kernels *k = e->m->kernels;
 	size_t width = (size_t)s->n_heads * s->head_dim;
@@ -217,11 +272,11 @@ static void feed_forward(struct wr_encoder *e, const struct wr_model_block *bloc
 		size_t m = WR_MIN((size_t)TILE, n_tokens - first);
 		float *x = e->x + first * s->d;
 		k->quantise(m, width, e->o + first * width, width, e->act, width, e->act_scale, 1);
-		linear(e, &block->out, m, x, s->d, true);
+		linear(e, b, OUT, &block->out, m, x, s->d, true);
 		k->norm_quantise(m, s->d, s->norm_eps, x, s->d, e->act, s->d, e->act_scale);
-		linear(e, &block->up, m, e->y, s->ffn, false);
+		linear(e, b, UP, &block->up, m, e->y, s->ffn, false);
 		k->relu_quantise(m, s->ffn, e->y, s->ffn, e->act, s->ffn, e->act_scale, 1);
-		linear(e, &block->down, m, x, s->d, true);
+		linear(e, b, DOWN, &block->down, m, x, s->d, true);
 	}
 }
 
@@ -264,17 +319,16 @@ static void compact(struct wr_encoder *e, unsigned int n_seqs)
 static void run_block(struct wr_encoder *e, unsigned int b, unsigned int n_seqs)
 {
 	const struct wr_bundle_model *s = &e->m->s;
-	const struct wr_model_block *block = &e->m->block[b];
 	uint32_t keep = (s->n_blocks - 1 - b) * (s->window - 1) + 1;
 	if (narrow(e, n_seqs, keep)) {
-		project(e, block, e->in_off[n_seqs], s->n_heads, 2 * s->n_kv_heads);
+		project(e, b, KV, e->in_off[n_seqs]);
 		compact(e, n_seqs);
-		project(e, block, e->out_off[n_seqs], 0, s->n_heads);
+		project(e, b, Q, e->out_off[n_seqs]);
 	} else {
-		project(e, block, e->in_off[n_seqs], 0, s->n_heads + 2 * s->n_kv_heads);
+		project(e, b, QKV, e->in_off[n_seqs]);
 	}
-	attend(e, block, n_seqs);
-	feed_forward(e, block, e->out_off[n_seqs]);
+	attend(e, &e->m->block[b], n_seqs);
+	feed_forward(e, b, e->out_off[n_seqs]);
 	memcpy(e->in_off, e->out_off, (n_seqs + 1) * sizeof(*e->in_off));
 }
 

@@ -5,6 +5,8 @@
  */
 #include "model_internal.h"
 
+#include "gemm_onednn.h"
+
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
@@ -116,9 +118,10 @@ int wr_model_new(struct wr_model **out, const struct wr_bundle *b, enum wr_isa i
 		return wr_fail(msg, WR_ENOTSUP,
 			"isa %s: this CPU (or its operating system) lacks it; use auto, which picks %s",
 			wr_isa_name(isa), wr_isa_name(wr_isa_best()));
-	if (gemm == WR_GEMM_ONEDNN)
+	if (gemm == WR_GEMM_ONEDNN && !wr_gemm_onednn_exact())
 		return wr_fail(msg, WR_ENOTSUP,
-			"gemm onednn: its int8 product is exact on VNNI only; use auto or own");
+			"gemm onednn: its int8 product is exact with AVX-512 VNNI only, which this CPU "
+			"lacks; use auto or own");
 	struct wr_allocator a = wr_model_allocator(alloc);
 	size_t bytes = wr_model_bytes_needed(s);
 	struct wr_carve c = {.base = a.alloc(a.ctx, bytes, WR_CACHE_LINE)};
@@ -127,8 +130,14 @@ int wr_model_new(struct wr_model **out, const struct wr_bundle *b, enum wr_isa i
 			"model: no %zu bytes left; reserve more hugepages or use a smaller bundle",
 			bytes);
 	struct wr_model *m = wr_carve(&c, sizeof(*m));
+	isa = isa == WR_ISA_AUTO ? wr_isa_best() : isa;
+	/* A level forced below VNNI means own kernels, unless oneDNN is asked for by name. */
+	bool onednn = gemm == WR_GEMM_ONEDNN ||
+		(gemm == WR_GEMM_AUTO && isa == WR_ISA_AVX512VNNI && wr_gemm_onednn_exact());
 	*m = (struct wr_model){.s = *s,
-		.isa = isa == WR_ISA_AUTO ? wr_isa_best() : isa,
+		.isa = isa,
+		.onednn = onednn,
+		.bundle = b,
 		.bytes = bytes,
 		.alloc = a};
 	m->kernels = wr_kernels_get((enum wr_kernels_level)m->isa);

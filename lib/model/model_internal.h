@@ -16,6 +16,7 @@ struct wr_model {
 	struct wr_bundle_model s;
 	enum wr_isa isa;
 	bool onednn;
+	const struct wr_bundle *bundle;
 	const struct wr_kernels *kernels;
 	const int8_t *item_q; /* the bundle's rows: encoder input */
 	const float *item_in, *final_gain;

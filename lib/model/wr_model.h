@@ -29,8 +29,9 @@ enum wr_gemm_engine { WR_GEMM_AUTO, WR_GEMM_OWN, WR_GEMM_ONEDNN };
 
 struct wr_model; /* packed weights and item panels; immutable, shared by all lcores of a socket */
 /*
- * b must outlive the model. isa: WR_ISA_AUTO or a level (WR_ENOTSUP when the CPU lacks it). gemm: AUTO = oneDNN where it
- * is exact (VNNI), own kernels elsewhere; ONEDNN without VNNI is WR_ENOTSUP. alloc may be NULL.
+ * b must outlive the model. isa: WR_ISA_AUTO or a level (WR_ENOTSUP when the CPU lacks it). gemm: AUTO = oneDNN at level
+ * avx512vnni where it is exact, own kernels elsewhere and at a level forced below; ONEDNN without VNNI is WR_ENOTSUP. alloc
+ * may be NULL.
  */
 int wr_model_new(struct wr_model **m, const struct wr_bundle *b, enum wr_isa isa, enum wr_gemm_engine gemm,
 	const struct wr_allocator *alloc, struct wr_errmsg *msg) WR_MUST_CHECK;
@@ -58,7 +59,9 @@ struct wr_user_vectors {
 
 /*
  * One thread's scratch and oneDNN primitives: create it IN the thread that uses it (OpenMP keeps per-thread state), which
- * new() also pins to one OpenMP thread. max_seqs ≥ 1, max_tokens = sum of their lengths.
+ * new() also pins to one OpenMP thread. max_seqs ≥ 1, max_tokens = sum of their lengths. With oneDNN, new() also makes its
+ * primitives (some tens of ms) and oneDNN keeps its own copy of the weights on the heap (about as many bytes as the bundle's
+ * blocks), which bytes_needed does not count.
  */
 struct wr_encoder;
 int wr_encoder_new(struct wr_encoder **e, const struct wr_model *m, unsigned int max_seqs, unsigned int max_tokens,
