@@ -14,6 +14,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -43,6 +44,13 @@ void harness_eal(void)
 	if (rte_eal_init((int)WR_ARRAY_LEN(argv) - 1, argv) < 0)
 		DIE("EAL of the test does not start");
 	(void)signal(SIGPIPE, SIG_IGN);
+}
+
+void harness_clean(pid_t pid)
+{
+	char path[64];
+	snprintf(path, sizeof(path), "/var/run/dpdk/wrpeer%d", (int)pid);
+	(void)rmdir(path);
 }
 
 void daemon_prepare(struct daemon *d, uint32_t n_items, unsigned int n_workers)
@@ -86,6 +94,7 @@ static void spawn(struct daemon *d, const char *const *sets, int out, int err)
 	if (d->pid < 0)
 		DIE("fork: %s", strerror(errno));
 	if (d->pid == 0) {
+		(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
 		if (out >= 0)
 			(void)dup2(out, STDOUT_FILENO);
 		if (err >= 0)
@@ -186,6 +195,7 @@ void daemon_remove(struct daemon *d)
 	}
 	if (d->out >= 0)
 		close(d->out);
+	harness_clean(getpid());
 	(void)unlink(d->socket);
 	(void)unlink(d->bundle);
 	(void)rmdir(d->dir);

@@ -30,6 +30,8 @@ struct daemon_end {
 
 /* EAL of this process: ordinary pages, no telemetry, one lcore. */
 void harness_eal(void);
+/* Removes what EAL of a process that is gone has left. */
+void harness_clean(pid_t pid);
 /* A folder under /tmp with a random bundle of n_items; sets every name. */
 void daemon_prepare(struct daemon *d, uint32_t n_items, unsigned int n_workers);
 /* Starts it with two or more --set=… arguments (NULL ends them) and waits for its ready line. */
