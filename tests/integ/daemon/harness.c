@@ -187,14 +187,21 @@ bool daemon_stop(struct daemon *d, struct daemon_end *end)
 	return access(d->socket, F_OK) != 0 && access(path, F_OK) != 0;
 }
 
-void daemon_remove(struct daemon *d)
+void daemon_kill(struct daemon *d)
 {
 	if (d->pid > 0) {
 		(void)kill(d->pid, SIGKILL);
 		(void)waitpid(d->pid, NULL, 0);
 	}
+	d->pid = 0;
 	if (d->out >= 0)
 		close(d->out);
+	d->out = -1;
+}
+
+void daemon_remove(struct daemon *d)
+{
+	daemon_kill(d);
 	harness_clean(getpid());
 	(void)unlink(d->socket);
 	(void)unlink(d->bundle);

@@ -40,6 +40,8 @@ void daemon_start(struct daemon *d, const char *const *sets);
 int daemon_try(struct daemon *d, const char *const *sets, char *line, size_t size);
 /* SIGTERM, then its end; checks that nothing is left behind: returns false when something is. */
 bool daemon_stop(struct daemon *d, struct daemon_end *end);
+/* SIGKILL: leaves behind what it leaves. */
+void daemon_kill(struct daemon *d);
 void daemon_remove(struct daemon *d);
 
 struct peer {
