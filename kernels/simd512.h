@@ -37,6 +37,21 @@ SIMD_INLINE float simd512_largest(__m512 v)
 	return _mm_cvtss_f32(_mm_max_ss(l2, _mm_shuffle_ps(l2, l2, 1)));
 }
 
+/* Lane l + lane l+8, then 4: the first half of a fold. */
+SIMD_INLINE __m128 simd512_fold_to4(__m512 v)
+{
+	__m256 high = _mm256_castpd_ps(_mm512_extractf64x4_pd(_mm512_castps_pd(v), 1));
+	__m256 l8 = _mm256_add_ps(_mm512_castps512_ps256(v), high);
+	return _mm_add_ps(_mm256_castps256_ps128(l8), _mm256_extractf128_ps(l8, 1));
+}
+
+SIMD_INLINE __m128 simd512_largest_to4(__m512 v)
+{
+	__m256 high = _mm256_castpd_ps(_mm512_extractf64x4_pd(_mm512_castps_pd(v), 1));
+	__m256 l8 = _mm256_max_ps(_mm512_castps512_ps256(v), high);
+	return _mm_max_ps(_mm256_castps256_ps128(l8), _mm256_extractf128_ps(l8, 1));
+}
+
 /* Four bytes in every lane. */
 SIMD_INLINE __m512i simd512_broadcast4(const void *p)
 {

@@ -219,7 +219,10 @@ static void list_insert(struct list *l, struct entry e)
 
 /* ---- the whole catalogue ---- */
 
-/* Rows rise along the sweep, so a score equal to the threshold loses to the smaller row that set it. */
+/*
+ * n scores of rows first … first+n-1. Rows rise along the sweep, so a score equal to the threshold loses to the smaller row
+ * that set it.
+ */
 static void sweep_user(struct wr_ranker *r, struct list *l, const struct wr_rank_query *q,
 	const float *score, uint32_t first, size_t n)
 {
@@ -232,6 +235,14 @@ static void sweep_user(struct wr_ranker *r, struct list *l, const struct wr_rank
 	}
 }
 
+/* The first tile in small steps, so that the threshold rises before most of its scores are looked at. */
+static void sweep_first_tile(struct wr_ranker *r, struct list *l, const struct wr_rank_query *q,
+	const float *score, size_t n)
+{
+	for (size_t i = 0; i < n; i += 16)
+		sweep_user(r, l, q, score + i, (uint32_t)i, WR_MIN(n - i, (size_t)16));
+}
+
 /* Queries first … first+n-1, n ≤ TILE_USERS; popular ones among them are left alone. */
 static void sweep(struct wr_ranker *r, unsigned int first, unsigned int n,
 	const struct wr_user_vectors *users, const struct wr_rank_query *queries)
@@ -241,11 +252,18 @@ static void sweep(struct wr_ranker *r, unsigned int first, unsigned int n,
 		struct wr_gemm_weights w = wr_gemm_slice(r->items, row, padded);
 		r->kernels->gemm_s8(&w, n, users->q + (size_t)first * r->d, r->d,
 			users->scale + first, r->tile, TILE_ITEMS, false);
-		for (unsigned int i = 0; i < n; i++)
-			if (!queries[first + i].popular)
-				sweep_user(r, &r->list[first + i], &queries[first + i],
-					r->tile + (size_t)i * TILE_ITEMS, row,
-					WR_MIN(padded, r->n_items - row));
+		size_t n_scores = WR_MIN(padded, r->n_items - row);
+		for (unsigned int i = 0; i < n; i++) {
+			struct list *l = &r->list[first + i];
+			const struct wr_rank_query *q = &queries[first + i];
+			const float *score = r->tile + (size_t)i * TILE_ITEMS;
+			if (q->popular)
+				continue;
+			if (row == 0)
+				sweep_first_tile(r, l, q, score, n_scores);
+			else
+				sweep_user(r, l, q, score, row, n_scores);
+		}
 	}
 }
 
