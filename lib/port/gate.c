@@ -18,6 +18,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define GATE_POLL_US 20
@@ -29,6 +30,9 @@ struct node {
 	rte_intr_callback_fn fn;
 	rte_intr_unregister_callback_fn unregistered;
 	void *arg;
+	bool pending; /* to be unregistered when its callback returns */
+	int fd;
+	ino_t inode; /* of what fd was then: a number may be given to another file */
 	struct guard guard;
 };
 
@@ -199,6 +203,50 @@ void wr_gate_stats(struct wr_gate_stats *out)
 	pthread_mutex_unlock(&gate.run_lock);
 }
 
+static void drop_node(struct node *n);
+static void run_callback(void *arg);
+
+static ino_t inode_of(int fd)
+{
+	struct stat st;
+	return fstat(fd, &st) == 0 ? st.st_ino : 0;
+}
+
+/* The next node whose descriptor was closed while its callback is still registered. */
+static struct node *next_orphan(void)
+{
+	pthread_mutex_lock(&gate.list_lock);
+	struct node *n = gate.nodes;
+	while (n && (n->pending || inode_of(n->fd) == n->inode))
+		n = n->next;
+	pthread_mutex_unlock(&gate.list_lock);
+	return n;
+}
+
+/*
+ * memif's listener (22.11) closes and frees a connection whose peer is gone before HELLO could be
+ * sent, and leaves its callback registered: EAL's thread then panics over the closed descriptor.
+ * Such callbacks are taken out before it looks again. EAL finds a callback by the number of its
+ * descriptor; the driver's handle is freed.
+ */
+static void remove_orphans(void)
+{
+	struct node *n;
+	while ((n = next_orphan()) != NULL) {
+		struct rte_intr_handle *handle =
+			rte_intr_instance_alloc(RTE_INTR_INSTANCE_F_PRIVATE);
+		if (!handle || rte_intr_fd_set(handle, n->fd) != 0)
+			abort(); /* no memory for 100 bytes: EAL's thread would panic next */
+		int ret = gate.do_unregister(handle, run_callback, n);
+		rte_intr_instance_free(handle);
+		if (ret <= 0)
+			wr_log(WR_LOG_WARN, "port", "a dead peer's callback cannot be removed: %d",
+				ret);
+		drop_node(n);
+		gate.stats.refused++;
+	}
+}
+
 /* What EAL calls in place of the driver's function. */
 static void run_callback(void *arg)
 {
@@ -214,6 +262,7 @@ static void run_callback(void *arg)
 		gate.peer_queues = WR_MIN(n->guard.n_c2s, n->guard.n_s2c);
 	n->guard.connect = false;
 	n->fn(n->arg);
+	remove_orphans();
 	gate_refresh(NULL);
 	gate_open();
 	pthread_mutex_unlock(&gate.run_lock);
@@ -255,7 +304,9 @@ int rte_intr_callback_register(
 	n->handle = handle;
 	n->fn = fn;
 	n->arg = arg;
-	guard_init(&n->guard, rte_intr_fd_get(handle));
+	n->fd = rte_intr_fd_get(handle);
+	n->inode = inode_of(n->fd);
+	guard_init(&n->guard, n->fd);
 	pthread_mutex_lock(&gate.list_lock);
 	n->next = gate.nodes;
 	gate.nodes = n;
@@ -308,5 +359,6 @@ int rte_intr_callback_unregister_pending(const struct rte_intr_handle *handle,
 	if (!n)
 		return gate.do_pending(handle, fn, arg, unregistered);
 	n->unregistered = unregistered;
+	n->pending = true;
 	return gate.do_pending(handle, run_callback, n, finish_pending);
 }

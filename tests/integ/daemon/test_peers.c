@@ -15,6 +15,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -138,6 +140,28 @@ static void test_deaths(void)
 		reap(burner[i], SIGKILL);
 }
 
+/* Connections that are closed at once, before the server has said HELLO, and some that talk
+ * nonsense first. */
+static void test_knocks(void)
+{
+	struct sockaddr_un un = {.sun_family = AF_UNIX};
+	uint8_t nonsense[128];
+	strcpy(un.sun_path, daemon_.socket);
+	for (unsigned int i = 0; i < 300; i++) {
+		int fd = socket(AF_UNIX, SOCK_SEQPACKET, 0);
+		if (connect(fd, (struct sockaddr *)&un, sizeof(un)) == 0 && i % 3 == 2) {
+			memset(nonsense, (int)i, sizeof(nonsense));
+			nonsense[0] = (uint8_t)(i / 3 % 12);
+			nonsense[1] = 0;
+			(void)send(fd, nonsense, i % 2 ? sizeof(nonsense) : 7, MSG_NOSIGNAL);
+		}
+		close(fd);
+		CU_ASSERT_FATAL(daemon_alive());
+	}
+	(void)usleep(100000);
+	CU_ASSERT_FATAL(daemon_alive());
+}
+
 static void test_survivor(void)
 {
 	struct peer p;
@@ -189,6 +213,7 @@ int main(int argc, char **argv)
 {
 	static const struct wr_test tests[] = {
 		{"peers die under load", test_deaths},
+		{"peers that only knock", test_knocks},
 		{"the next peer is served exactly", test_survivor},
 		{"received = Σ outcomes, nothing left behind", test_books},
 	};

@@ -1,0 +1,343 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Session rows against a plain array model; layout; eviction. */
+#include "wr_table.h"
+#include "wr_test.h"
+
+#include <rte_eal.h>
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define N_ITEMS  70
+#define N_USERS  90 /* below the rows: nothing is evicted in the model test */
+#define N_ROWS   128
+#define MAX_HIST 9 /* history_events: small, so that rings wrap often */
+#define N_STEPS  60000
+#define T0       INT64_C(1600000000000)
+
+static const struct wr_table_shape shape = {.n_items = N_ITEMS,
+	.history_events = MAX_HIST,
+	.n_blocks = 2,
+	.n_kv_heads = 2,
+	.head_dim = 32,
+	.window = 5};
+
+static struct wr_table *new_table(uint32_t rows)
+{
+	static unsigned int n;
+	struct wr_table *t;
+	struct wr_errmsg msg = {""};
+	char name[24];
+	snprintf(name, sizeof(name), "t%u", n++);
+	if (wr_table_new(&t, name, &shape, rows, 0, &msg)) {
+		printf("%s\n", msg.text);
+		return NULL;
+	}
+	return t;
+}
+
+/* ---- the model: a user's tokens in one growing array, the rules in their plainest form ---- */
+struct model_token {
+	uint32_t item;
+	uint8_t kind;
+	bool converted, stamped;
+	int64_t time;
+};
+struct model_user {
+	bool exists, complete;
+	struct model_token token[4000];
+	unsigned int n, since_gap;
+	bool seen[N_ITEMS + 1];
+	uint64_t last_seq, id[WR_SESSION_REQUESTS];
+	unsigned int n_ids;
+};
+static struct model_user users[N_USERS];
+
+static unsigned int model_first(const struct model_user *u)
+{
+	return u->n > MAX_HIST ? u->n - MAX_HIST : 0;
+}
+
+static bool model_approximate(const struct model_user *u)
+{
+	return !u->complete && WR_MIN(u->since_gap, (unsigned int)MAX_HIST) < MAX_HIST;
+}
+
+static bool model_add(struct model_user *u, struct model_token k)
+{
+	if (k.kind == WR_KIND_CONVERT)
+		for (unsigned int i = u->n; i-- > model_first(u);)
+			if (u->token[i].item == k.item && u->token[i].kind == WR_KIND_CLICK) {
+				bool changed = !u->token[i].converted;
+				u->token[i].converted = true;
+				u->seen[k.item] = true;
+				return changed;
+			}
+	u->token[u->n++] = k;
+	u->since_gap++;
+	u->seen[k.item] = true;
+	return true;
+}
+
+static void model_apply(
+	struct model_user *u, const struct wr_session_batch *b, struct wr_session_change *c)
+{
+	bool known = false, remember = false;
+	for (unsigned int i = 0; i < u->n_ids && i < WR_SESSION_REQUESTS; i++)
+		known |= u->id[i] == b->request_id;
+	for (unsigned int i = 0; i < b->n; i++) {
+		const struct wr_wire_event *e = &b->events[i];
+		if (b->base_seq) {
+			uint64_t seq = b->base_seq + i;
+			if (seq <= u->last_seq) {
+				c->duplicate++;
+				continue;
+			}
+			if (u->last_seq && seq > u->last_seq + 1) {
+				c->gaps++;
+				u->complete = false;
+				u->since_gap = 0;
+			}
+			if (seq == 1 && u->n == 0)
+				u->complete = true;
+			u->last_seq = seq;
+		}
+		if (e->item > N_ITEMS) {
+			c->unknown_item++;
+			continue;
+		}
+		if (e->kind != WR_KIND_CLICK && e->kind != WR_KIND_CONVERT)
+			continue;
+		bool dup = !e->time_ms && !b->base_seq && known;
+		for (unsigned int k = model_first(u); e->time_ms && k < u->n; k++)
+			dup |= u->token[k].item == e->item && u->token[k].kind == e->kind &&
+			       u->token[k].time == e->time_ms && !u->token[k].stamped;
+		remember |= !dup && !e->time_ms && !b->base_seq;
+		struct model_token k = {
+			e->item, e->kind, false, !e->time_ms, e->time_ms ? e->time_ms : b->now_ms};
+		if (!dup && model_add(u, k))
+			c->applied++;
+		else
+			c->duplicate++;
+	}
+	if (remember)
+		u->id[u->n_ids++ % WR_SESSION_REQUESTS] = b->request_id;
+}
+
+static void model_history(struct model_user *u, const struct wr_wire_history_entry *e,
+	const int64_t *times, unsigned int n, bool complete, struct wr_session_change *c)
+{
+	static struct model_token old[MAX_HIST];
+	unsigned int n_old = u->n - model_first(u), from = 0;
+	memcpy(old, u->token + model_first(u), n_old * sizeof(old[0]));
+	u->n = u->since_gap = 0;
+	u->complete = complete;
+	for (unsigned int i = 0; i < n; i++) {
+		struct model_token k = {e[i].item_kind & WR_WIRE_MAX_ITEM,
+			(uint8_t)((e[i].item_kind >> 30) + 1), false, false, times[i]};
+		if (k.item > N_ITEMS)
+			c->unknown_item++;
+		else if (k.kind == WR_KIND_CLICK || k.kind == WR_KIND_CONVERT)
+			c->applied = (uint16_t)(c->applied + model_add(u, k));
+	}
+	int64_t newest = n ? times[n - 1] : 0;
+	unsigned int stored = u->n - model_first(u);
+	for (unsigned int m = newest ? 0 : WR_MIN(stored, n_old); m > from; m--) {
+		unsigned int same = 0;
+		while (same < m && u->token[u->n - m + same].item == old[same].item)
+			same++;
+		if (same == m)
+			from = m;
+	}
+	for (unsigned int i = from; i < n_old; i++)
+		if (!newest || old[i].time > newest) {
+			u->token[u->n++] = old[i];
+			u->since_gap++;
+		}
+}
+
+/* ---- comparison ---- */
+static bool same(struct wr_table *t, const struct wr_session *s, const struct model_user *u)
+{
+	uint32_t rows[MAX_HIST];
+	unsigned int n = wr_session_tokens(t, s, rows), first = model_first(u);
+	if (n != u->n - first || s->last_seq != u->last_seq ||
+		wr_session_approximate(t, s) != model_approximate(u))
+		return false;
+	for (unsigned int i = 0; i < n; i++) {
+		const struct wr_session_token *k = wr_session_token(t, s, i);
+		const struct model_token *m = &u->token[first + i];
+		if (rows[i] != m->item - 1 || k->time_ms != m->time || k->kind != m->kind ||
+			!!(k->flags & WR_TOKEN_CONVERTED) != m->converted)
+			return false;
+	}
+	for (uint32_t i = 0; i < N_ITEMS; i++)
+		if ((wr_session_seen(t, s)[i / 64] >> (i % 64) & 1) != u->seen[i + 1])
+			return false;
+	return true;
+}
+
+static void random_events(struct wr_rng *r, struct wr_wire_event *e, unsigned int n)
+{
+	for (unsigned int i = 0; i < n; i++)
+		e[i] = (struct wr_wire_event){
+			.item = 1 + wr_rng_below(r, N_ITEMS + 2),
+			.kind = (uint8_t)(1 + wr_rng_below(r, 4)),
+			.time_ms = wr_rng_below(r, 5) ? T0 + wr_rng_below(r, 40) : 0,
+		};
+}
+
+static void step_history(struct wr_table *t, struct wr_session *s, struct model_user *u,
+	struct wr_rng *r, struct wr_session_change *got, struct wr_session_change *want)
+{
+	struct wr_wire_history_entry h[20];
+	int64_t times[20];
+	unsigned int n = wr_rng_below(r, 20);
+	bool timed = wr_rng_below(r, 2), complete = wr_rng_below(r, 2);
+	for (unsigned int i = 0; i < n; i++) {
+		h[i].item_kind = wr_rng_below(r, 4) << 30 | (1 + wr_rng_below(r, N_ITEMS));
+		times[i] = timed ? T0 + 2 * i : 0;
+	}
+	/* sometimes the client's history ends in what is stored already */
+	for (unsigned int i = 0; !timed && i < n && i < s->n_events && wr_rng_below(r, 2) == 0; i++)
+		h[n - 1 - i].item_kind =
+			1u << 30 | wr_session_token(t, s, s->n_events - 1 - i)->item;
+	wr_session_history(t, s, h, times, n, complete, got);
+	model_history(u, h, times, n, complete, want);
+}
+
+static void test_model(void)
+{
+	struct wr_table *t = new_table(N_ROWS);
+	CU_ASSERT_PTR_NOT_NULL_FATAL(t);
+	struct wr_rng r;
+	wr_rng_init(&r, 11, 0);
+	unsigned int wrong = 0, histories = 0, forgotten = 0, live = 0;
+	for (unsigned int step = 0; step < N_STEPS && wrong == 0; step++) {
+		unsigned int i = wr_rng_below(&r, N_USERS);
+		struct model_user *u = &users[i];
+		uint64_t id = wr_mix64(i + 1);
+		uint32_t row;
+		bool created;
+		wr_table_locate(t, 1, &id, &row);
+		wrong += (row == WR_TABLE_NONE) == u->exists;
+		if (wr_rng_below(&r, 60) == 0 || u->n > 3900) {
+			wrong += wr_table_forget(t, id) != u->exists;
+			forgotten += u->exists;
+			live -= u->exists;
+			memset(u, 0, sizeof(*u));
+			continue;
+		}
+		row = wr_table_get_or_create(t, id, &created);
+		wrong += created == u->exists;
+		live += created;
+		u->exists = true;
+		struct wr_session *s = wr_table_session(t, row);
+		struct wr_session_change got = {0}, want = {0};
+		if (wr_rng_below(&r, 6) == 0 && wr_session_approximate(t, s)) {
+			step_history(t, s, u, &r, &got, &want);
+			histories++;
+		}
+		struct wr_wire_event e[4];
+		unsigned int n = wr_rng_below(&r, 5);
+		random_events(&r, e, n);
+		struct wr_session_batch b = {
+			.request_id = 1 + wr_rng_below(&r, 12),
+			.base_seq = wr_rng_below(&r, 2) ? u->last_seq + wr_rng_below(&r, 4) : 0,
+			.events = e,
+			.n = n,
+			.now_ms = T0 + 500 + step,
+		};
+		wr_session_apply(t, s, &b, &got);
+		model_apply(u, &b, &want);
+		wrong += memcmp(&got, &want, sizeof(got)) != 0;
+		wrong += !same(t, s, u);
+	}
+	CU_ASSERT_EQUAL(wrong, 0);
+	CU_ASSERT_EQUAL(wr_table_sessions(t), live);
+	CU_ASSERT_EQUAL(wr_table_evicted(t), 0);
+	CU_ASSERT(histories > 500 && forgotten > 500);
+	wr_table_free(t);
+}
+
+static void test_layout(void)
+{
+	static const struct wr_table_shape reference = {3416, 99, 2, 2, 32, 50};
+	struct wr_table_layout l;
+	wr_table_layout(&reference, &l);
+	CU_ASSERT_EQUAL(l.tokens_off, 64);
+	CU_ASSERT_EQUAL(l.seen_off, 64 + 1600); /* 99 · 16, up to a line */
+	CU_ASSERT_EQUAL(l.seen_words, 54);
+	CU_ASSERT_EQUAL(l.kv_off, 64 + 1600 + 448);
+	CU_ASSERT_EQUAL(
+		l.kv_block_bytes, 7232); /* 50 rows of keys and values: 2 · (2·32 s8 + 2 f32) */
+	CU_ASSERT_EQUAL(l.row_bytes, l.kv_off + 2 * l.kv_block_bytes);
+	CU_ASSERT_EQUAL(l.row_bytes % WR_CACHE_LINE, 0);
+}
+
+static void test_refusals(void)
+{
+	struct wr_table *t = (void *)1;
+	struct wr_errmsg msg = {""};
+	CU_ASSERT_EQUAL(wr_table_new(&t, "few", &shape, WR_TABLE_MIN_ROWS - 1, 0, &msg), WR_EINVAL);
+	CU_ASSERT_PTR_NULL(t);
+	CU_ASSERT_PTR_NOT_NULL(strstr(msg.text, "rows_per_lcore"));
+	CU_ASSERT_EQUAL(wr_table_new(&t, "many", &shape, 1u << 26, 0, &msg), WR_ENOMEM);
+	CU_ASSERT_PTR_NULL(t);
+}
+
+/* Every row can be filled; a full table evicts, but never a row of the running burst; what is used
+ * stays. */
+static void test_eviction(void)
+{
+	struct wr_table *t = new_table(N_ROWS);
+	CU_ASSERT_PTR_NOT_NULL_FATAL(t);
+	bool created;
+	for (uint64_t u = 0; u < N_ROWS; u++) {
+		CU_ASSERT_NOT_EQUAL(wr_table_get_or_create(t, u, &created), WR_TABLE_NONE);
+		CU_ASSERT(created);
+	}
+	CU_ASSERT_EQUAL(wr_table_sessions(t), N_ROWS);
+	CU_ASSERT_EQUAL(wr_table_evicted(t), 0);
+	uint64_t favourites[WR_TABLE_MAX_BURST];
+	uint32_t rows[WR_TABLE_MAX_BURST];
+	for (unsigned int i = 0; i < WR_TABLE_MAX_BURST; i++)
+		favourites[i] = 2 * i;
+	for (uint64_t u = 1000; u < 1400; u++) {
+		wr_table_locate(t, WR_TABLE_MAX_BURST, favourites, rows);
+		for (unsigned int i = 0; i < WR_TABLE_MAX_BURST; i++)
+			CU_ASSERT_FATAL(rows[i] != WR_TABLE_NONE);
+		uint32_t row = wr_table_get_or_create(t, u, &created);
+		CU_ASSERT_FATAL(row != WR_TABLE_NONE && created);
+		CU_ASSERT_EQUAL(wr_table_session(t, row)->n_events, 0);
+		for (unsigned int i = 0; i < WR_TABLE_MAX_BURST; i++)
+			CU_ASSERT_FATAL(rows[i] != row);
+		CU_ASSERT_EQUAL(wr_table_sessions(t), N_ROWS);
+	}
+	CU_ASSERT_EQUAL(wr_table_evicted(t), 400);
+	wr_table_free(t);
+}
+
+int main(void)
+{
+	static const struct wr_test tests[] = {
+		{"random operations against plain arrays", test_model},
+		{"row layout of the reference student", test_layout},
+		{"tables that cannot be", test_refusals},
+		{"a full table evicts by CLOCK", test_eviction},
+	};
+	char prefix[48];
+	snprintf(prefix, sizeof(prefix), "--file-prefix=wrtable%d", (int)getpid());
+	char *argv[] = {(char[]){"test"}, (char[]){"--no-huge"}, (char[]){"-m"}, (char[]){"64"},
+		(char[]){"--no-pci"}, (char[]){"--no-shconf"}, (char[]){"--no-telemetry"}, prefix,
+		(char[]){"--lcores"}, (char[]){"0@(0-1)"}, (char[]){"--log-level=*:critical"},
+		NULL};
+	if (rte_eal_init((int)WR_ARRAY_LEN(argv) - 1, argv) < 0)
+		return 1;
+	snprintf(prefix, sizeof(prefix), "%s", rte_eal_get_runtime_dir());
+	int rc = wr_test_run("table", tests, WR_ARRAY_LEN(tests));
+	(void)rte_eal_cleanup();
+	(void)rmdir(prefix);
+	return rc;
+}
