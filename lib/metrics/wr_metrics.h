@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Every counter and histogram of the corridor, declared once; registration, telemetry and tests are made from these
- * tables. One writer (the lcore), any reader, relaxed.
+ * Every counter and histogram of the corridor, declared once; registration, telemetry and tests are
+ * made from these tables. One writer (the lcore), any reader, relaxed.
  *
- * Law: received = Σ outcomes + in flight. Every frame that a receive call returned ends in exactly one outcome; a frame
- * that was handed over is counted as received where it arrived and ends its life in one outcome at the owner.
+ * Law: received = Σ outcomes + in flight. Every frame that a receive call returned ends in exactly
+ * one outcome; a frame that was handed over is counted as received where it arrived and ends its
+ * life in one outcome at the owner.
  */
 #ifndef WR_METRICS_H
 #define WR_METRICS_H
@@ -12,65 +13,65 @@
 #include "wr_base.h"
 
 /* X(name, help) – one per way a frame can end. */
-#define WR_OUTCOMES(X)                                                                    \
-	X(answered, "answered with status OK")                                            \
-	X(answered_error, "answered with an error status")                                \
-	X(frame_not_ours, "not IPv4/IPv6, not our address or not UDP")                    \
-	X(frame_short, "frame too short for its headers")                                 \
-	X(frame_bad_ip, "IP header, length or checksum wrong")                            \
-	X(frame_fragment, "IP fragment")                                                  \
-	X(frame_bad_udp, "UDP length or checksum wrong")                                  \
-	X(frame_other_port, "UDP, but none of our ports")                                 \
-	X(frame_segments, "frame in more than one mbuf")                                  \
-	X(wire_short, "message shorter than a header")                                    \
-	X(wire_length, "message length differs from its datagram")                        \
-	X(wire_not_request, "an answer where a request belongs")                          \
-	X(denied_source, "source address not allowed")                                    \
-	X(short_unproven, "too short for an answer to an unproven source")                \
-	X(deadline, "budget spent before the work began")                                 \
-	X(handover_full, "hand-over ring full")                                           \
-	X(tx_full, "transmit queue full")                                                 \
+#define WR_OUTCOMES(X)                                                     \
+	X(answered, "answered with status OK")                             \
+	X(answered_error, "answered with an error status")                 \
+	X(frame_not_ours, "not IPv4/IPv6, not our address or not UDP")     \
+	X(frame_short, "frame too short for its headers")                  \
+	X(frame_bad_ip, "IP header, length or checksum wrong")             \
+	X(frame_fragment, "IP fragment")                                   \
+	X(frame_bad_udp, "UDP length or checksum wrong")                   \
+	X(frame_other_port, "UDP, but none of our ports")                  \
+	X(frame_segments, "frame in more than one mbuf")                   \
+	X(wire_short, "message shorter than a header")                     \
+	X(wire_length, "message length differs from its datagram")         \
+	X(wire_not_request, "an answer where a request belongs")           \
+	X(denied_source, "source address not allowed")                     \
+	X(short_unproven, "too short for an answer to an unproven source") \
+	X(deadline, "budget spent before the work began")                  \
+	X(handover_full, "hand-over ring full")                            \
+	X(tx_full, "transmit queue full")                                  \
 	X(drained, "received but not served because the daemon stopped")
 
 /* X(name, help) – more that is worth counting; not outcomes. */
-#define WR_COUNTERS(X)                                                                    \
-	X(received, "frames received from the port")                                      \
-	X(received_bytes, "their bytes")                                                  \
-	X(handed_over, "frames given to another lcore")                                   \
-	X(taken_over, "frames taken from other lcores")                                   \
-	X(bursts, "non-empty bursts")                                                     \
-	X(recommends, "RECOMMEND with K > 0")                                             \
-	X(echoes, "RECOMMEND with K = 0")                                                 \
-	X(event_messages, "EVENT messages")                                               \
-	X(hellos, "HELLO messages")                                                       \
-	X(forgets, "FORGET messages")                                                     \
-	X(events_applied, "events that entered a session")                                \
-	X(events_duplicate, "events known already")                                       \
-	X(events_unknown_item, "events with an item the bundle does not know")            \
-	X(gaps, "gaps in numbered events")                                                \
-	X(history_wanted, "answers that asked for history")                               \
-	X(shortened, "answers shortened by the length rule")                              \
-	X(deferred, "requests that waited for an earlier one of the same user")           \
-	X(cold, "answers encoded from the event list")                                    \
-	X(popular, "answers without a known click")                                       \
-	X(intents, "utterances that matched")                                             \
-	X(sessions_new, "sessions created")                                               \
-	X(sessions_evicted, "sessions evicted")                                           \
-	X(sessions_forgotten, "sessions erased by FORGET")                                \
-	X(decode_errors, "messages answered with MALFORMED, VERSION or UNSUPPORTED")      \
+#define WR_COUNTERS(X)                                                               \
+	X(received, "frames received from the port")                                 \
+	X(received_bytes, "their bytes")                                             \
+	X(handed_over, "frames given to another lcore")                              \
+	X(taken_over, "frames taken from other lcores")                              \
+	X(bursts, "non-empty bursts")                                                \
+	X(recommends, "RECOMMEND with K > 0")                                        \
+	X(echoes, "RECOMMEND with K = 0")                                            \
+	X(event_messages, "EVENT messages")                                          \
+	X(hellos, "HELLO messages")                                                  \
+	X(forgets, "FORGET messages")                                                \
+	X(events_applied, "events that entered a session")                           \
+	X(events_duplicate, "events known already")                                  \
+	X(events_unknown_item, "events with an item the bundle does not know")       \
+	X(gaps, "gaps in numbered events")                                           \
+	X(history_wanted, "answers that asked for history")                          \
+	X(shortened, "answers shortened by the length rule")                         \
+	X(deferred, "requests that waited for an earlier one of the same user")      \
+	X(cold, "answers encoded from the event list")                               \
+	X(popular, "answers without a known click")                                  \
+	X(intents, "utterances that matched")                                        \
+	X(sessions_new, "sessions created")                                          \
+	X(sessions_evicted, "sessions evicted")                                      \
+	X(sessions_forgotten, "sessions erased by FORGET")                           \
+	X(decode_errors, "messages answered with MALFORMED, VERSION or UNSUPPORTED") \
 	X(encoded_tokens, "tokens that went through the encoder")
 
-#define WR_STAGES(X)                                                                      \
-	X(idle, "polls without a frame")                                                  \
-	X(rx, "receive call")                                                             \
-	X(parse, "headers, checksums, message")                                           \
-	X(admit, "source rules, proof, deadline")                                         \
-	X(locate, "user to session row")                                                  \
-	X(recall, "events into sessions, intents, candidates")                            \
-	X(encode, "clicks to user vectors")                                               \
-	X(score, "user vectors times items, top K, arrange")                              \
-	X(reply, "answers written into their requests")                                   \
-	X(tx, "transmit call")                                                            \
+#define WR_STAGES(X)                                           \
+	X(idle, "polls without a frame")                       \
+	X(rx, "receive call")                                  \
+	X(parse, "headers, checksums, message")                \
+	X(admit, "source rules, proof, deadline")              \
+	X(locate, "user to session row")                       \
+	X(recall, "events into sessions, intents, candidates") \
+	X(encode, "clicks to user vectors")                    \
+	X(score, "user vectors times items, top K, arrange")   \
+	X(reply, "answers written into their requests")        \
+	X(tx, "transmit call")                                 \
 	X(housekeeping, "quiescence, statistics, control")
 
 #define WR_ENUM_OUTCOME(name, help) WR_OUTCOME_##name,
@@ -91,10 +92,10 @@ extern const struct wr_metric_desc wr_stage_desc[WR_STAGE_N];
 struct wr_metrics {
 	uint64_t outcome[WR_OUTCOME_N];
 	uint64_t counter[WR_COUNTER_N];
-	uint64_t decode[16];		    /* by enum wr_decode of lib/wire */
+	uint64_t decode[16]; /* by enum wr_decode of lib/wire */
 	uint64_t stage_cycles[WR_STAGE_N];
-	struct wr_hist burst_size;	    /* frames a non-empty burst */
-	struct wr_hist server_ns;	    /* arrival (receive call) to transmit call, per answer */
+	struct wr_hist burst_size; /* frames a non-empty burst */
+	struct wr_hist server_ns;  /* arrival (receive call) to transmit call, per answer */
 	struct wr_hist stage_ns[WR_STAGE_N]; /* per burst */
 } __attribute__((aligned(WR_CACHE_LINE)));
 
