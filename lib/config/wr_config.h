@@ -55,8 +55,6 @@
 		"descriptors of every receive and transmit ring, as a power of two") \
 	X(port, mtu, U64, "bytes", "1500", 1280, 9000, false, NULL, \
 		"largest IP packet that is received; the largest request makes one of 1,280 bytes") \
-	X(port, wait, U64, "s", "0", 0, 3600, false, NULL, \
-		"how long start waits for the port's link to come up before it fails; 0 = serve at once, link or no link") \
 	X(sessions, rows_per_lcore, U64, "rows", "262144", 64, 67108864, false, NULL, \
 		"users that each worker remembers; the least recently used is evicted") \
 	X(corridor, burst, U64, "frames", "32", 1, 64, false, NULL, \

@@ -4,6 +4,7 @@
 #include "wr_test.h"
 #include "wr_config.h"
 
+#include <dirent.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -377,21 +378,28 @@ static void test_documentation(void)
 	free(table);
 }
 
+/* Every file of configs/ but the intent rules is a configuration that the daemon takes. */
 static void test_examples(void)
 {
-	static const char *const files[] = {"wirerank.ini", "wirerank-4lcores.ini"};
-	for (unsigned int i = 0; i < WR_ARRAY_LEN(files); i++) {
-		char path[512];
-		snprintf(path, sizeof(path), WR_SOURCE_ROOT "/configs/%s", files[i]);
+	DIR *d = opendir(WR_SOURCE_ROOT "/configs");
+	unsigned int n = 0;
+	CU_ASSERT_PTR_NOT_NULL_FATAL(d);
+	for (struct dirent *e; (e = readdir(d));) {
+		if (e->d_name[0] == '.' || !strncmp(e->d_name, "rules", 5))
+			continue;
+		char path[1024];
+		snprintf(path, sizeof(path), WR_SOURCE_ROOT "/configs/%s", e->d_name);
 		wr_config_init(&c);
 		int err = wr_config_read(&c, path, &msg);
 		if (!err)
 			err = wr_config_check(&c, &msg);
 		if (err)
-			printf("\n%s\n", msg.text);
+			printf("\n%s: %s\n", e->d_name, msg.text);
 		CU_ASSERT_EQUAL(err, WR_OK);
+		n++;
 	}
-	CU_ASSERT_EQUAL(c.server_lcores.n, 4);
+	closedir(d);
+	CU_ASSERT(n >= 2);
 }
 
 int main(void)
