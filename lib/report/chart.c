@@ -62,7 +62,7 @@ static void log_ticks(struct axis *a)
 	for (unsigned int pass = 0; pass < 2; pass++) {
 		/* First pass: the ticks just outside become the ends. Second: those inside are
 		 * kept. */
-		double from = -INFINITY, to = INFINITY;
+		double from = -HUGE_VAL, to = HUGE_VAL;
 		a->n_ticks = 0;
 		for (double p = lowest; p <= high + 1.0 + stride; p += stride) {
 			for (unsigned int i = 0; i < n_steps; i++) {
@@ -86,7 +86,7 @@ static void log_ticks(struct axis *a)
 /* Range and ticks of one axis over all series. */
 static void axis_init(struct axis *a, const struct wr_chart *c, bool is_y)
 {
-	double min = INFINITY, max = -INFINITY;
+	double min = HUGE_VAL, max = -HUGE_VAL;
 	a->log = is_y ? c->y_log : c->x_log;
 	a->pixel_from = is_y ? BOTTOM : LEFT;
 	a->pixel_to = is_y ? TOP : RIGHT;

@@ -198,7 +198,7 @@ static void test_log_axes(void)
 
 static void test_linear_axes(void)
 {
-	double x[] = {0, 5, 10}, y[] = {20, NAN, 97};
+	double x[] = {0, 5, 10}, y[] = {20, __builtin_nan(""), 97};
 	struct wr_chart_series s = {"a", x, y, 3, false};
 	struct wr_chart c = {"t", "x", "y", false, false, &s, 1, NULL};
 	char *svg = chart_text(&c);
@@ -224,7 +224,7 @@ static void test_odd_data(void)
 			x[i] = round % 5 ? wr_rng_normal(&r) * scale : scale;
 			y[i] = round % 7 ? exp(40.0 * wr_rng_normal(&r)) : -scale;
 			if (wr_rng_below(&r, 20) == 0)
-				y[i] = round % 2 ? INFINITY : NAN;
+				y[i] = round % 2 ? HUGE_VAL : __builtin_nan("");
 		}
 		size_t n_series = wr_rng_below(&r, 9);
 		for (size_t i = 0; i < n_series; i++)
