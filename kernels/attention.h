@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Sliding-window attention over int8 keys and values of one sequence and head (docs/model.md, attention). Built for windows
- * of 50 clicks and heads of 32 channels.
+ * Sliding-window attention over int8 keys and values of one sequence and head (docs/model.md,
+ * attention). Built for windows of 50 clicks and heads of 32 channels.
  *
- * Keys and values lie in panels of slots (slot = position in the sequence, oldest first), blocks of 16 slots:
- *   key   of slot j, channel c: k[(j/16)·16·dh + (c/4)·64 + (j%16)·4 + c%4]      (the layout of gemm_s8.h's weights)
- *   value of slot j, channel c: v[(j/4)·4·dh + c·4 + j%4]
- * so that 16 keys meet a query, and 4 values a channel, in one vector. A block of either is 16·dh bytes: a ring of W rounded
- * up to 16 slots is the same thing.
+ * Keys and values lie in panels of slots (slot = position in the sequence, oldest first), blocks of
+ * 16 slots: key   of slot j, channel c: k[(j/16)·16·dh + (c/4)·64 + (j%16)·4 + c%4]      (the
+ * layout of gemm_s8.h's weights) value of slot j, channel c: v[(j/4)·4·dh + c·4 + j%4] so that 16
+ * keys meet a query, and 4 values a channel, in one vector. A block of either is 16·dh bytes: a
+ * ring of W rounded up to 16 slots is the same thing.
  */
 #ifndef WR_ATTENTION_H
 #define WR_ATTENTION_H
@@ -21,11 +21,13 @@
 #define WR_ATTEND_BIAS_PAD 16
 
 struct wr_kv_panel {
-	int8_t *k, *v;		  /* slots·dh bytes each, slots a multiple of 16, 64-byte aligned, in [-127, 127] */
+	int8_t *k, *v; /* slots·dh bytes each, slots a multiple of 16, 64-byte aligned, in [-127,
+			  127] */
 	float *k_scale, *v_scale; /* [slots]; v_scale ≥ 0 */
 };
 
-/* Bytes of a panel for `slots` slots (a multiple of 16), and its parts inside base (64-byte aligned). */
+/* Bytes of a panel for `slots` slots (a multiple of 16), and its parts inside base (64-byte
+ * aligned). */
 static inline size_t wr_kv_panel_bytes(size_t slots, size_t head_dim)
 {
 	return slots * (2 * head_dim + 2 * sizeof(float));
@@ -38,11 +40,13 @@ static inline struct wr_kv_panel wr_kv_panel_at(void *base, size_t slots, size_t
 }
 
 /*
- * Stores m consecutive tokens into slots first … first+m-1; other slots keep their bytes. Token i: key at k + i·ld, value at
- * v + i·ld (head_dim bytes, no alignment), scales at k_scale[i·ld_scale], v_scale[i·ld_scale]. head_dim a multiple of 16.
+ * Stores m consecutive tokens into slots first … first+m-1; other slots keep their bytes. Token i:
+ * key at k + i·ld, value at v + i·ld (head_dim bytes, no alignment), scales at k_scale[i·ld_scale],
+ * v_scale[i·ld_scale]. head_dim a multiple of 16.
  */
-typedef void wr_kv_store_fn(const struct wr_kv_panel *p, size_t head_dim, size_t first, size_t m, const int8_t *k,
-	const int8_t *v, size_t ld, const float *k_scale, const float *v_scale, size_t ld_scale);
+typedef void wr_kv_store_fn(const struct wr_kv_panel *p, size_t head_dim, size_t first, size_t m,
+	const int8_t *k, const int8_t *v, size_t ld, const float *k_scale, const float *v_scale,
+	size_t ld_scale);
 wr_kv_store_fn wr_kv_store_ref, wr_kv_store_avx2;
 
 struct wr_attend {
@@ -51,18 +55,19 @@ struct wr_attend {
 	size_t ldq;
 	const float *q_scale; /* q_scale[i·ld_scale] ≥ 0 */
 	size_t ld_scale;
-	/* Bias of a key that is `age` clicks older: bias[-age], age 0 … window-1; WR_ATTEND_BIAS_PAD more floats on either
-	 * side are readable. */
+	/* Bias of a key that is `age` clicks older: bias[-age], age 0 … window-1;
+	 * WR_ATTEND_BIAS_PAD more floats on either side are readable. */
 	const float *bias;
 	float *o; /* output i at o + i·ldo, head_dim floats */
 	size_t ldo;
-	unsigned int n_queries, first; /* query i stands at slot first + i and sees the last `window` slots up to it */
+	unsigned int n_queries, first; /* query i stands at slot first + i and sees the last
+					  `window` slots up to it */
 	unsigned int window, head_dim; /* head_dim a multiple of 16 */
-	float inv_sqrt;		       /* 1 / sqrt(head_dim) */
+	float inv_sqrt;                /* 1 / sqrt(head_dim) */
 };
 /*
- * All slots that a query sees must have been stored; other slots of the same 16-blocks are read but do not matter. o overlaps
- * no input. Scores and scales finite.
+ * All slots that a query sees must have been stored; other slots of the same 16-blocks are read but
+ * do not matter. o overlaps no input. Scores and scales finite.
  */
 typedef void wr_attend_fn(const struct wr_attend *a);
 wr_attend_fn wr_attend_ref, wr_attend_avx2, wr_attend_avx512vnni;

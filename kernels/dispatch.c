@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Levels and their tables; where a level has nothing better, the next lower one's kernel stands. __builtin_cpu_supports reads
- * CPUID and, for AVX and later, XCR0.
+ * Levels and their tables; where a level has nothing better, the next lower one's kernel stands.
+ * __builtin_cpu_supports reads CPUID and, for AVX and later, XCR0.
  */
 #include "wr_kernels.h"
 
@@ -68,7 +68,7 @@ bool wr_kernels_supported(enum wr_kernels_level level)
 		return __builtin_cpu_supports("avx2");
 	case WR_KERNELS_AVX512VNNI:
 		return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-			__builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni");
+		       __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni");
 	default:
 		return false;
 	}

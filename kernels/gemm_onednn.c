@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Int8 products over oneDNN's C API: one primitive for each matrix and number of rows, all memory bound at creation. */
+/* Int8 products over oneDNN's C API: one primitive for each matrix and number of rows, all memory
+ * bound at creation. */
 #include "gemm_onednn.h"
 
 #include <assert.h>
@@ -8,10 +9,11 @@
 
 #include <oneapi/dnnl/dnnl.h>
 
-/* Rows that have a primitive: enough of them that rounding up wastes little, few enough that start is quick. */
+/* Rows that have a primitive: enough of them that rounding up wastes little, few enough that start
+ * is quick. */
 static const unsigned int row_steps[] = {1, 2, 4, 8, 16, 24, 32, 40, 48, 56, 64};
 #define N_STEPS WR_ARRAY_LEN(row_steps)
-#define N_ARGS	4
+#define N_ARGS  4
 
 struct product {
 	dnnl_primitive_t primitive;
@@ -20,7 +22,8 @@ struct product {
 };
 
 struct matrix {
-	dnnl_memory_t weights[N_STEPS]; /* in the layout that a step wants; [i] may be the same as [i-1] */
+	dnnl_memory_t weights[N_STEPS]; /* in the layout that a step wants; [i] may be the same as
+					   [i-1] */
 	struct product product[N_STEPS];
 };
 
@@ -46,7 +49,8 @@ int wr_gemm_onednn_new(
 	*out = NULL;
 	if (!wr_gemm_onednn_exact())
 		return wr_fail(msg, WR_ENOTSUP,
-			"oneDNN: its int8 product is exact with AVX-512 VNNI only, which this CPU lacks");
+			"oneDNN: its int8 product is exact with AVX-512 VNNI only, which this CPU "
+			"lacks");
 	struct wr_gemm_onednn *g = calloc(1, sizeof(*g));
 	if (!g)
 		return wr_fail(msg, WR_ENOMEM, "oneDNN: no memory");
@@ -98,7 +102,8 @@ static bool reorder_weights(struct wr_gemm_onednn *g, const int8_t *weights, siz
 	dnnl_memory_t from = NULL;
 	dnnl_primitive_desc_t d = NULL;
 	dnnl_primitive_t reorder = NULL;
-	bool ok = !dnnl_memory_desc_init_by_tag(&plain, 2, dims, dnnl_s8, dnnl_ba) &&
+	bool ok =
+		!dnnl_memory_desc_init_by_tag(&plain, 2, dims, dnnl_s8, dnnl_ba) &&
 		!dnnl_memory_create(&from, &plain, g->engine, (void *)(uintptr_t)weights) &&
 		!dnnl_memory_create(packed, want, g->engine, DNNL_MEMORY_ALLOCATE) &&
 		!dnnl_reorder_primitive_desc_create(&d, &plain, g->engine, want, g->engine, NULL) &&
@@ -106,7 +111,7 @@ static bool reorder_weights(struct wr_gemm_onednn *g, const int8_t *weights, siz
 	if (ok) {
 		dnnl_exec_arg_t args[] = {{DNNL_ARG_FROM, from}, {DNNL_ARG_TO, *packed}};
 		ok = !dnnl_primitive_execute(reorder, g->stream, 2, args) &&
-			!dnnl_stream_wait(g->stream);
+		     !dnnl_stream_wait(g->stream);
 	}
 	dnnl_primitive_destroy(reorder);
 	dnnl_primitive_desc_destroy(d);
@@ -114,7 +119,8 @@ static bool reorder_weights(struct wr_gemm_onednn *g, const int8_t *weights, siz
 	return ok;
 }
 
-/* The primitive description of m rows times n × k weights in whatever layout it likes; NULL if there is none. */
+/* The primitive description of m rows times n × k weights in whatever layout it likes; NULL if
+ * there is none. */
 static dnnl_primitive_desc_t describe(struct wr_gemm_onednn *g, size_t m, size_t n, size_t k)
 {
 	dnnl_dims_t src = {(dnnl_dim_t)m, (dnnl_dim_t)k}, weights = {(dnnl_dim_t)k, (dnnl_dim_t)n},
@@ -131,8 +137,8 @@ static dnnl_primitive_desc_t describe(struct wr_gemm_onednn *g, size_t m, size_t
 	return desc;
 }
 
-static bool bind(struct wr_gemm_onednn *g, dnnl_primitive_desc_t d, dnnl_memory_t weights,
-	struct product *p)
+static bool bind(
+	struct wr_gemm_onednn *g, dnnl_primitive_desc_t d, dnnl_memory_t weights, struct product *p)
 {
 	if (dnnl_primitive_create(&p->primitive, d) ||
 		dnnl_memory_create(&p->src, dnnl_primitive_desc_query_md(d, dnnl_query_src_md, 0),
@@ -150,16 +156,17 @@ static bool bind(struct wr_gemm_onednn *g, dnnl_primitive_desc_t d, dnnl_memory_
 	return true;
 }
 
-static bool matrix_init(struct wr_gemm_onednn *g, struct matrix *x, const int8_t *weights, size_t n,
-	size_t k)
+static bool matrix_init(
+	struct wr_gemm_onednn *g, struct matrix *x, const int8_t *weights, size_t n, size_t k)
 {
 	bool ok = true;
 	for (size_t i = 0; ok && i < N_STEPS; i++) {
 		dnnl_primitive_desc_t d = describe(g, row_steps[i], n, k);
 		if (!d)
 			return false;
-		const dnnl_memory_desc_t *want =
-			dnnl_primitive_desc_query_md(d, dnnl_query_weights_md, 0), *have = NULL;
+		const dnnl_memory_desc_t *want = dnnl_primitive_desc_query_md(
+						 d, dnnl_query_weights_md, 0),
+					 *have = NULL;
 		if (i)
 			ok = !dnnl_memory_get_memory_desc(x->weights[i - 1], &have);
 		if (have && dnnl_memory_desc_equal(have, want))

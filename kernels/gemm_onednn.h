@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Exact s8 × s8 → s32 products through oneDNN's matmul (2.6), for the encoder's projections. Exact only where oneDNN has
- * AVX-512 VNNI: elsewhere it adds pairs in saturating 16 bits without a word, so callers must ask wr_gemm_onednn_exact()
- * first. Dequantisation stays ours (gemm_s8.h).
+ * Exact s8 × s8 → s32 products through oneDNN's matmul (2.6), for the encoder's projections. Exact
+ * only where oneDNN has AVX-512 VNNI: elsewhere it adds pairs in saturating 16 bits without a word,
+ * so callers must ask wr_gemm_onednn_exact() first. Dequantisation stays ours (gemm_s8.h).
  *
- * A context belongs to one thread: create, run and free it there (oneDNN is built on OpenMP, which keeps state per thread;
- * new pins that to one). Primitives are made at creation for a few numbers of rows; a run rounds up to the next of them.
- * Executing makes a few small allocations inside oneDNN.
+ * A context belongs to one thread: create, run and free it there (oneDNN is built on OpenMP, which
+ * keeps state per thread; new pins that to one). Primitives are made at creation for a few numbers
+ * of rows; a run rounds up to the next of them. Executing makes a few small allocations inside
+ * oneDNN.
  */
 #ifndef WR_GEMM_ONEDNN_H
 #define WR_GEMM_ONEDNN_H
@@ -20,18 +21,21 @@ bool wr_gemm_onednn_exact(void);
 
 struct wr_gemm_onednn;
 /*
- * a: s8, 64-byte aligned, where run finds its rows ([rows][k], no gaps); acc: s32, 64-byte aligned, where it leaves the sums
- * ([rows][n]). Both have room for WR_GEMM_ONEDNN_ROWS rows of the widest matrix and outlive the context; rows behind the last
- * one are read and written, their values do not matter. WR_ENOTSUP without VNNI, WR_ENOMEM.
+ * a: s8, 64-byte aligned, where run finds its rows ([rows][k], no gaps); acc: s32, 64-byte aligned,
+ * where it leaves the sums
+ * ([rows][n]). Both have room for WR_GEMM_ONEDNN_ROWS rows of the widest matrix and outlive the
+ * context; rows behind the last one are read and written, their values do not matter. WR_ENOTSUP
+ * without VNNI, WR_ENOMEM.
  */
-int wr_gemm_onednn_new(struct wr_gemm_onednn **g, const int8_t *a, int32_t *acc, struct wr_errmsg *msg) WR_MUST_CHECK;
+int wr_gemm_onednn_new(struct wr_gemm_onednn **g, const int8_t *a, int32_t *acc,
+	struct wr_errmsg *msg) WR_MUST_CHECK;
 void wr_gemm_onednn_free(struct wr_gemm_onednn *g);
 /*
- * Adds a matrix of n × k weights (s8 [n][k], plain; copied) and gives its number, from 0. WR_ENOMEM, WR_ENOTSUP when oneDNN
- * has no such product.
+ * Adds a matrix of n × k weights (s8 [n][k], plain; copied) and gives its number, from 0.
+ * WR_ENOMEM, WR_ENOTSUP when oneDNN has no such product.
  */
-int wr_gemm_onednn_add(struct wr_gemm_onednn *g, const int8_t *weights, size_t n, size_t k, unsigned int *matrix,
-	struct wr_errmsg *msg) WR_MUST_CHECK;
+int wr_gemm_onednn_add(struct wr_gemm_onednn *g, const int8_t *weights, size_t n, size_t k,
+	unsigned int *matrix, struct wr_errmsg *msg) WR_MUST_CHECK;
 /* acc[i][o] = Σ_c a[i][c]·w[o][c] for m ≤ WR_GEMM_ONEDNN_ROWS rows. */
 void wr_gemm_onednn_run(struct wr_gemm_onednn *g, unsigned int matrix, size_t m);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * gemm_s8.h on AVX2: |a| as unsigned bytes times w with a's sign, exact because both stay in [-127, 127]. Four rows × one
- * block of 16 outputs are kept in registers.
+ * gemm_s8.h on AVX2: |a| as unsigned bytes times w with a's sign, exact because both stay in [-127,
+ * 127]. Four rows × one block of 16 outputs are kept in registers.
  */
 #include "gemm_s8.h"
 
@@ -104,7 +104,8 @@ void wr_dequantise_avx2(size_t m, size_t n, const int32_t *acc, size_t ld_acc, c
 		for (size_t o = 0; o < n; o += 8) {
 			__m256 sum = _mm256_cvtepi32_ps(_mm256_loadu_si256(
 				(const __m256i *)(const void *)(acc + i * ld_acc + o)));
-			__m256 v = _mm256_mul_ps(_mm256_mul_ps(sum, _mm256_loadu_ps(scale + o)), row);
+			__m256 v =
+				_mm256_mul_ps(_mm256_mul_ps(sum, _mm256_loadu_ps(scale + o)), row);
 			float *out = y + i * ldy + o;
 			_mm256_storeu_ps(out, add ? _mm256_add_ps(_mm256_loadu_ps(out), v) : v);
 		}

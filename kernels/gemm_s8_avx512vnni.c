@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * gemm_s8.h on AVX-512 VNNI. dpbusd wants one unsigned operand: activations are shifted by 128 on the fly (xor of the sign
- * bit) and the sums start at -128·colsum, so the result is exact. 6 rows × 4 blocks of 16 outputs are kept in registers.
+ * gemm_s8.h on AVX-512 VNNI. dpbusd wants one unsigned operand: activations are shifted by 128 on
+ * the fly (xor of the sign bit) and the sums start at -128·colsum, so the result is exact. 6 rows ×
+ * 4 blocks of 16 outputs are kept in registers.
  */
 #include "gemm_s8.h"
 
@@ -19,10 +20,11 @@ struct columns {
 };
 
 /* acc += row · columns for the first n_blocks blocks; four bytes of the row at a. */
-SIMD_INLINE void row_step(size_t n_blocks, struct row *acc, const struct columns *w, const int8_t *a)
+SIMD_INLINE void row_step(
+	size_t n_blocks, struct row *acc, const struct columns *w, const int8_t *a)
 {
-	__m512i v = _mm512_xor_si512(
-		simd512_broadcast4(a), _mm512_set1_epi32((int32_t)0x80808080u));
+	__m512i v =
+		_mm512_xor_si512(simd512_broadcast4(a), _mm512_set1_epi32((int32_t)0x80808080u));
 	acc->b0 = _mm512_dpbusd_epi32(acc->b0, v, w->b0);
 	if (n_blocks > 1)
 		acc->b1 = _mm512_dpbusd_epi32(acc->b1, v, w->b1);
@@ -39,8 +41,8 @@ SIMD_INLINE void store16(__m512i acc, const float *scale, __m512 row_scale, floa
 	_mm512_storeu_ps(y, add ? _mm512_add_ps(_mm512_loadu_ps(y), v) : v);
 }
 
-SIMD_INLINE void row_store(
-	size_t n_blocks, const struct row *acc, const float *scale, float row_scale, float *y, bool add)
+SIMD_INLINE void row_store(size_t n_blocks, const struct row *acc, const float *scale,
+	float row_scale, float *y, bool add)
 {
 	__m512 s = _mm512_set1_ps(row_scale);
 	store16(acc->b0, scale, s, y, add);
@@ -167,7 +169,8 @@ void wr_dequantise_avx512vnni(size_t m, size_t n, const int32_t *acc, size_t ld_
 		__m512 row = _mm512_set1_ps(a_scale[i]);
 		for (size_t o = 0; o < n; o += 16) {
 			__m512 sum = _mm512_cvtepi32_ps(_mm512_loadu_si512(acc + i * ld_acc + o));
-			__m512 v = _mm512_mul_ps(_mm512_mul_ps(sum, _mm512_loadu_ps(scale + o)), row);
+			__m512 v =
+				_mm512_mul_ps(_mm512_mul_ps(sum, _mm512_loadu_ps(scale + o)), row);
 			float *out = y + i * ldy + o;
 			_mm512_storeu_ps(out, add ? _mm512_add_ps(_mm512_loadu_ps(out), v) : v);
 		}

@@ -4,8 +4,8 @@
 
 #include <string.h>
 
-void wr_gemm_s8_pack(
-	const int8_t *rows, size_t n_rows, size_t n_padded, size_t k, int8_t *packed, int32_t *colsum)
+void wr_gemm_s8_pack(const int8_t *rows, size_t n_rows, size_t n_padded, size_t k, int8_t *packed,
+	int32_t *colsum)
 {
 	memset(packed, 0, n_padded * k);
 	memset(colsum, 0, n_padded * sizeof(*colsum));
@@ -24,7 +24,8 @@ void wr_gemm_s8_ref(const struct wr_gemm_weights *w, size_t m, const int8_t *a, 
 	for (size_t i = 0; i < m; i++) {
 		for (size_t o = 0; o < w->n; o++) {
 			const int8_t *column = w->packed +
-				o / WR_GEMM_BLOCK * WR_GEMM_BLOCK * w->k + o % WR_GEMM_BLOCK * 4;
+					       o / WR_GEMM_BLOCK * WR_GEMM_BLOCK * w->k +
+					       o % WR_GEMM_BLOCK * 4;
 			int32_t acc = 0;
 			for (size_t c = 0; c < w->k; c++)
 				acc += a[i * lda + c] * column[c / 4 * 64 + c % 4];

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The one order in which floats are summed (docs/model.md, lane sum): 16 lanes, then folded by halves. Plain form. */
+/* The one order in which floats are summed (docs/model.md, lane sum): 16 lanes, then folded by
+ * halves. Plain form. */
 #ifndef WR_LANE_SUM_H
 #define WR_LANE_SUM_H
 

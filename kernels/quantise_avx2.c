@@ -23,7 +23,8 @@ SIMD_INLINE __m256i quantise8(__m256 v, __m256 by)
 	return _mm256_cvtps_epi32(_mm256_mul_ps(v, by));
 }
 
-/* The four lanes that are left of a row's largest magnitude, and of its sum of squares when that is given. */
+/* The four lanes that are left of a row's largest magnitude, and of its sum of squares when that is
+ * given. */
 SIMD_INLINE void reduce_row(
 	enum shape shape, size_t n, const float *x, const float *gain, __m128 *largest, __m128 *ss)
 {
@@ -57,7 +58,8 @@ SIMD_INLINE void store_row(
 	}
 }
 
-/* The rows that one call works on: up to four, so that their reductions and divisions share vectors. */
+/* The rows that one call works on: up to four, so that their reductions and divisions share
+ * vectors. */
 struct rows {
 	const float *x, *gain;
 	int8_t *q;
@@ -65,12 +67,13 @@ struct rows {
 };
 
 /*
- * Quantises n_rows ≤ 4 rows (a constant after inlining): lane i of the result is row i's largest magnitude, 0 when tiny; lane i
- * of ss its sum of squares, when ss is given.
+ * Quantises n_rows ≤ 4 rows (a constant after inlining): lane i of the result is row i's largest
+ * magnitude, 0 when tiny; lane i of ss its sum of squares, when ss is given.
  */
 SIMD_INLINE __m128 quantise_rows(enum shape shape, size_t n_rows, const struct rows *r, __m128 *ss)
 {
 	__m128 largest[4], squares[4];
+#pragma GCC unroll 4
 	for (size_t i = 0; i < 4; i++) {
 		largest[i] = squares[i] = _mm_setzero_ps();
 		if (i < n_rows)
@@ -78,14 +81,17 @@ SIMD_INLINE __m128 quantise_rows(enum shape shape, size_t n_rows, const struct r
 				ss ? &squares[i] : NULL);
 	}
 	_MM_TRANSPOSE4_PS(largest[0], largest[1], largest[2], largest[3]);
-	__m128 a = _mm_max_ps(_mm_max_ps(largest[0], largest[1]), _mm_max_ps(largest[2], largest[3]));
+	__m128 a =
+		_mm_max_ps(_mm_max_ps(largest[0], largest[1]), _mm_max_ps(largest[2], largest[3]));
 	if (ss) {
 		_MM_TRANSPOSE4_PS(squares[0], squares[1], squares[2], squares[3]);
-		*ss = _mm_add_ps(_mm_add_ps(squares[0], squares[2]), _mm_add_ps(squares[1], squares[3]));
+		*ss = _mm_add_ps(
+			_mm_add_ps(squares[0], squares[2]), _mm_add_ps(squares[1], squares[3]));
 	}
 	__m128 fits = _mm_cmpge_ps(a, _mm_set1_ps(WR_QUANTISE_TINY));
 	float inv[4];
 	_mm_storeu_ps(inv, _mm_and_ps(fits, _mm_div_ps(_mm_set1_ps(127), a)));
+#pragma GCC unroll 4
 	for (size_t i = 0; i < n_rows; i++)
 		store_row(shape, r->n, r->x + i * r->ldx, r->gain, inv[i], r->q + i * r->ldq);
 	return _mm_and_ps(fits, a);
@@ -121,7 +127,7 @@ SIMD_INLINE void run_rows(enum shape shape, enum last last, size_t n_rows, const
 		j->scale[i * j->ld_scale] = scale[i];
 }
 
-SIMD_INLINE void run(enum shape shape, enum last last, size_t m, struct job j)
+SIMD_INLINE void run_any(enum shape shape, enum last last, size_t m, struct job j)
 {
 	for (; m >= 4; m -= 4) {
 		run_rows(shape, last, 4, &j);
@@ -137,26 +143,48 @@ SIMD_INLINE void run(enum shape shape, enum last last, size_t m, struct job j)
 	}
 }
 
+/* The reference student's row lengths as constants: a quarter faster (one EPYC) than loops of two
+ * to eight steps. */
+SIMD_INLINE void run(enum shape shape, enum last last, size_t m, struct job j)
+{
+	switch (j.rows.n) {
+	case 32:
+		j.rows.n = 32;
+		run_any(shape, last, m, j);
+		break;
+	case 64:
+		j.rows.n = 64;
+		run_any(shape, last, m, j);
+		break;
+	case 128:
+		j.rows.n = 128;
+		run_any(shape, last, m, j);
+		break;
+	default:
+		run_any(shape, last, m, j);
+	}
+}
+
 void wr_quantise_avx2(size_t m, size_t n, const float *x, size_t ldx, int8_t *q, size_t ldq,
 	float *scale, size_t ld_scale)
 {
 	run(PLAIN, SCALE, m, (struct job){{x, x, q, n, ldx, ldq}, scale, ld_scale, 0, 0});
 }
 
-void wr_relu_quantise_avx2(size_t m, size_t n, const float *x, size_t ldx, int8_t *q,
-	size_t ldq, float *scale, size_t ld_scale)
+void wr_relu_quantise_avx2(size_t m, size_t n, const float *x, size_t ldx, int8_t *q, size_t ldq,
+	float *scale, size_t ld_scale)
 {
 	run(RELU, SCALE, m, (struct job){{x, x, q, n, ldx, ldq}, scale, ld_scale, 0, 0});
 }
 
-void wr_norm_quantise_avx2(size_t m, size_t n, float eps, const float *x, size_t ldx,
-	int8_t *q, size_t ldq, float *scale)
+void wr_norm_quantise_avx2(size_t m, size_t n, float eps, const float *x, size_t ldx, int8_t *q,
+	size_t ldq, float *scale)
 {
 	run(PLAIN, NORM, m, (struct job){{x, x, q, n, ldx, ldq}, scale, 1, eps, 0});
 }
 
-void wr_user_quantise_avx2(size_t m, size_t n, const float *gain, float logit_scale,
-	const float *x, size_t ldx, int8_t *q, size_t ldq, float *scale)
+void wr_user_quantise_avx2(size_t m, size_t n, const float *gain, float logit_scale, const float *x,
+	size_t ldx, int8_t *q, size_t ldq, float *scale)
 {
 	run(GAIN, USER, m, (struct job){{x, gain, q, n, ldx, ldq}, scale, 1, 0, logit_scale});
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What the AVX2 sources share: 16 lanes as two vectors, exact byte products, reductions in the order of docs/model.md. */
+/* What the AVX2 sources share: 16 lanes as two vectors, exact byte products, reductions in the
+ * order of docs/model.md. */
 #ifndef WR_SIMD256_H
 #define WR_SIMD256_H
 
@@ -34,13 +35,13 @@ SIMD_INLINE __m256i simd256_broadcast4(const void *p)
 }
 
 /*
- * acc + Σ of four byte products a lane; unsigned bytes u ≤ 127, signed bytes s in [-127, 127]: a pair sums to at most 32,258
- * and cannot saturate.
+ * acc + Σ of four byte products a lane; unsigned bytes u ≤ 127, signed bytes s in [-127, 127]: a
+ * pair sums to at most 32,258 and cannot saturate.
  */
 SIMD_INLINE __m256i simd256_dot4(__m256i acc, __m256i u, __m256i s)
 {
-	return _mm256_add_epi32(acc,
-		_mm256_madd_epi16(_mm256_maddubs_epi16(u, s), _mm256_set1_epi16(1)));
+	return _mm256_add_epi32(
+		acc, _mm256_madd_epi16(_mm256_maddubs_epi16(u, s), _mm256_set1_epi16(1)));
 }
 
 /* 8 values (0 … 127 or -127 … 127) of each half to 16 bytes. */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What the AVX-512 sources share: the intrinsics, natively or over SIMDe (tests/kernels compiles the same sources so on CPUs
- * that lack the level), and reductions in the order of docs/model.md. Included by kernels' AVX-512 files alone.
+ * What the AVX-512 sources share: the intrinsics, natively or over SIMDe (tests/kernels compiles
+ * the same sources so on CPUs that lack the level), and reductions in the order of docs/model.md.
+ * Included by kernels' AVX-512 files alone.
  */
 #ifndef WR_SIMD512_H
 #define WR_SIMD512_H

@@ -11,8 +11,8 @@ size_t wr_topk_above_avx2(const float *s, size_t n, float threshold, uint16_t *i
 	for (; i + 16 <= n; i += 16) {
 		__m256 low = _mm256_cmp_ps(_mm256_loadu_ps(s + i), t, _CMP_GT_OQ);
 		__m256 high = _mm256_cmp_ps(_mm256_loadu_ps(s + i + 8), t, _CMP_GT_OQ);
-		uint32_t above = (uint32_t)_mm256_movemask_ps(low) |
-			(uint32_t)_mm256_movemask_ps(high) << 8;
+		uint32_t above =
+			(uint32_t)_mm256_movemask_ps(low) | (uint32_t)_mm256_movemask_ps(high) << 8;
 		for (; above; above &= above - 1)
 			index[found++] = (uint16_t)(i + (unsigned int)__builtin_ctz(above));
 	}

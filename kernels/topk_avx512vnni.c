@@ -13,7 +13,8 @@ size_t wr_topk_above_avx512vnni(const float *s, size_t n, float threshold, uint1
 		uint64_t m1 = _mm512_cmp_ps_mask(_mm512_loadu_ps(s + i + 16), t, _CMP_GT_OQ);
 		uint64_t m2 = _mm512_cmp_ps_mask(_mm512_loadu_ps(s + i + 32), t, _CMP_GT_OQ);
 		uint64_t m3 = _mm512_cmp_ps_mask(_mm512_loadu_ps(s + i + 48), t, _CMP_GT_OQ);
-		for (uint64_t above = m0 | m1 << 16 | m2 << 32 | m3 << 48; above; above &= above - 1)
+		for (uint64_t above = m0 | m1 << 16 | m2 << 32 | m3 << 48; above;
+			above &= above - 1)
 			index[found++] = (uint16_t)(i + (unsigned int)__builtin_ctzll(above));
 	}
 	for (; i + 16 <= n; i += 16) {

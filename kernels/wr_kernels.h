@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The kernels of one ISA level as a table: filled with the reference and overridden upward. All levels give the same bits
- * (tests/kernels). Contracts stand in the headers of the topics.
+ * The kernels of one ISA level as a table: filled with the reference and overridden upward. All
+ * levels give the same bits (tests/kernels). Contracts stand in the headers of the topics.
  */
 #ifndef WR_KERNELS_H
 #define WR_KERNELS_H
@@ -12,7 +12,12 @@
 #include "topk.h"
 
 /* Values are those of enum wr_isa. */
-enum wr_kernels_level { WR_KERNELS_REF, WR_KERNELS_AVX2, WR_KERNELS_AVX512VNNI, WR_KERNELS_N_LEVELS };
+enum wr_kernels_level {
+	WR_KERNELS_REF,
+	WR_KERNELS_AVX2,
+	WR_KERNELS_AVX512VNNI,
+	WR_KERNELS_N_LEVELS
+};
 
 struct wr_kernels {
 	wr_gemm_s8_fn *gemm_s8;

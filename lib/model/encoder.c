@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The cold path: a ragged burst of sequences through all blocks. Tokens of all sequences stand one behind another; products
- * run over tiles of them, attention over a sequence and head at a time. Block b needs its output for the last
- * (L-1-b)·(W-1)+1 tokens of a sequence only, and keys and values for W-1 more; the rest is dropped before it is computed.
- * Nothing of one sequence enters another's numbers, so a result does not depend on the burst.
+ * The cold path: a ragged burst of sequences through all blocks. Tokens of all sequences stand one
+ * behind another; products run over tiles of them, attention over a sequence and head at a time.
+ * Block b needs its output for the last (L-1-b)·(W-1)+1 tokens of a sequence only, and keys and
+ * values for W-1 more; the rest is dropped before it is computed. Nothing of one sequence enters
+ * another's numbers, so a result does not depend on the burst.
  */
 #include "model_internal.h"
 
@@ -26,21 +27,22 @@ struct wr_encoder {
 	uint64_t macs_onednn, macs_own;
 	struct wr_allocator alloc;
 
-	uint32_t *rows;		    /* [max_tokens], trimmed */
-	uint32_t *in_off, *out_off; /* [max_seqs + 1]: tokens of a sequence in x, on entry and on exit of a block */
-	uint32_t *slot_off;	    /* [max_seqs + 1]: first slot of a sequence's panels */
-	float *x;		    /* [max_tokens][d]: the residual stream */
-	int8_t *q;		    /* [max_tokens][H·dh] */
-	float *q_scale;		    /* [max_tokens][H] */
-	uint8_t *kv;		    /* per sequence G panels of its slots */
-	float *o;		    /* [max_tokens][H·dh] */
+	uint32_t *rows;             /* [max_tokens], trimmed */
+	uint32_t *in_off, *out_off; /* [max_seqs + 1]: tokens of a sequence in x, on entry and on
+				       exit of a block */
+	uint32_t *slot_off;         /* [max_seqs + 1]: first slot of a sequence's panels */
+	float *x;                   /* [max_tokens][d]: the residual stream */
+	int8_t *q;                  /* [max_tokens][H·dh] */
+	float *q_scale;             /* [max_tokens][H] */
+	uint8_t *kv;                /* per sequence G panels of its slots */
+	float *o;                   /* [max_tokens][H·dh] */
 
-	int8_t *act;	  /* [TILE][widest input] */
-	float *act_scale; /* [TILE] */
-	float *y;	  /* [TILE][widest output] */
-	int8_t *heads;	  /* [TILE][(H+2G)·dh] */
-	float *head_scale; /* [TILE][H+2G] */
-	int32_t *acc;	  /* [TILE][widest output]: oneDNN's sums */
+	int8_t *act;                   /* [TILE][widest input] */
+	float *act_scale;              /* [TILE] */
+	float *y;                      /* [TILE][widest output] */
+	int8_t *heads;                 /* [TILE][(H+2G)·dh] */
+	float *head_scale;             /* [TILE][H+2G] */
+	int32_t *acc;                  /* [TILE][widest output]: oneDNN's sums */
 	struct wr_gemm_onednn *onednn; /* NULL with own kernels */
 	unsigned int matrix[WR_BUNDLE_MAX_BLOCKS][N_PRODUCTS]; /* oneDNN's numbers */
 
@@ -119,8 +121,8 @@ int wr_encoder_new(struct wr_encoder **out, const struct wr_model *m, unsigned i
 {
 	*out = NULL;
 	if (max_seqs == 0 || max_tokens == 0)
-		return wr_fail(msg, WR_EINVAL, "encoder: a burst of %u sequences, %u tokens", max_seqs,
-			max_tokens);
+		return wr_fail(msg, WR_EINVAL, "encoder: a burst of %u sequences, %u tokens",
+			max_seqs, max_tokens);
 	struct wr_allocator a = wr_model_allocator(alloc);
 	size_t bytes = wr_encoder_bytes_needed(&m->s, max_seqs, max_tokens);
 	struct wr_carve c = {.base = a.alloc(a.ctx, bytes, WR_CACHE_LINE)};
@@ -129,7 +131,8 @@ int wr_encoder_new(struct wr_encoder **out, const struct wr_model *m, unsigned i
 			"encoder: no %zu bytes left; reserve more hugepages or use a smaller burst",
 			bytes);
 	struct wr_encoder *e = wr_carve(&c, sizeof(*e));
-	*e = (struct wr_encoder){.m = m, .max_seqs = max_seqs, .max_tokens = max_tokens, .alloc = a};
+	*e = (struct wr_encoder){
+		.m = m, .max_seqs = max_seqs, .max_tokens = max_tokens, .alloc = a};
 	layout(&c, &m->s, e);
 	assert(c.used == bytes);
 	int err = m->onednn ? start_onednn(e, msg) : WR_OK;
@@ -182,8 +185,9 @@ static struct wr_kv_panel panel(const struct wr_encoder *e, unsigned int seq, un
 		base + group * wr_kv_panel_bytes(slots, s->head_dim), slots, s->head_dim);
 }
 
-/* Stores keys and values of tokens first … first+m-1 (in in_off's numbering) whose heads start at head_scale's and heads'
- * column `head`. *seq: a sequence at or before the first token's; left at the last token's. */
+/* Stores keys and values of tokens first … first+m-1 (in in_off's numbering) whose heads start at
+ * head_scale's and heads' column `head`. *seq: a sequence at or before the first token's; left at
+ * the last token's. */
 static void store_kv(struct wr_encoder *e, size_t first, size_t m, size_t head, size_t n_heads,
 	unsigned int *seq)
 {
@@ -206,8 +210,8 @@ static void store_kv(struct wr_encoder *e, size_t first, size_t m, size_t head, 
 }
 
 /*
- * Projects the first n_tokens of x onto all heads of block b (QKV), or its key and value heads (KV), or its query heads (Q):
- * what is a query goes to q, what is a key or value to the panels.
+ * Projects the first n_tokens of x onto all heads of block b (QKV), or its key and value heads
+ * (KV), or its query heads (Q): what is a query goes to q, what is a key or value to the panels.
  */
 static void project(struct wr_encoder *e, unsigned int b, enum product part, size_t n_tokens)
 {
@@ -216,8 +220,8 @@ static void project(struct wr_encoder *e, unsigned int b, enum product part, siz
 	unsigned int head = part == KV ? s->n_heads : 0;
 	unsigned int n_heads = (part == KV ? 0 : s->n_heads) + (part == Q ? 0 : 2 * s->n_kv_heads);
 	size_t dh = s->head_dim, n_q = part == KV ? 0 : s->n_heads;
-	struct wr_gemm_weights w = wr_gemm_slice(
-		&e->m->block[b].qkv, (uint32_t)(head * dh), (uint32_t)(n_heads * dh));
+	struct wr_gemm_weights w =
+		wr_gemm_slice(&e->m->block[b].qkv, (uint32_t)(head * dh), (uint32_t)(n_heads * dh));
 	unsigned int seq = 0;
 	for (size_t first = 0; first < n_tokens; first += TILE) {
 		size_t m = WR_MIN((size_t)TILE, n_tokens - first);
@@ -253,8 +257,8 @@ static void attend(struct wr_encoder *e, const struct wr_model_block *block, uns
 			a.kv = panel(e, i, h * s->n_kv_heads / s->n_heads);
 			a.q = e->q + out * width + h * dh;
 			a.q_scale = e->q_scale + out * s->n_heads + h;
-			a.bias = block->bias + h * e->m->bias_ld + WR_ATTEND_BIAS_PAD +
-				s->window - 1;
+			a.bias = block->bias + h * e->m->bias_ld + WR_ATTEND_BIAS_PAD + s->window -
+				 1;
 			a.o = e->o + out * width + h * dh;
 			e->m->kernels->attend(&a);
 		}
@@ -283,8 +287,8 @@ static void feed_forward(struct wr_encoder *e, unsigned int b, size_t n_tokens)
 /* ---- the burst ---- */
 
 /* Keeps the tokens of each sequence that can matter; rows, in_off, slot_off. */
-static void trim(struct wr_encoder *e, unsigned int n_seqs, const uint32_t *seq_off,
-	const uint32_t *rows)
+static void trim(
+	struct wr_encoder *e, unsigned int n_seqs, const uint32_t *seq_off, const uint32_t *rows)
 {
 	uint32_t history = wr_bundle_history_events(&e->m->s);
 	e->in_off[0] = e->slot_off[0] = 0;
@@ -301,8 +305,7 @@ static bool narrow(struct wr_encoder *e, unsigned int n_seqs, uint32_t keep)
 {
 	e->out_off[0] = 0;
 	for (unsigned int i = 0; i < n_seqs; i++)
-		e->out_off[i + 1] =
-			e->out_off[i] + WR_MIN(e->in_off[i + 1] - e->in_off[i], keep);
+		e->out_off[i + 1] = e->out_off[i] + WR_MIN(e->in_off[i + 1] - e->in_off[i], keep);
 	return e->out_off[n_seqs] != e->in_off[n_seqs];
 }
 
@@ -338,8 +341,7 @@ struct wr_user_vectors wr_encoder_encode(
 	const struct wr_model *m = e->m;
 	assert(n_seqs <= e->max_seqs && seq_off[n_seqs] - seq_off[0] <= e->max_tokens);
 	trim(e, n_seqs, seq_off, rows);
-	m->kernels->embed(
-		e->in_off[n_seqs], m->s.d, m->item_q, m->item_in, e->rows, e->x, m->s.d);
+	m->kernels->embed(e->in_off[n_seqs], m->s.d, m->item_q, m->item_in, e->rows, e->x, m->s.d);
 	for (unsigned int b = 0; b < m->s.n_blocks; b++)
 		run_block(e, b, n_seqs);
 	for (unsigned int i = 0; i < n_seqs; i++) {

@@ -6,8 +6,8 @@
 #include <string.h>
 
 static_assert((int)WR_ISA_REF == (int)WR_KERNELS_REF && (int)WR_ISA_AVX2 == (int)WR_KERNELS_AVX2 &&
-		(int)WR_ISA_AVX512VNNI == (int)WR_KERNELS_AVX512VNNI &&
-		(int)WR_ISA_AUTO == (int)WR_KERNELS_N_LEVELS,
+		      (int)WR_ISA_AVX512VNNI == (int)WR_KERNELS_AVX512VNNI &&
+		      (int)WR_ISA_AUTO == (int)WR_KERNELS_N_LEVELS,
 	"levels have one numbering");
 
 const char *wr_isa_name(enum wr_isa isa)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Packs a bundle's tensors for the kernels, once at load: weights and item rows into blocks of 16 outputs, biases by age
- * reversed. One block of memory holds everything.
+ * Packs a bundle's tensors for the kernels, once at load: weights and item rows into blocks of 16
+ * outputs, biases by age reversed. One block of memory holds everything.
  */
 #include "model_internal.h"
 
@@ -38,8 +38,8 @@ struct wr_allocator wr_model_allocator(const struct wr_allocator *alloc)
 /* Space for n × k weights; the caller packs into it when it is real. */
 static struct wr_gemm_weights carve_weights(struct wr_carve *c, size_t n, size_t k)
 {
-	struct wr_gemm_weights w = {.n = (uint32_t)WR_ALIGN_UP(n, (size_t)WR_GEMM_BLOCK),
-		.k = (uint32_t)k};
+	struct wr_gemm_weights w = {
+		.n = (uint32_t)WR_ALIGN_UP(n, (size_t)WR_GEMM_BLOCK), .k = (uint32_t)k};
 	w.packed = wr_carve(c, w.n * k);
 	w.colsum = wr_carve(c, w.n * sizeof(*w.colsum));
 	w.scale = wr_carve(c, w.n * sizeof(*w.scale));
@@ -116,11 +116,13 @@ int wr_model_new(struct wr_model **out, const struct wr_bundle *b, enum wr_isa i
 	*out = NULL;
 	if (!wr_isa_supported(isa))
 		return wr_fail(msg, WR_ENOTSUP,
-			"isa %s: this CPU (or its operating system) lacks it; use auto, which picks %s",
+			"isa %s: this CPU (or its operating system) lacks it; use auto, which "
+			"picks %s",
 			wr_isa_name(isa), wr_isa_name(wr_isa_best()));
 	if (gemm == WR_GEMM_ONEDNN && !wr_gemm_onednn_exact())
 		return wr_fail(msg, WR_ENOTSUP,
-			"gemm onednn: its int8 product is exact with AVX-512 VNNI only, which this CPU "
+			"gemm onednn: its int8 product is exact with AVX-512 VNNI only, which this "
+			"CPU "
 			"lacks; use auto or own");
 	struct wr_allocator a = wr_model_allocator(alloc);
 	size_t bytes = wr_model_bytes_needed(s);
@@ -133,13 +135,9 @@ int wr_model_new(struct wr_model **out, const struct wr_bundle *b, enum wr_isa i
 	isa = isa == WR_ISA_AUTO ? wr_isa_best() : isa;
 	/* A level forced below VNNI means own kernels, unless oneDNN is asked for by name. */
 	bool onednn = gemm == WR_GEMM_ONEDNN ||
-		(gemm == WR_GEMM_AUTO && isa == WR_ISA_AVX512VNNI && wr_gemm_onednn_exact());
-	*m = (struct wr_model){.s = *s,
-		.isa = isa,
-		.onednn = onednn,
-		.bundle = b,
-		.bytes = bytes,
-		.alloc = a};
+		      (gemm == WR_GEMM_AUTO && isa == WR_ISA_AVX512VNNI && wr_gemm_onednn_exact());
+	*m = (struct wr_model){
+		.s = *s, .isa = isa, .onednn = onednn, .bundle = b, .bytes = bytes, .alloc = a};
 	m->kernels = wr_kernels_get((enum wr_kernels_level)m->isa);
 	layout(&c, s, m);
 	assert(c.used == bytes);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What model.c and the encoder's files share: the packed model, and one block of memory cut into aligned pieces. */
+/* What model.c and the encoder's files share: the packed model, and one block of memory cut into
+ * aligned pieces. */
 #ifndef WR_MODEL_INTERNAL_H
 #define WR_MODEL_INTERNAL_H
 
@@ -8,7 +9,8 @@
 
 struct wr_model_block {
 	struct wr_gemm_weights qkv, out, up, down;
-	/* f32 [n_heads][bias_ld]: ages in descending order between two pads of WR_ATTEND_BIAS_PAD. */
+	/* f32 [n_heads][bias_ld]: ages in descending order between two pads of WR_ATTEND_BIAS_PAD.
+	 */
 	const float *bias;
 };
 
@@ -27,7 +29,8 @@ struct wr_model {
 	struct wr_allocator alloc;
 };
 
-/* Cuts pieces off a block: with base NULL it only counts, so that the plan and the allocation cannot differ. */
+/* Cuts pieces off a block: with base NULL it only counts, so that the plan and the allocation
+ * cannot differ. */
 struct wr_carve {
 	uint8_t *base;
 	size_t used;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The int8 encoder: a user's clicks → one int8 user vector, the same bits at every ISA level and for every
- * burst composition. Built for bursts of 1 … 64 sequences of 1 … 128 clicks, d = 64, 2 blocks; matrix
- * products (through oneDNN where VNNI is, own kernels elsewhere) dominate. docs/model.md specifies every step.
+ * The int8 encoder: a user's clicks → one int8 user vector, the same bits at every ISA level and
+ * for every burst composition. Built for bursts of 1 … 64 sequences of 1 … 128 clicks, d = 64, 2
+ * blocks; matrix products (through oneDNN where VNNI is, own kernels elsewhere) dominate.
+ * docs/model.md specifies every step.
  */
 #ifndef WR_MODEL_H
 #define WR_MODEL_H
@@ -10,7 +11,8 @@
 #include "wr_base.h"
 #include "wr_bundle.h"
 
-/* Where big blocks come from; the server passes hugepages of its socket. NULL functions = aligned_alloc/free. */
+/* Where big blocks come from; the server passes hugepages of its socket. NULL functions =
+ * aligned_alloc/free. */
 struct wr_allocator {
 	void *(*alloc)(void *ctx, size_t bytes, size_t align); /* zeroed; NULL when exhausted */
 	void (*free)(void *ctx, void *p);
@@ -29,12 +31,13 @@ enum wr_gemm_engine { WR_GEMM_AUTO, WR_GEMM_OWN, WR_GEMM_ONEDNN };
 
 struct wr_model; /* packed weights and item panels; immutable, shared by all lcores of a socket */
 /*
- * b must outlive the model. isa: WR_ISA_AUTO or a level (WR_ENOTSUP when the CPU lacks it). gemm: AUTO = oneDNN at level
- * avx512vnni where it is exact, own kernels elsewhere and at a level forced below; ONEDNN without VNNI is WR_ENOTSUP. alloc
- * may be NULL.
+ * b must outlive the model. isa: WR_ISA_AUTO or a level (WR_ENOTSUP when the CPU lacks it). gemm:
+ * AUTO = oneDNN at level avx512vnni where it is exact, own kernels elsewhere and at a level forced
+ * below; ONEDNN without VNNI is WR_ENOTSUP. alloc may be NULL.
  */
-int wr_model_new(struct wr_model **m, const struct wr_bundle *b, enum wr_isa isa, enum wr_gemm_engine gemm,
-	const struct wr_allocator *alloc, struct wr_errmsg *msg) WR_MUST_CHECK;
+int wr_model_new(struct wr_model **m, const struct wr_bundle *b, enum wr_isa isa,
+	enum wr_gemm_engine gemm, const struct wr_allocator *alloc,
+	struct wr_errmsg *msg) WR_MUST_CHECK;
 void wr_model_free(struct wr_model *m);
 enum wr_isa wr_model_isa(const struct wr_model *m);
 bool wr_model_uses_onednn(const struct wr_model *m);
@@ -42,39 +45,43 @@ size_t wr_model_bytes(const struct wr_model *m); /* allocated by new, for the me
 /* The same before anything is allocated. */
 size_t wr_model_bytes_needed(const struct wr_bundle_model *s);
 const struct wr_bundle_model *wr_model_shape(const struct wr_model *m);
-/* For lib/rank: the kernels of the model's level and the item vectors packed as a weight matrix (n = n_items rounded up to
- * 16, k = d, scale = item.scale; items beyond n_items are zero). */
+/* For lib/rank: the kernels of the model's level and the item vectors packed as a weight matrix (n
+ * = n_items rounded up to 16, k = d, scale = item.scale; items beyond n_items are zero). */
 struct wr_kernels;
 struct wr_gemm_weights;
 const struct wr_kernels *wr_model_kernels(const struct wr_model *m);
 const struct wr_gemm_weights *wr_model_items(const struct wr_model *m);
 
 /* User vectors of a burst: q s8 [n][d] rows (64-byte aligned), scale f32 [n] so that logit(item) =
- * ((float)dot · item.scale) · scale. A user without clicks has q = 0, scale = 0. Owned by the encoder, valid until the
- * next encode. */
+ * ((float)dot · item.scale) · scale. A user without clicks has q = 0, scale = 0. Owned by the
+ * encoder, valid until the next encode. */
 struct wr_user_vectors {
 	const int8_t *q;
 	const float *scale;
 };
 
 /*
- * One thread's scratch and oneDNN primitives: create it IN the thread that uses it (OpenMP keeps per-thread state), which
- * new() also pins to one OpenMP thread. max_seqs ≥ 1, max_tokens = sum of their lengths. With oneDNN, new() also makes its
- * primitives (some tens of ms) and oneDNN keeps its own copy of the weights on the heap (about as many bytes as the bundle's
- * blocks), which bytes_needed does not count.
+ * One thread's scratch and oneDNN primitives: create it IN the thread that uses it (OpenMP keeps
+ * per-thread state), which new() also pins to one OpenMP thread. max_seqs ≥ 1, max_tokens = sum of
+ * their lengths. With oneDNN, new() also makes its primitives (some tens of ms) and oneDNN keeps
+ * its own copy of the weights on the heap (about as many bytes as the bundle's blocks), which
+ * bytes_needed does not count.
  */
 struct wr_encoder;
-int wr_encoder_new(struct wr_encoder **e, const struct wr_model *m, unsigned int max_seqs, unsigned int max_tokens,
-	const struct wr_allocator *alloc, struct wr_errmsg *msg) WR_MUST_CHECK;
+int wr_encoder_new(struct wr_encoder **e, const struct wr_model *m, unsigned int max_seqs,
+	unsigned int max_tokens, const struct wr_allocator *alloc,
+	struct wr_errmsg *msg) WR_MUST_CHECK;
 void wr_encoder_free(struct wr_encoder *e);
-size_t wr_encoder_bytes_needed(const struct wr_bundle_model *s, unsigned int max_seqs, unsigned int max_tokens);
+size_t wr_encoder_bytes_needed(
+	const struct wr_bundle_model *s, unsigned int max_seqs, unsigned int max_tokens);
 /*
- * Cold path. seq_off[0 … n_seqs]: sequence i is rows[seq_off[i] … seq_off[i+1]-1], oldest first, each an item row (id - 1)
- * below n_items; at most wr_bundle_history_events of them matter and only those should be given. Ragged: no padding. The
- * last block runs for the last position only. n_seqs ≤ max_seqs, tokens ≤ max_tokens (asserted).
+ * Cold path. seq_off[0 … n_seqs]: sequence i is rows[seq_off[i] … seq_off[i+1]-1], oldest first,
+ * each an item row (id - 1) below n_items; at most wr_bundle_history_events of them matter and only
+ * those should be given. Ragged: no padding. The last block runs for the last position only. n_seqs
+ * ≤ max_seqs, tokens ≤ max_tokens (asserted).
  */
-struct wr_user_vectors wr_encoder_encode(struct wr_encoder *e, unsigned int n_seqs, const uint32_t *seq_off,
-	const uint32_t *rows);
+struct wr_user_vectors wr_encoder_encode(
+	struct wr_encoder *e, unsigned int n_seqs, const uint32_t *seq_off, const uint32_t *rows);
 /* Multiply-adds done by oneDNN and by own kernels since new. */
 void wr_encoder_macs(const struct wr_encoder *e, uint64_t *onednn, uint64_t *own);
 

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Score and arrange. The catalogue is swept in tiles of 128 items: a tile's scores for up to 32 users (16 KB) stay in L1, only
- * those above a user's running threshold are looked at, and of these only the allowed ones enter its list. Built for 3,416
- * items and bursts of 32; the products dominate.
+ * Score and arrange. The catalogue is swept in tiles of 128 items: a tile's scores for up to 32
+ * users (16 KB) stay in L1, only those above a user's running threshold are looked at, and of these
+ * only the allowed ones enter its list. Built for 3,416 items and bursts of 32; the products
+ * dominate.
  *
- * Why the best K of (score + lift) are among the best K by score and the lifted items: lifts are ≥ 0 and float addition is
- * monotone, so no final score is below its base score. Whoever comes before an unlifted item i by base score still comes
- * before it by final score, since i's own did not change. If i is one of the final best K, fewer than K allowed items come
- * before it by final score, hence fewer than K by base score: i is one of the base best K.
+ * Why the best K of (score + lift) are among the best K by score and the lifted items: lifts are ≥
+ * 0 and float addition is monotone, so no final score is below its base score. Whoever comes before
+ * an unlifted item i by base score still comes before it by final score, since i's own did not
+ * change. If i is one of the final best K, fewer than K allowed items come before it by final
+ * score, hence fewer than K by base score: i is one of the base best K.
  */
 #include "wr_rank.h"
 
@@ -32,8 +34,9 @@ struct entry {
 struct list {
 	struct entry entry[WR_RANK_MAX_K];
 	unsigned int n, k;
-	float threshold;       /* a score must be above it to enter; -inf until k are there */
-	uint64_t exclude_bits[4]; /* low byte of every excluded id: most items need no look at the ids */
+	float threshold;          /* a score must be above it to enter; -inf until k are there */
+	uint64_t exclude_bits[4]; /* low byte of every excluded id: most items need no look at the
+				     ids */
 };
 
 struct wr_ranker {
@@ -46,12 +49,12 @@ struct wr_ranker {
 	unsigned int max_queries;
 	struct wr_allocator alloc;
 
-	float *popularity;  /* [n_items]: count / total */
+	float *popularity;       /* [n_items]: count / total */
 	uint32_t *by_popularity; /* [n_items]: rows, most popular first, equal ones by row */
-	float *lift;	    /* [n_items]: 0 outside of one query's merge */
-	uint64_t *lifted;   /* bitmap [n_items], likewise */
-	struct list *list;  /* [max_queries] */
-	float *tile;	    /* [TILE_USERS][TILE_ITEMS] */
+	float *lift;             /* [n_items]: 0 outside of one query's merge */
+	uint64_t *lifted;        /* bitmap [n_items], likewise */
+	struct list *list;       /* [max_queries] */
+	float *tile;             /* [TILE_USERS][TILE_ITEMS] */
 };
 
 /* ---- memory ---- */
@@ -120,8 +123,7 @@ static int fill_popularity(struct wr_ranker *r, const uint32_t *count)
 	if (!p)
 		return WR_ENOMEM;
 	for (uint32_t i = 0; i < r->n_items; i++)
-		p[i] = (struct popular){
-			total ? (float)((double)count[i] / (double)total) : 0, i};
+		p[i] = (struct popular){total ? (float)((double)count[i] / (double)total) : 0, i};
 	qsort(p, r->n_items, sizeof(*p), compare_popular);
 	for (size_t i = 0; i < r->n_items; i++) {
 		r->by_popularity[i] = p[i].row;
@@ -220,8 +222,8 @@ static void list_insert(struct list *l, struct entry e)
 /* ---- the whole catalogue ---- */
 
 /*
- * n scores of rows first … first+n-1. Rows rise along the sweep, so a score equal to the threshold loses to the smaller row
- * that set it.
+ * n scores of rows first … first+n-1. Rows rise along the sweep, so a score equal to the threshold
+ * loses to the smaller row that set it.
  */
 static void sweep_user(struct wr_ranker *r, struct list *l, const struct wr_rank_query *q,
 	const float *score, uint32_t first, size_t n)
@@ -235,7 +237,8 @@ static void sweep_user(struct wr_ranker *r, struct list *l, const struct wr_rank
 	}
 }
 
-/* The first tile in small steps, so that the threshold rises before most of its scores are looked at. */
+/* The first tile in small steps, so that the threshold rises before most of its scores are looked
+ * at. */
 static void sweep_first_tile(struct wr_ranker *r, struct list *l, const struct wr_rank_query *q,
 	const float *score, size_t n)
 {
@@ -318,9 +321,9 @@ static void lift_merge(struct wr_ranker *r, struct list *l, const struct wr_rank
 			continue;
 		r->lifted[row / 64] &= ~bit;
 		if (allowed(r, l, q, row))
-			list_insert(l, (struct entry){base_score(r, q, users, query, row) +
-								 r->lift[row],
-							 row});
+			list_insert(l,
+				(struct entry){
+					base_score(r, q, users, query, row) + r->lift[row], row});
 	}
 }
 

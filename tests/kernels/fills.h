@@ -7,7 +7,8 @@
 
 enum { N_BYTE_FILLS = 6, N_FLOAT_FILLS = 8 };
 
-/* Bytes in [-127, 127]: uniform, all smallest, all largest, extremes mixed, zeros, alternating extremes. */
+/* Bytes in [-127, 127]: uniform, all smallest, all largest, extremes mixed, zeros, alternating
+ * extremes. */
 static inline int8_t wr_fill_byte(unsigned int fill, size_t i, struct wr_rng *r)
 {
 	switch (fill) {
@@ -32,7 +33,8 @@ static inline void wr_fill_bytes(int8_t *p, size_t n, unsigned int fill, struct 
 		p[i] = wr_fill_byte(fill, i, r);
 }
 
-/* Floats: normal, all equal, zeros, below the quantiser's floor, one spike, negative, wide range, exact halves. */
+/* Floats: normal, all equal, zeros, below the quantiser's floor, one spike, negative, wide range,
+ * exact halves. */
 static inline float wr_fill_float(unsigned int fill, size_t i, struct wr_rng *r)
 {
 	switch (fill) {
@@ -49,8 +51,7 @@ static inline float wr_fill_float(unsigned int fill, size_t i, struct wr_rng *r)
 	case 5:
 		return -(float)wr_rng_double(r);
 	case 6:
-		return (float)wr_rng_normal(r) *
-			__builtin_ldexpf(1, (int)wr_rng_below(r, 60) - 30);
+		return (float)wr_rng_normal(r) * __builtin_ldexpf(1, (int)wr_rng_below(r, 60) - 30);
 	default:
 		/* With a row's largest of 127 every product is k + 0.5: ties of the rounding. */
 		return i % 16 == 0 ? 127.0f : (float)((int)wr_rng_below(r, 253) - 126) + 0.5f;

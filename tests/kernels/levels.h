@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The level under test, named on the command line: avx2, avx512vnni, or simde (the AVX-512 sources over SIMDe). */
+/* The level under test, named on the command line: avx2, avx512vnni, or simde (the AVX-512 sources
+ * over SIMDe). */
 #ifndef WR_LEVELS_H
 #define WR_LEVELS_H
 
@@ -26,9 +27,9 @@ static inline const struct wr_kernels *wr_level_kernels(const char *name)
 	}
 	for (int l = WR_KERNELS_AVX2; l < WR_KERNELS_N_LEVELS; l++)
 		if (strcmp(name, wr_kernels_name((enum wr_kernels_level)l)) == 0)
-			return wr_kernels_supported((enum wr_kernels_level)l) ?
-				wr_kernels_get((enum wr_kernels_level)l) :
-				NULL;
+			return wr_kernels_supported((enum wr_kernels_level)l)
+				       ? wr_kernels_get((enum wr_kernels_level)l)
+				       : NULL;
 	abort();
 }
 

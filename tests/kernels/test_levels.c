@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Every kernel of one level against the reference, bit for bit: all shapes and tails, adversarial fills, unaligned pointers,
- * guard pages behind every buffer and canaries before it.
+ * Every kernel of one level against the reference, bit for bit: all shapes and tails, adversarial
+ * fills, unaligned pointers, guard pages behind every buffer and canaries before it.
  */
 #include "fills.h"
 #include "wr_guarded.h"
@@ -69,7 +69,8 @@ static void weights_free(struct weights *w)
 	wr_guarded_free(&w->scale);
 }
 
-static bool gemm_case(size_t m, size_t n, size_t k, unsigned int a_fill, unsigned int w_fill, bool add)
+static bool gemm_case(
+	size_t m, size_t n, size_t k, unsigned int a_fill, unsigned int w_fill, bool add)
 {
 	size_t lda = k + pick(0, 5), ldy = n + pick(0, 5);
 	struct weights w = weights_new(n, k, w_fill);
@@ -104,7 +105,8 @@ static void test_gemm(void)
 static void test_dequantise(void)
 {
 	for (unsigned int i = 0; i < 300; i++) {
-		size_t m = pick(1, 9), n = 16 * pick(1, 9), lda = n + pick(0, 3), ldy = n + pick(0, 3);
+		size_t m = pick(1, 9), n = 16 * pick(1, 9), lda = n + pick(0, 3),
+		       ldy = n + pick(0, 3);
 		struct wr_guarded acc = wr_guarded_new(((m - 1) * lda + n) * sizeof(int32_t));
 		for (size_t j = 0; j < (m - 1) * lda + n; j++)
 			((int32_t *)acc.p)[j] = (int32_t)wr_rng_below(&rng, 1u << 25) - (1 << 24);
@@ -125,7 +127,8 @@ static void test_dot(void)
 {
 	for (size_t k = 16; k <= 1024; k += 16) {
 		for (unsigned int f = 0; f < N_BYTE_FILLS * N_BYTE_FILLS; f++) {
-			struct wr_guarded a = bytes(k, f % N_BYTE_FILLS), b = bytes(k + 1, f / N_BYTE_FILLS);
+			struct wr_guarded a = bytes(k, f % N_BYTE_FILLS),
+					  b = bytes(k + 1, f / N_BYTE_FILLS);
 			const int8_t *odd = (int8_t *)b.p + 1;
 			CU_ASSERT_EQUAL(level->dot_s8(a.p, odd, k), ref->dot_s8(a.p, odd, k));
 			wr_guarded_free(&a);
@@ -171,8 +174,8 @@ static void test_quantise(void)
 				struct rows r = rows_new(pick(1, 5), n, pick(1, 3), fill);
 				for (int i = 0; i < 2; i++) {
 					const struct wr_kernels *k = i ? level : ref;
-					(relu ? k->relu_quantise : k->quantise)(r.m, n, r.x.p, r.ldx,
-						r.q[i].p, r.ldq, r.s[i].p, r.lds);
+					(relu ? k->relu_quantise : k->quantise)(r.m, n, r.x.p,
+						r.ldx, r.q[i].p, r.ldq, r.s[i].p, r.lds);
 				}
 				CU_ASSERT(rows_same_and_free(&r));
 			}
@@ -186,8 +189,9 @@ static void test_norm_quantise(void)
 		for (size_t n = 16; n <= 256; n += 16) {
 			struct rows r = rows_new(pick(1, 5), n, 1, fill);
 			for (int i = 0; i < 2; i++)
-				(i ? level : ref)->norm_quantise(r.m, n, 1e-6f, r.x.p, r.ldx, r.q[i].p,
-					r.ldq, r.s[i].p);
+				(i ? level : ref)
+					->norm_quantise(r.m, n, 1e-6f, r.x.p, r.ldx, r.q[i].p,
+						r.ldq, r.s[i].p);
 			CU_ASSERT(rows_same_and_free(&r));
 		}
 	}
@@ -200,8 +204,9 @@ static void test_user_quantise(void)
 			struct rows r = rows_new(pick(1, 5), n, 1, fill);
 			struct wr_guarded gain = floats(n, 0);
 			for (int i = 0; i < 2; i++)
-				(i ? level : ref)->user_quantise(r.m, n, gain.p, 20, r.x.p, r.ldx, r.q[i].p,
-					r.ldq, r.s[i].p);
+				(i ? level : ref)
+					->user_quantise(r.m, n, gain.p, 20, r.x.p, r.ldx, r.q[i].p,
+						r.ldq, r.s[i].p);
 			CU_ASSERT(rows_same_and_free(&r));
 			wr_guarded_free(&gain);
 		}
@@ -281,8 +286,8 @@ static void panel_store(const struct wr_kernels *k, const struct panel *p, size_
 		size_t n = 1 + wr_rng_below(&piece, 20);
 		n = WR_MIN(m - i, n);
 		const int8_t *at = (int8_t *)row.p + i * 2 * head_dim;
-		k->kv_store(&p->kv, head_dim, first + i, n, at, at + head_dim, 2 * head_dim, s + 2 * i,
-			s + 2 * i + 1, 2);
+		k->kv_store(&p->kv, head_dim, first + i, n, at, at + head_dim, 2 * head_dim,
+			s + 2 * i, s + 2 * i + 1, 2);
 		i += n;
 	}
 	wr_guarded_free(&row);
@@ -303,8 +308,8 @@ static void test_kv_store(void)
 	}
 }
 
-static bool attend_case(unsigned int window, unsigned int first, unsigned int n, unsigned int head_dim,
-	unsigned int fill, float sharp, uint64_t seed)
+static bool attend_case(unsigned int window, unsigned int first, unsigned int n,
+	unsigned int head_dim, unsigned int fill, float sharp, uint64_t seed)
 {
 	unsigned int low = first + 1 > window ? first + 1 - window : 0;
 	struct panel p = panel_new(WR_ALIGN_UP((size_t)first + n, (size_t)16), head_dim);
@@ -385,10 +390,10 @@ int main(int argc, char **argv)
 {
 	static const struct wr_test tests[] = {{"product", test_gemm},
 		{"dequantisation", test_dequantise}, {"dot product", test_dot},
-		{"quantise and relu + quantise", test_quantise}, {"norm + quantise", test_norm_quantise},
-		{"user vector", test_user_quantise}, {"input", test_embed},
-		{"storing keys and values", test_kv_store}, {"attention", test_attend},
-		{"scores above a threshold", test_topk_above}};
+		{"quantise and relu + quantise", test_quantise},
+		{"norm + quantise", test_norm_quantise}, {"user vector", test_user_quantise},
+		{"input", test_embed}, {"storing keys and values", test_kv_store},
+		{"attention", test_attend}, {"scores above a threshold", test_topk_above}};
 	if (argc != 2) {
 		fprintf(stderr, "usage: %s avx2|avx512vnni|simde\n", argv[0]);
 		return 2;

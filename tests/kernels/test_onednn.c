@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* oneDNN's int8 product against plain sums, exactly: every number of rows, adversarial fills. Skipped without VNNI. */
+/* oneDNN's int8 product against plain sums, exactly: every number of rows, adversarial fills.
+ * Skipped without VNNI. */
 #include "fills.h"
 #include "gemm_onednn.h"
 #include "wr_kernels.h"
@@ -41,7 +42,8 @@ static void test_exact(void)
 			size_t n = shape[s].n, k = shape[s].k;
 			unsigned int matrix;
 			wr_fill_bytes(weights, n * k, fill, &rng);
-			CU_ASSERT_FATAL(wr_gemm_onednn_add(g, weights, n, k, &matrix, &msg) == WR_OK);
+			CU_ASSERT_FATAL(
+				wr_gemm_onednn_add(g, weights, n, k, &matrix, &msg) == WR_OK);
 			for (size_t m = 1; m <= ROWS; m += fill ? 9 : 1) {
 				wr_fill_bytes(a, m * k, (unsigned int)m % N_BYTE_FILLS, &rng);
 				memset(acc, 0x55, sizeof(acc));

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The reference kernels against independent forms: unpacked products, double-precision softmax, libm's exponential. */
+/* The reference kernels against independent forms: unpacked products, double-precision softmax,
+ * libm's exponential. */
 #include "fills.h"
 #include "wr_test.h"
 
@@ -46,9 +47,10 @@ static void test_quantise_error_is_half_a_step(void)
 		wr_quantise_ref(1, 64, x, 64, q, 64, &scale, 1);
 		for (size_t i = 0; i < 64; i++) {
 			CU_ASSERT(q[i] >= -127);
-			/* Half a step, and the roundings of inv, the product and scale: below 2^-21 of it each. */
+			/* Half a step, and the roundings of inv, the product and scale: below 2^-21
+			 * of it each. */
 			CU_ASSERT(fabs((double)x[i] - q[i] * (double)scale) <=
-				(double)scale * 0.5001 + 1e-30);
+				  (double)scale * 0.5001 + 1e-30);
 		}
 	}
 }
@@ -63,17 +65,20 @@ static void test_exponential(void)
 	}
 	/* Cephes states 1.1e-7 (peak, relative); without fused steps 2 ulp stay possible. */
 	CU_ASSERT(worst < 2.4e-7);
-	CU_ASSERT(wr_attend_exp_ref(-1e30f) == wr_attend_exp_ref(-87) && wr_attend_exp_ref(-87) > 0);
+	CU_ASSERT(
+		wr_attend_exp_ref(-1e30f) == wr_attend_exp_ref(-87) && wr_attend_exp_ref(-87) > 0);
 }
 
 /* One query over n slots, in doubles. */
-static void softmax_in_doubles(const struct wr_attend *a, const int8_t *k, const int8_t *v, size_t n, double *o)
+static void softmax_in_doubles(
+	const struct wr_attend *a, const int8_t *k, const int8_t *v, size_t n, double *o)
 {
 	double e[64], z = 0, largest = -1e300;
 	for (size_t j = 0; j < n; j++) {
-		e[j] = (double)wr_dot_s8_ref(a->q, k + j * a->head_dim, a->head_dim) * (double)a->kv.k_scale[j] *
-				(double)a->q_scale[0] / sqrt(a->head_dim) +
-			(double)a->bias[-(ptrdiff_t)(n - 1 - j)];
+		e[j] = (double)wr_dot_s8_ref(a->q, k + j * a->head_dim, a->head_dim) *
+			       (double)a->kv.k_scale[j] * (double)a->q_scale[0] /
+			       sqrt(a->head_dim) +
+		       (double)a->bias[-(ptrdiff_t)(n - 1 - j)];
 		largest = fmax(largest, e[j]);
 	}
 	for (size_t j = 0; j < n; j++)
@@ -117,8 +122,9 @@ static void test_attention_against_doubles(void)
 		double want[DH];
 		softmax_in_doubles(&a, k, v, N, want);
 		/*
-		 * A weight w_a = e_a·sv_a is off by at most half of aw/127, with aw ≤ largest sv and z ≥ 1: 50 of them, each
-		 * times |v| ≤ 127, are off by 25 · largest sv. Errors are random, so a fifth of it is generous.
+		 * A weight w_a = e_a·sv_a is off by at most half of aw/127, with aw ≤ largest sv
+		 * and z ≥ 1: 50 of them, each times |v| ≤ 127, are off by 25 · largest sv. Errors
+		 * are random, so a fifth of it is generous.
 		 */
 		for (size_t c = 0; c < DH; c++)
 			CU_ASSERT(fabs((double)o[c] - want[c]) < 5 * largest);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Buffers that end at a page which may not be touched, with canaries before them: over-reads and over-writes show. */
+/* Buffers that end at a page which may not be touched, with canaries before them: over-reads and
+ * over-writes show. */
 #ifndef WR_GUARDED_H
 #define WR_GUARDED_H
 
@@ -18,7 +19,8 @@ struct wr_guarded {
 	size_t bytes, map_bytes;
 };
 
-/* bytes end exactly at the guard page; p is as aligned as bytes are. Filled with canaries. Aborts when out of memory. */
+/* bytes end exactly at the guard page; p is as aligned as bytes are. Filled with canaries. Aborts
+ * when out of memory. */
 static inline struct wr_guarded wr_guarded_new(size_t bytes)
 {
 	size_t page = (size_t)sysconf(_SC_PAGESIZE), body = WR_ALIGN_UP(bytes + 64, page);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * AVX-512 over SIMDe, so that the arithmetic of kernels/x_avx512vnni.c is tested on any CPU: the intrinsics that Debian 12's
- * SIMDe lacks, made from 256-bit ones, and other names for the functions, so that both builds fit into one program.
+ * AVX-512 over SIMDe, so that the arithmetic of kernels/x_avx512vnni.c is tested on any CPU: the
+ * intrinsics that Debian 12's SIMDe lacks, made from 256-bit ones, and other names for the
+ * functions, so that both builds fit into one program.
  */
 #ifndef WR_SIMDE_H
 #define WR_SIMDE_H
@@ -18,14 +19,14 @@
 #include <simde/x86/avx512.h>
 #pragma GCC diagnostic pop
 
-#define wr_gemm_s8_avx512vnni	    wr_gemm_s8_simde
+#define wr_gemm_s8_avx512vnni       wr_gemm_s8_simde
 #define wr_dequantise_avx512vnni    wr_dequantise_simde
-#define wr_quantise_avx512vnni	    wr_quantise_simde
+#define wr_quantise_avx512vnni      wr_quantise_simde
 #define wr_relu_quantise_avx512vnni wr_relu_quantise_simde
 #define wr_norm_quantise_avx512vnni wr_norm_quantise_simde
 #define wr_user_quantise_avx512vnni wr_user_quantise_simde
-#define wr_embed_avx512vnni	    wr_embed_simde
-#define wr_attend_avx512vnni	    wr_attend_simde
+#define wr_embed_avx512vnni         wr_embed_simde
+#define wr_attend_avx512vnni        wr_attend_simde
 #define wr_topk_above_avx512vnni    wr_topk_above_simde
 
 static inline __m512 wr_simde_join_ps(__m256 low, __m256 high)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Time of the encoder's and the ranking's pieces on this CPU, by level and engine: medians of many runs by the time stamp
- * counter, converted to ns. A development aid; shares of the machine's limits are tests/bench's business.
+ * Time of the encoder's and the ranking's pieces on this CPU, by level and engine: medians of many
+ * runs by the time stamp counter, converted to ns. A development aid; shares of the machine's
+ * limits are tests/bench's business.
  */
 #include "wr_kernels.h"
 #include "wr_rank.h"
@@ -66,8 +67,8 @@ static void bench_products(enum wr_kernels_level level)
 		struct product p = {wr_kernels_get(level),
 			{packed, colsum, scale, (uint32_t)n, (uint32_t)k}, m, a, a_scale, y};
 		double ns = median_ns(run_product, &p);
-		printf("  product %3zu x %3zu -> %3zu: %8.1f ns, %6.1f G multiply-adds/s\n", m, k, n, ns,
-			(double)(m * n * k) / ns);
+		printf("  product %3zu x %3zu -> %3zu: %8.1f ns, %6.1f G multiply-adds/s\n", m, k,
+			n, ns, (double)(m * n * k) / ns);
 	}
 }
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * docs/model.md once more, for tests: one sequence, every position of every block, straight from a bundle's sections, without
- * packing, bursts or narrowing. In int8 exactly as specified, or in doubles without any quantisation of activations.
+ * docs/model.md once more, for tests: one sequence, every position of every block, straight from a
+ * bundle's sections, without packing, bursts or narrowing. In int8 exactly as specified, or in
+ * doubles without any quantisation of activations.
  */
 #ifndef WR_PLAIN_ENCODER_H
 #define WR_PLAIN_ENCODER_H
@@ -45,7 +46,8 @@ static inline void plain_attend(const struct wr_bundle_model *s, const float *bi
 	size_t h, const int8_t *q8, const float *scale, float *o)
 {
 	size_t heads = s->n_heads + 2 * s->n_kv_heads, dh = s->head_dim;
-	size_t g = s->n_heads + h * s->n_kv_heads / s->n_heads, n = WR_MIN(t + 1, (size_t)s->window);
+	size_t g = s->n_heads + h * s->n_kv_heads / s->n_heads,
+	       n = WR_MIN(t + 1, (size_t)s->window);
 	float c = scale[t * heads + h] * (1.0f / sqrtf((float)dh)), m = -INFINITY, aw = 0;
 	float e[WR_ATTEND_MAX_WINDOW], lane[16] = {0};
 	for (size_t a = 0; a < n; a++) {
@@ -67,14 +69,13 @@ static inline void plain_attend(const struct wr_bundle_model *s, const float *bi
 		int32_t acc = 0;
 		for (size_t a = 0; a < n && aw > 0; a++)
 			acc += (int32_t)rintf(e[a] * (127.0f / aw)) *
-				q8[((t - a) * heads + g + s->n_kv_heads) * dh + x];
+			       q8[((t - a) * heads + g + s->n_kv_heads) * dh + x];
 		o[h * dh + x] = aw > 0 ? (float)acc * ((aw / 127.0f) / lane[0]) : 0;
 	}
 }
 
 /* x [T][d] through block b, in place. */
-static inline void plain_block(
-	const struct wr_bundle *bundle, unsigned int b, size_t T, float *x)
+static inline void plain_block(const struct wr_bundle *bundle, unsigned int b, size_t T, float *x)
 {
 	const struct wr_bundle_model *s = wr_bundle_model(bundle);
 	size_t d = s->d, dh = s->head_dim, heads = s->n_heads + 2 * s->n_kv_heads;
@@ -121,7 +122,8 @@ static inline void plain_encode(
 
 /* ---- doubles ---- */
 
-static inline void double_linear(const struct plain_weights *w, const double *a, double *y, bool add)
+static inline void double_linear(
+	const struct plain_weights *w, const double *a, double *y, bool add)
 {
 	for (size_t o = 0; o < w->n; o++) {
 		double v = 0;
@@ -149,7 +151,8 @@ static inline void double_attend(const struct wr_bundle_model *s, const float *b
 	double z = 0;
 	memset(o + h * dh, 0, dh * sizeof(*o));
 	for (size_t a = 0; a < n; a++) {
-		const double *k = y + (t - a) * ld + (s->n_heads + g) * dh, *v = k + s->n_kv_heads * dh;
+		const double *k = y + (t - a) * ld + (s->n_heads + g) * dh,
+			     *v = k + s->n_kv_heads * dh;
 		double dot = 0;
 		for (size_t c = 0; c < dh; c++)
 			dot += q[c] * k[c];

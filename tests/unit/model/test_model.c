@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * lib/model: the encoder equals a plain form of docs/model.md bit for bit at every level and engine, for every burst, and a
- * forward pass in doubles closely.
+ * lib/model: the encoder equals a plain form of docs/model.md bit for bit at every level and
+ * engine, for every burst, and a forward pass in doubles closely.
  */
 #include "plain_encoder.h"
 #include "wr_model.h"
@@ -93,7 +93,7 @@ static bool burst_equals_plain(const struct setup *s, const struct burst *b)
 			plain_encode(s->bundle, b->rows + b->off[i], b->off[i + 1] - b->off[i], q,
 				&scale);
 		ok = ok && memcmp(q, u.q + i * d, d) == 0 &&
-			memcmp(&scale, &u.scale[i], sizeof(scale)) == 0;
+		     memcmp(&scale, &u.scale[i], sizeof(scale)) == 0;
 	}
 	return ok;
 }
@@ -210,7 +210,8 @@ static void test_close_to_doubles(void)
 			qq += (double)u.q[c] * u.q[c];
 		}
 		worst = fmin(worst, dot / sqrt(uu * qq));
-		/* scale · |q| = logit_scale up to rounding of the row: 64 halves of a step in 127. */
+		/* scale · |q| = logit_scale up to rounding of the row: 64 halves of a step in 127.
+		 */
 		CU_ASSERT(fabs((double)u.scale[0] * sqrt(qq) - 20) < 0.3);
 	}
 	printf("(least cosine %.5f) ", worst);
@@ -285,7 +286,8 @@ int main(void)
 	static const struct wr_test tests[] = {{"names of levels", test_names},
 		{"ref equals the plain form", test_ref}, {"avx2 equals the plain form", test_avx2},
 		{"avx512vnni equals the plain form", test_avx512vnni},
-		{"auto equals the plain form", test_auto}, {"onednn equals the plain form", test_onednn},
+		{"auto equals the plain form", test_auto},
+		{"onednn equals the plain form", test_onednn},
 		{"history that matters", test_history}, {"close to doubles", test_close_to_doubles},
 		{"memory plan and work", test_memory_plan}};
 	return wr_test_run("model", tests, WR_ARRAY_LEN(tests));

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* lib/rank against a brute-force sort of the whole catalogue: random requests, ties, everything seen, lifts, popularity. */
+/* lib/rank against a brute-force sort of the whole catalogue: random requests, ties, everything
+ * seen, lifts, popularity. */
 #include "wr_kernels.h"
 #include "wr_rank.h"
 #include "wr_test.h"
@@ -40,8 +41,8 @@ static void add_items(struct wr_bundle_builder *w, const struct kind *k, struct 
 	static const char *names[MAX_ITEMS];
 	for (uint32_t i = 0; i < n; i++) {
 		for (uint32_t c = 0; c < k->d; c++)
-			q[i * k->d + c] = k->ties ? (c == i % 3) * 100 :
-						    (int8_t)((int)wr_rng_below(r, 255) - 127);
+			q[i * k->d + c] = k->ties ? (c == i % 3) * 100
+						  : (int8_t)((int)wr_rng_below(r, 255) - 127);
 		scale[i] = k->ties ? 0.01f : (float)(0.001 + 0.002 * wr_rng_double(r));
 		in[i] = 0.01f;
 		flags[i] = wr_rng_below(r, 100) >= k->hidden_percent;
@@ -141,14 +142,16 @@ static int compare(const void *a, const void *b)
 	return x->item < y->item ? -1 : 1;
 }
 
-static float plain_score(const struct catalogue *c, const struct wr_rank_query *q, unsigned int user, uint32_t row)
+static float plain_score(
+	const struct catalogue *c, const struct wr_rank_query *q, unsigned int user, uint32_t row)
 {
 	const int8_t *items = wr_bundle_section(c->bundle, WR_SEC_ITEM_Q, NULL);
 	const float *scale = wr_bundle_section(c->bundle, WR_SEC_ITEM_SCALE, NULL);
 	const uint32_t *popularity = wr_bundle_section(c->bundle, WR_SEC_POPULARITY, NULL);
 	if (!q->popular)
-		return ((float)wr_dot_s8_ref(user_q + user * c->d, items + row * c->d, c->d) * scale[row]) *
-			user_scale[user];
+		return ((float)wr_dot_s8_ref(user_q + user * c->d, items + row * c->d, c->d) *
+			       scale[row]) *
+		       user_scale[user];
 	uint64_t total = 0;
 	for (uint32_t i = 0; i < c->n; i++)
 		total += popularity[i];
@@ -156,7 +159,8 @@ static float plain_score(const struct catalogue *c, const struct wr_rank_query *
 }
 
 /* The whole answer by sorting everything; its length. */
-static unsigned int plain_rank(const struct catalogue *c, unsigned int user, struct wr_rank_item *out)
+static unsigned int plain_rank(
+	const struct catalogue *c, unsigned int user, struct wr_rank_item *out)
 {
 	const struct wr_rank_query *q = &requests[user].q;
 	const uint8_t *flags = wr_bundle_section(c->bundle, WR_SEC_ITEM_FLAGS, NULL);
@@ -173,20 +177,23 @@ static unsigned int plain_rank(const struct catalogue *c, unsigned int user, str
 				lift += q->lifts[i].weight;
 		out[n++] = (struct wr_rank_item){.item = row + 1,
 			.score = plain_score(c, q, user, row) + lift,
-			.reason = (uint16_t)(lift > 0 ? 2 : q->popular ? 3 : 1)};
+			.reason = (uint16_t)(lift > 0     ? 2
+					     : q->popular ? 3
+							  : 1)};
 	}
 	qsort(out, n, sizeof(*out), compare);
 	return WR_MIN(n, (unsigned int)q->k);
 }
 
-static bool answer_is_plain(const struct catalogue *c, unsigned int user, const struct wr_rank_item *items, unsigned int n)
+static bool answer_is_plain(const struct catalogue *c, unsigned int user,
+	const struct wr_rank_item *items, unsigned int n)
 {
 	static struct wr_rank_item want[MAX_ITEMS];
 	unsigned int n_want = plain_rank(c, user, want);
 	bool ok = n == n_want;
 	for (unsigned int i = 0; ok && i < n; i++)
 		ok = items[i].item == want[i].item && items[i].score == want[i].score &&
-			items[i].reason == want[i].reason;
+		     items[i].reason == want[i].reason;
 	return ok;
 }
 
@@ -220,9 +227,9 @@ static void check(const struct kind *k, enum wr_isa isa, unsigned int rounds)
 
 static void test_random(void)
 {
-	static const struct kind kinds[] = {{1, 16, false, 0}, {15, 16, false, 30}, {16, 32, true, 0},
-		{127, 64, false, 0}, {129, 64, true, 20}, {1000, 64, false, 10}, {2999, 48, true, 50},
-		{200, 64, false, 100}};
+	static const struct kind kinds[] = {{1, 16, false, 0}, {15, 16, false, 30},
+		{16, 32, true, 0}, {127, 64, false, 0}, {129, 64, true, 20}, {1000, 64, false, 10},
+		{2999, 48, true, 50}, {200, 64, false, 100}};
 	for (int isa = WR_ISA_REF; isa < WR_ISA_AUTO; isa++)
 		for (size_t i = 0; i < WR_ARRAY_LEN(kinds); i++)
 			if (wr_isa_supported((enum wr_isa)isa))
