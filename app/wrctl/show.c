@@ -158,24 +158,30 @@ static void show_group(const struct columns *c, const char *group, const char *t
 	}
 }
 
-/* Where the workers' time went: share of all cycles, and cycles for one received frame. */
+/* Where the workers' time went: shares of all cycles and of those that were not idle, and what a
+ * received frame cost. */
 static void show_stages(json_t *all, bool zeros)
 {
 	const char *name;
 	json_t *value;
 	json_t *cycles = json_object_get(all, "cycles");
-	uint64_t total = 0, received = number_at(all, "counter/received") +
-				       number_at(all, "counter/taken_over");
+	uint64_t total = 0, idle = number_at(cycles, "idle");
+	uint64_t frames = number_at(all, "counter/received") + number_at(all, "counter/taken_over");
 	json_object_foreach(cycles, name, value) total += (uint64_t)json_integer_value(value);
 	if (!total)
 		return;
-	printf("stages%36s %16s\n", "share of cycles", "cycles a frame");
+	printf("%-26s %16s %16s %16s\n", "stages", "of all cycles", "of busy cycles",
+		"cycles a frame");
 	json_object_foreach(cycles, name, value)
 	{
-		double n = (double)json_integer_value(value);
-		if (n > 0.0 || zeros)
-			printf("  %-24s %14.2f %% %16.1f\n", name, 100.0 * n / (double)total,
-				received ? n / (double)received : 0.0);
+		double n = (double)json_integer_value(value), busy = (double)(total - idle);
+		if (n <= 0.0 && !zeros)
+			continue;
+		printf("  %-24s %14.2f %%", name, 100.0 * n / (double)total);
+		if (!strcmp(name, wr_stage_desc[WR_STAGE_idle].name) || busy <= 0.0 || !frames)
+			printf("\n");
+		else
+			printf(" %14.2f %% %16.1f\n", 100.0 * n / busy, n / (double)frames);
 	}
 }
 
