@@ -5,23 +5,16 @@
  * and wrctl's JSON and tables. argv[1] is wrctl.
  */
 #include "wr_test.h"
-#include "wr_config.h"
-#include "wr_control.h"
+#include "control_server.h"
 #include "wr_report.h"
-#include "wr_serve.h"
-#include "wr_test_bundle.h"
 
-#include <sched.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 static const char *wrctl;
-static char name[32], socket_path[108], bundle_path[300];
-static struct wr_bundle *bundle;
-static struct wr_config config;
-static struct wr_serve *serve;
+static struct server server;
 static struct wr_errmsg msg;
 
 /* ---- a client of its own, to see the bytes ---- */
@@ -30,7 +23,7 @@ static int client(void)
 	struct sockaddr_un to = {.sun_family = AF_UNIX};
 	char greeting[1024];
 	struct timeval limit = {.tv_sec = 10};
-	snprintf(to.sun_path, sizeof(to.sun_path), "%s", socket_path);
+	snprintf(to.sun_path, sizeof(to.sun_path), "%s", server.socket_path);
 	int fd = socket(AF_UNIX, SOCK_SEQPACKET, 0);
 	CU_ASSERT_FATAL(fd >= 0 && !setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)));
 	CU_ASSERT_FATAL(!connect(fd, (struct sockaddr *)&to, sizeof(to)));
@@ -83,7 +76,7 @@ static uint64_t number(const json_t *body, const char *key)
 static struct wr_metrics *metrics(unsigned int worker)
 {
 	/* The test is the only writer: no worker runs. */
-	return (struct wr_metrics *)(uintptr_t)wr_serve_metrics(serve, worker);
+	return (struct wr_metrics *)(uintptr_t)wr_serve_metrics(server.serve, worker);
 }
 
 static void fill_metrics(void)
@@ -121,10 +114,10 @@ static void test_status(void)
 	CU_ASSERT_EQUAL(number(b, "answered_error"), 1001 * 2);
 	uint64_t all = 1001 * (uint64_t)WR_OUTCOME_N * (WR_OUTCOME_N + 1) / 2;
 	CU_ASSERT_EQUAL(number(b, "dropped"), all - 1001 * 3);
-	CU_ASSERT_EQUAL(number(b, "session_rows"), 2 * (uint64_t)wr_serve_rows(serve));
+	CU_ASSERT_EQUAL(number(b, "session_rows"), 2 * (uint64_t)wr_serve_rows(server.serve));
 	uint8_t id[16];
 	char hex[33];
-	wr_bundle_id(bundle, id);
+	wr_bundle_id(server.bundle, id);
 	for (unsigned int i = 0; i < 16; i++)
 		snprintf(hex + 2 * i, 3, "%02x", id[i]);
 	CU_ASSERT_STRING_EQUAL(json_string_value(json_object_get(b, "bundle")), hex);
@@ -255,7 +248,7 @@ static int run_wrctl(const char *args, char *out, size_t size)
 {
 	char command[512];
 	snprintf(command, sizeof(command), "%s --socket=%s --timeout=10 %s 2>&1", wrctl,
-		socket_path, args);
+		server.socket_path, args);
 	FILE *f = popen(command, "r");
 	CU_ASSERT_PTR_NOT_NULL_FATAL(f);
 	size_t n = fread(out, 1, size - 1, f);
@@ -314,10 +307,10 @@ static void test_wrctl_config(void)
 	for (unsigned int i = 0; i < WR_CONFIG_N; i++) {
 		const struct wr_config_key *k = &wr_config_keys[i];
 		json_t *entry = json_object_get(json_object_get(j, k->section), k->key);
-		wr_config_value(&config, i, expected, sizeof(expected));
+		wr_config_value(&server.config, i, expected, sizeof(expected));
 		CU_ASSERT_STRING_EQUAL(
 			json_string_value(json_object_get(entry, "value")), expected);
-		wr_config_origin(&config, i, expected, sizeof(expected));
+		wr_config_origin(&server.config, i, expected, sizeof(expected));
 		CU_ASSERT_STRING_EQUAL(json_string_value(json_object_get(entry, "from")), expected);
 	}
 	json_decref(j);
@@ -326,7 +319,7 @@ static void test_wrctl_config(void)
 	char *dump = NULL;
 	size_t bytes;
 	FILE *f = open_memstream(&dump, &bytes);
-	wr_config_dump(&config, f);
+	wr_config_dump(&server.config, f);
 	fclose(f);
 	CU_ASSERT_STRING_EQUAL(out, dump);
 	free(dump);
@@ -343,11 +336,11 @@ static void test_wrctl_others(void)
 	CU_ASSERT_EQUAL(run_wrctl("status", out, sizeof(out)), 0);
 	CU_ASSERT(strstr(out, "loaded") && strstr(out, "31,031 frames"));
 	j = wrctl_json("--json bundle");
-	CU_ASSERT_STRING_EQUAL(json_string_value(json_object_get(j, "path")), bundle_path);
+	CU_ASSERT_STRING_EQUAL(json_string_value(json_object_get(j, "path")), server.bundle_path);
 	CU_ASSERT_EQUAL(number(j, "items"), 50);
 	CU_ASSERT_EQUAL(number(j, "rules"), 1);
 	json_decref(j);
-	CU_ASSERT(run_wrctl("bundle", out, sizeof(out)) == 0 && strstr(out, bundle_path));
+	CU_ASSERT(run_wrctl("bundle", out, sizeof(out)) == 0 && strstr(out, server.bundle_path));
 	j = wrctl_json("--json latency");
 	CU_ASSERT_EQUAL(
 		number(json_object_get(json_object_get(j, "stage_ns"), "rx"), "count"), 1001);
@@ -378,7 +371,7 @@ static void test_wrctl_nobody(void)
 	int rc = pclose(f);
 	CU_ASSERT(WIFEXITED(rc) && WEXITSTATUS(rc) == 1);
 	CU_ASSERT(strstr(out, "/wr-nobody/dpdk_telemetry.v2") != NULL);
-	CU_ASSERT(strstr(out, name) != NULL);
+	CU_ASSERT(strstr(out, server.name) != NULL);
 }
 
 static void must_hold(const char *doc, const char *row)
@@ -429,86 +422,17 @@ static void test_documentation(void)
 static void test_stop(void)
 {
 	char out[2048];
-	CU_ASSERT_EQUAL(wr_control_start(serve, &msg), WR_ESTATE);
+	CU_ASSERT_EQUAL(wr_control_start(server.serve, &msg), WR_ESTATE);
 	wr_control_stop();
 	json_t *b = ask("/wirerank/status");
 	CU_ASSERT_STRING_EQUAL(status_of(b), "stopped");
 	json_decref(b);
 	CU_ASSERT(run_wrctl("status", out, sizeof(out)) == 1 && strstr(out, "stopping"));
-	CU_ASSERT_EQUAL(wr_control_start(serve, &msg), WR_OK);
+	CU_ASSERT_EQUAL(wr_control_start(server.serve, &msg), WR_OK);
 	b = ask("/wirerank/status");
 	CU_ASSERT_STRING_EQUAL(status_of(b), "ok");
 	json_decref(b);
 	wr_control_stop();
-}
-
-/* ---- the server ---- */
-static int make_bundle(void)
-{
-	static const char rules[] = "[refund]\npattern = refund\ncategory = Billing\n";
-	struct wr_bundle_model m = wr_test_bundle_reference(50);
-	struct wr_bundle_builder *w;
-	int err = wr_bundle_builder_new(&w, &msg);
-	if (err)
-		return err;
-	wr_test_bundle_fill(w, &m, 3);
-	err = wr_bundle_builder_add(w, WR_SEC_RULES, rules, sizeof(rules) - 1);
-	if (!err)
-		err = wr_bundle_builder_write(w, bundle_path, &msg);
-	wr_bundle_builder_free(w);
-	return err ? err : wr_bundle_open(&bundle, bundle_path, &msg);
-}
-
-/* Longer than one telemetry string, so that pieces are needed; with what DPDK must escape. */
-static int make_config(void)
-{
-	char set[700];
-	wr_config_init(&config);
-	snprintf(set, sizeof(set), "bundle.path=%s", bundle_path);
-	int err = wr_config_set(&config, set, &msg);
-	if (!err)
-		err = wr_config_set(&config, "port.socket=/tmp/a\"b\\c", &msg);
-	return err ? err
-		   : wr_config_set(&config,
-			     "admit.allow=2001:db8:1:2:3:4:5:1/128, 2001:db8:1:2:3:4:5:2/128, "
-			     "2001:db8:1:2:3:4:5:3/128, 2001:db8:1:2:3:4:5:4/128, "
-			     "2001:db8:1:2:3:4:5:5/128, 10.0.0.0/8",
-			     &msg);
-}
-
-static int make_server(void)
-{
-	struct wr_serve_options o = {.name = name,
-		.n_workers = 2,
-		.bundle = bundle,
-		.config = &config,
-		.isa = WR_ISA_REF,
-		.port = {.kind = "memif",
-			.socket = "/tmp/unused",
-			.server = true,
-			.ipv4 = {10, 47, 0, 1},
-			.udp_port = 4700,
-			.ring_size = 1024,
-			.mtu = 1500},
-		.allow = "0.0.0.0/0",
-		.rows_per_lcore = 256,
-		.burst = 32,
-		.handover_ring = 64,
-		.cookie_rotate_s = 600};
-	struct wr_serve_plan plan;
-	cpu_set_t cpus;
-	unsigned int first = 0;
-	if (sched_getaffinity(0, sizeof(cpus), &cpus))
-		return WR_EIO;
-	while (!CPU_ISSET(first, &cpus))
-		first++;
-	o.cpus[0] = o.cpus[1] = first; /* they never run */
-	int err = wr_serve_plan(&o, &plan, &msg);
-	if (!err)
-		err = wr_serve_eal_init(&o, &plan, &msg);
-	if (!err)
-		err = wr_serve_new(&serve, &o, &plan, &msg);
-	return err ? err : wr_control_start(serve, &msg);
 }
 
 int main(int argc, char **argv)
@@ -530,28 +454,11 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	wrctl = argv[1];
-	snprintf(name, sizeof(name), "wrtest%d", (int)getpid());
-	const char *folder = getenv("RUNTIME_DIRECTORY");
-	if (!folder)
-		folder = getuid() == 0               ? "/var/run"
-			 : getenv("XDG_RUNTIME_DIR") ? getenv("XDG_RUNTIME_DIR")
-						     : "/tmp";
-	snprintf(socket_path, sizeof(socket_path), "%.40s/dpdk/%s/dpdk_telemetry.v2", folder, name);
-	/* A path of more than 127 bytes. */
-	snprintf(bundle_path, sizeof(bundle_path), "/tmp/%0120d-%s.bundle", 7, name);
-	int rc = 1, err = make_bundle();
-	if (!err)
-		err = make_config();
-	if (!err)
-		err = make_server();
-	if (err)
+	int rc = 1;
+	if (server_start(&server, &msg))
 		fprintf(stderr, "%s\n", msg.text);
 	else
 		rc = wr_test_run("control", tests, WR_ARRAY_LEN(tests));
-	wr_serve_free(serve);
-	if (serve)
-		wr_serve_eal_cleanup();
-	wr_bundle_close(bundle);
-	unlink(bundle_path);
+	server_end(&server);
 	return rc;
 }
