@@ -6,7 +6,6 @@
  */
 #include "wr_port.h"
 
-#include <rte_arp.h>
 #include <rte_ether.h>
 #include <rte_icmp.h>
 #include <rte_ip.h>
@@ -168,22 +167,25 @@ uint32_t wr_frame_reply(uint8_t *data, const struct wr_frame *f, uint32_t payloa
 }
 
 /* ---- aside ---- */
+/* RFC 826 for Ethernet and IPv4. */
+enum { ARP_OP = 6, ARP_SHA = 8, ARP_SIP = 14, ARP_THA = 18, ARP_TIP = 24, ARP_BYTES = 28 };
+
 static uint32_t arp_reply(
 	const struct wr_frame_local *us, uint8_t *data, uint32_t len, uint16_t off)
 {
-	struct rte_arp_hdr *arp = (void *)(data + off);
-	if (!us->has_ipv4 || len < off + sizeof(*arp) ||
-		arp->arp_opcode != rte_cpu_to_be_16(RTE_ARP_OP_REQUEST) ||
-		arp->arp_protocol != rte_cpu_to_be_16(RTE_ETHER_TYPE_IPV4) || arp->arp_hlen != 6 ||
-		arp->arp_plen != 4 || memcmp(&arp->arp_data.arp_tip, us->ipv4, 4) != 0)
+	static const uint8_t request[8] = {0, 1, 8, 0, 6, 4, 0, 1}; /* Ethernet, IPv4, 6, 4, asks */
+	uint8_t *arp = data + off;
+
+	if (!us->has_ipv4 || len < off + (uint32_t)ARP_BYTES || memcmp(arp, request, 8) != 0 ||
+		memcmp(arp + ARP_TIP, us->ipv4, 4) != 0)
 		return 0;
-	arp->arp_opcode = rte_cpu_to_be_16(RTE_ARP_OP_REPLY);
-	memcpy(&arp->arp_data.arp_tha, &arp->arp_data.arp_sha, 6);
-	memcpy(&arp->arp_data.arp_sha, us->mac, 6);
-	swap_bytes(&arp->arp_data.arp_sip, &arp->arp_data.arp_tip, 4);
+	arp[ARP_OP + 1] = 2;
+	memcpy(arp + ARP_THA, arp + ARP_SHA, 6);
+	memcpy(arp + ARP_SHA, us->mac, 6);
+	swap_bytes(arp + ARP_SIP, arp + ARP_TIP, 4);
 	memcpy(data, data + 6, 6);
 	memcpy(data + 6, us->mac, 6);
-	return off + (uint32_t)sizeof(*arp);
+	return off + (uint32_t)ARP_BYTES;
 }
 
 static uint32_t icmp_reply(

@@ -91,6 +91,7 @@ struct worker {
 	struct wr_rank_lift *lifts; /* LIFT_POOL */
 	struct wr_rank_item *items; /* [burst][WR_RANK_MAX_K] */
 	uint8_t n_items[BURST];
+	uint32_t exclude[BURST][WR_WIRE_MAX_EXCLUDE];
 	struct {
 		uint64_t user;
 		uint32_t stamp;

@@ -87,7 +87,7 @@ static enum wr_outcome parse_frame(struct worker *w, struct burst *b, unsigned i
 	if (m->nb_segs != 1)
 		return WR_OUTCOME_frame_segments;
 #if WR_SEED_OVERREAD
-	*(volatile uint8_t *)(uintptr_t)b->bytes[i] = b->bytes[i][rte_pktmbuf_data_len(m)];
+	(void)*(const volatile uint8_t *)&b->bytes[i][rte_pktmbuf_data_len(m)];
 #endif
 	enum wr_outcome o = wr_frame_parse(
 		&w->serve->us, b->bytes[i], rte_pktmbuf_data_len(m), &b->state[i]->frame);

@@ -171,7 +171,9 @@ static void snapshot(struct worker *w, struct burst *b, unsigned int i, struct w
 	}
 	b->seq_off[j + 1] = b->seq_off[j] + n;
 	q->popular = n == 0;
-	q->exclude = m->exclude;
+	if (m->n_exclude) /* in the datagram they stand at any address */
+		memcpy(w->exclude[j], m->exclude, m->n_exclude * sizeof(w->exclude[j][0]));
+	q->exclude = w->exclude[j];
 	q->n_exclude = m->n_exclude;
 	q->k = b->k[i];
 	b->query[j] = *q;
