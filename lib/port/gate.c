@@ -126,7 +126,7 @@ static void gate_open(void)
 	atomic_store_explicit(&gate.closed, false, memory_order_release);
 }
 
-void gate_refresh(void *unused)
+void wr_gate_refresh(void *unused)
 {
 	struct rte_eth_link link = {0};
 	(void)unused;
@@ -170,22 +170,22 @@ static void attach(void *arg)
 	gate.memif = a->memif;
 	gate.memif_server = a->memif_server;
 	gate.up = false;
-	gate_refresh(NULL);
+	wr_gate_refresh(NULL);
 }
 
-void gate_attach(uint16_t ethdev, unsigned int n_queues, bool memif, bool memif_server)
+void wr_gate_attach(uint16_t ethdev, unsigned int n_queues, bool memif, bool memif_server)
 {
 	struct attach a = {ethdev, n_queues, memif, memif_server};
 	wr_gate_run(attach, &a);
 }
 
-void gate_detach(void)
+void wr_gate_detach(void)
 {
 	struct attach a = {.ethdev = -1};
 	wr_gate_run(attach, &a);
 }
 
-bool gate_is_interposed(void)
+bool wr_gate_is_interposed(void)
 {
 	return atomic_load(&gate.interposed);
 }
@@ -255,7 +255,7 @@ static void run_callback(void *arg)
 	pthread_mutex_lock(&gate.run_lock);
 	gate_close();
 	gate.stats.callbacks++;
-	if (gate.memif_server && n->guard.fd >= 0 && !guard_check(&n->guard, gate.n_queues))
+	if (gate.memif_server && n->guard.fd >= 0 && !wr_guard_check(&n->guard, gate.n_queues))
 		gate.stats.refused++;
 	/* Until the driver says that the link is up, these are the rings that it will use. */
 	if (!gate.up && n->guard.connect)
@@ -263,7 +263,7 @@ static void run_callback(void *arg)
 	n->guard.connect = false;
 	n->fn(n->arg);
 	remove_orphans();
-	gate_refresh(NULL);
+	wr_gate_refresh(NULL);
 	gate_open();
 	pthread_mutex_unlock(&gate.run_lock);
 }
@@ -306,7 +306,7 @@ int rte_intr_callback_register(
 	n->arg = arg;
 	n->fd = rte_intr_fd_get(handle);
 	n->inode = inode_of(n->fd);
-	guard_init(&n->guard, n->fd);
+	wr_guard_init(&n->guard, n->fd);
 	pthread_mutex_lock(&gate.list_lock);
 	n->next = gate.nodes;
 	gate.nodes = n;

@@ -8,12 +8,12 @@
 
 /* The ethdev whose link decides how many queue pairs are live. memif_server: peers' requests are
  * checked. */
-void gate_attach(uint16_t ethdev, unsigned int n_queues, bool memif, bool memif_server);
-void gate_detach(void);
+void wr_gate_attach(uint16_t ethdev, unsigned int n_queues, bool memif, bool memif_server);
+void wr_gate_detach(void);
 /* Reads the link's state again; under the gate only. */
-void gate_refresh(void *unused);
+void wr_gate_refresh(void *unused);
 /* Callbacks that came through our interposed functions since the process began. */
-bool gate_is_interposed(void);
+bool wr_gate_is_interposed(void);
 
 /* ---- guard.c: what a memif peer asks for, checked before the driver believes it ---- */
 #define GUARD_MAX_REGIONS 4
@@ -25,11 +25,11 @@ struct guard {
 	bool connected; /* it did once: rings and regions are settled */
 };
 /* fd: what a callback was registered for. Sets fd = -1 when it is no connected SEQPACKET socket. */
-void guard_init(struct guard *g, int fd);
+void wr_guard_init(struct guard *g, int fd);
 /*
  * Looks at the message that waits on the socket. False: unsound; the socket was shut down, so that
  * the driver sees the peer's end instead.
  */
-bool guard_check(struct guard *g, unsigned int max_rings);
+bool wr_guard_check(struct guard *g, unsigned int max_rings);
 
 #endif

@@ -30,7 +30,7 @@ struct __attribute__((packed)) msg_add_ring {
 	uint8_t log2_size;
 };
 
-void guard_init(struct guard *g, int fd)
+void wr_guard_init(struct guard *g, int fd)
 {
 	int type = 0, listening = 1;
 	socklen_t n = sizeof(type), m = sizeof(listening);
@@ -67,7 +67,7 @@ static bool add_ring(struct guard *g, const uint8_t *bytes, unsigned int max_rin
 	return true;
 }
 
-bool guard_check(struct guard *g, unsigned int max_rings)
+bool wr_guard_check(struct guard *g, unsigned int max_rings)
 {
 	uint8_t bytes[MSG_BYTES];
 	uint16_t type;

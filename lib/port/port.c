@@ -141,7 +141,7 @@ static int probe(struct wr_port *p, struct wr_errmsg *msg)
 			"that its library is installed (dpdk)",
 			p->vdev, args);
 	p->probed = true;
-	if (p->memif && !gate_is_interposed() && o->server)
+	if (p->memif && !wr_gate_is_interposed() && o->server)
 		return wr_fail(msg, WR_ESTATE,
 			"the memif driver is not behind the gate: this executable was linked "
 			"without "
@@ -214,7 +214,7 @@ int wr_port_open(struct wr_port **out, const struct wr_port_options *o, struct w
 		wr_port_close(p);
 		return err;
 	}
-	gate_attach(p->ethdev, p->o.n_queues, p->memif, p->memif && p->o.server);
+	wr_gate_attach(p->ethdev, p->o.n_queues, p->memif, p->memif && p->o.server);
 	*out = p;
 	return 0;
 }
@@ -230,7 +230,7 @@ int wr_port_start(struct wr_port *p, struct wr_errmsg *msg)
 			msg, WR_EIO, "port %s does not start: %s", p->vdev, rte_strerror(-ret));
 	}
 	p->started = true;
-	wr_gate_run(gate_refresh, NULL);
+	wr_gate_run(wr_gate_refresh, NULL);
 	return 0;
 }
 
@@ -239,7 +239,7 @@ static void stop_device(void *arg)
 	struct wr_port *p = arg;
 	if (rte_eth_dev_stop(p->ethdev) != 0)
 		wr_log(WR_LOG_WARN, "port", "%s did not stop cleanly", p->vdev);
-	gate_refresh(NULL);
+	wr_gate_refresh(NULL);
 }
 
 static void remove_device(void *arg)
@@ -256,7 +256,7 @@ void wr_port_close(struct wr_port *p)
 	if (p->started)
 		wr_gate_run(stop_device, p);
 	if (p->probed) {
-		gate_detach();
+		wr_gate_detach();
 		/* The driver lets go of its last control channel in EAL's interrupt thread. */
 		(void)usleep(20000);
 		wr_gate_run(remove_device, p);
@@ -265,6 +265,17 @@ void wr_port_close(struct wr_port *p)
 		(void)unlink(p->socket);
 	rte_mempool_free(p->pool);
 	free(p);
+}
+
+uint16_t wr_port_receive(struct wr_port *p, unsigned int queue, struct rte_mbuf **m, unsigned int n)
+{
+	return rte_eth_rx_burst(p->ethdev, (uint16_t)queue, m, (uint16_t)n);
+}
+
+uint16_t wr_port_transmit(
+	struct wr_port *p, unsigned int queue, struct rte_mbuf **m, unsigned int n)
+{
+	return rte_eth_tx_burst(p->ethdev, (uint16_t)queue, m, (uint16_t)n);
 }
 
 uint16_t wr_port_ethdev(const struct wr_port *p)

@@ -53,6 +53,13 @@ void wr_port_close(struct wr_port *p);
  * errors as open. */
 int wr_port_check_socket(const char *path, struct wr_errmsg *msg) WR_MUST_CHECK;
 
+/* At most n frames of a queue into m, their number; and out of m, the number that the driver took
+ * (it frees those). Only inside of a port section (below), on a live queue, by the queue's one
+ * thread. */
+uint16_t wr_port_receive(
+	struct wr_port *p, unsigned int queue, struct rte_mbuf **m, unsigned int n);
+uint16_t wr_port_transmit(
+	struct wr_port *p, unsigned int queue, struct rte_mbuf **m, unsigned int n);
 uint16_t wr_port_ethdev(const struct wr_port *p); /* ethdev port id */
 struct rte_mempool *wr_port_pool(const struct wr_port *p);
 bool wr_port_link_up(const struct wr_port *p);

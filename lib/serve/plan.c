@@ -16,7 +16,7 @@
 	(24u << 20) /* heap overhead, ethdev, telemetry, rings' names: seen below 16 MB \
 		     */
 
-struct wr_table_shape serve_table_shape(const struct wr_serve_options *o)
+struct wr_table_shape wr_serve_table_shape(const struct wr_serve_options *o)
 {
 	const struct wr_bundle_model *m = wr_bundle_model(o->bundle);
 	return (struct wr_table_shape){
@@ -29,7 +29,7 @@ struct wr_table_shape serve_table_shape(const struct wr_serve_options *o)
 	};
 }
 
-unsigned int serve_mbufs(const struct wr_serve_options *o)
+unsigned int wr_serve_mbufs(const struct wr_serve_options *o)
 {
 	struct wr_port_options p = o->port;
 	p.n_queues = (uint16_t)o->n_workers;
@@ -74,7 +74,7 @@ int wr_serve_plan(
 	const struct wr_serve_options *o, struct wr_serve_plan *plan, struct wr_errmsg *msg)
 {
 	const struct wr_bundle_model *m = wr_bundle_model(o->bundle);
-	struct wr_table_shape shape = serve_table_shape(o);
+	struct wr_table_shape shape = wr_serve_table_shape(o);
 	struct wr_port_options port = o->port;
 	uint64_t n = o->n_workers;
 	uint32_t history = wr_bundle_history_events(m);
@@ -84,7 +84,7 @@ int wr_serve_plan(
 		return wr_fail(msg, WR_ENOTSUP,
 			"server.isa = %s: this CPU has %s at most; use auto", wr_isa_name(o->isa),
 			wr_isa_name(wr_isa_best()));
-	port.n_mbufs = serve_mbufs(o);
+	port.n_mbufs = wr_serve_mbufs(o);
 	add_line(plan, "session tables", n * wr_table_bytes_needed(&shape, o->rows_per_lcore));
 	add_line(plan, "model", wr_model_bytes_needed(m));
 	add_line(plan, "encoders", n * wr_encoder_bytes_needed(m, o->burst, o->burst * history));

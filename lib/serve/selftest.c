@@ -20,7 +20,7 @@ static unsigned int list_of(struct wr_encoder *e, struct wr_ranker *r, const uin
 	return n_items;
 }
 
-int selftest_prepare(struct wr_serve *s, struct wr_errmsg *msg)
+int wr_serve_selftest_prepare(struct wr_serve *s, struct wr_errmsg *msg)
 {
 	struct wr_model *m = NULL;
 	struct wr_encoder *e = NULL;
@@ -70,7 +70,7 @@ static void warm(struct worker *w)
 	}
 }
 
-int selftest_run(struct worker *w, struct wr_errmsg *msg)
+int wr_serve_selftest_run(struct worker *w, struct wr_errmsg *msg)
 {
 	const struct wr_serve *s = w->serve;
 

@@ -24,9 +24,9 @@ static void release(void *ctx, void *p)
 	rte_free(p);
 }
 
-const struct wr_allocator serve_allocator = {allocate, release, NULL};
+const struct wr_allocator wr_serve_allocator = {allocate, release, NULL};
 
-void serve_rebase_clock(struct wr_serve *s)
+void wr_serve_rebase_clock(struct wr_serve *s)
 {
 	struct timespec t;
 	clock_gettime(CLOCK_REALTIME, &t);
@@ -63,7 +63,7 @@ static int new_worker(struct wr_serve *s, unsigned int i, struct wr_errmsg *msg)
 	w->returns = rte_ring_create(name, o->handover_ring, socket, RING_F_SC_DEQ);
 	if (!w->metrics || !w->tokens || !w->lifts || !w->items || !w->handover || !w->returns)
 		goto nomem;
-	struct wr_table_shape shape = serve_table_shape(o);
+	struct wr_table_shape shape = wr_serve_table_shape(o);
 	snprintf(name, sizeof(name), "wr_users%u", i);
 	return wr_table_new(&w->table, name, &shape, o->rows_per_lcore, socket, msg);
 nomem:
@@ -148,12 +148,12 @@ int wr_serve_new(struct wr_serve **out, const struct wr_serve_options *o,
 	s->o.allow = s->allow;
 	s->o.port.socket = s->socket_path;
 	s->o.port.n_queues = (uint16_t)o->n_workers;
-	s->o.port.n_mbufs = serve_mbufs(o);
+	s->o.port.n_mbufs = wr_serve_mbufs(o);
 	s->shape = *wr_bundle_model(o->bundle);
 	s->history_events = wr_bundle_history_events(&s->shape);
 	s->tsc_hz = wr_clock_tsc_hz();
 	s->ns_mult = (uint64_t)(((unsigned __int128)1000000000 << 32) / s->tsc_hz);
-	serve_rebase_clock(s);
+	wr_serve_rebase_clock(s);
 	describe(s);
 	struct wr_admit_config admit = {
 		.allow = s->allow, .cookie_rotate_s = o->cookie_rotate_s, .tsc_hz = s->tsc_hz};
@@ -161,7 +161,7 @@ int wr_serve_new(struct wr_serve **out, const struct wr_serve_options *o,
 	if (!err)
 		err = compile_rules(s, msg);
 	if (!err)
-		err = wr_model_new(&s->model, o->bundle, o->isa, o->gemm, &serve_allocator, msg);
+		err = wr_model_new(&s->model, o->bundle, o->isa, o->gemm, &wr_serve_allocator, msg);
 	for (unsigned int i = 0; i < o->n_workers && !err; i++)
 		err = new_worker(s, i, msg);
 	if (err) {
@@ -188,9 +188,10 @@ void wr_serve_free(struct wr_serve *s)
 /* ---- life ---- */
 int wr_serve_warm(struct wr_serve *s, struct wr_errmsg *msg)
 {
-	int err = selftest_prepare(s, msg);
+	int err = wr_serve_selftest_prepare(s, msg);
 	for (unsigned int i = 0; i < s->o.n_workers && !err; i++)
-		if (rte_eal_remote_launch(worker_main, s->workers[i], s->workers[i]->lcore) != 0)
+		if (rte_eal_remote_launch(
+			    wr_serve_worker_main, s->workers[i], s->workers[i]->lcore) != 0)
 			return wr_fail(msg, WR_ESTATE, "worker %u does not start on CPU %u", i,
 				s->o.cpus[i]);
 	for (unsigned int i = 0; i < s->o.n_workers && !err; i++) {
@@ -227,7 +228,7 @@ int wr_serve_open(struct wr_serve *s, struct wr_errmsg *msg)
 		return err;
 	}
 	s->opened_ns = wr_clock_ns();
-	serve_rebase_clock(s);
+	wr_serve_rebase_clock(s);
 	atomic_store_explicit(&s->open, true, memory_order_release);
 	atomic_store(&s->state, WR_SERVE_SERVING);
 	return 0;
@@ -235,7 +236,7 @@ int wr_serve_open(struct wr_serve *s, struct wr_errmsg *msg)
 
 void wr_serve_tick(struct wr_serve *s)
 {
-	serve_rebase_clock(s);
+	wr_serve_rebase_clock(s);
 	wr_admit_rotate(s->admit, wr_clock_ns());
 }
 

@@ -144,7 +144,7 @@ static inline int64_t unix_ms(const struct wr_serve *s, uint64_t tsc)
 	int64_t offset = atomic_load_explicit(&s->unix_offset_us, memory_order_relaxed);
 	return ((int64_t)(tsc_to_ns(s, tsc) / 1000) + offset) / 1000;
 }
-void serve_rebase_clock(struct wr_serve *s);
+void wr_serve_rebase_clock(struct wr_serve *s);
 
 /* ---- counting; one writer, the worker ---- */
 static inline void count(struct worker *w, enum wr_counter c, uint64_t n)
@@ -165,29 +165,29 @@ static inline void end_stage(struct worker *w, enum wr_stage stage)
 
 /* ---- stages, in order ---- */
 /* Deferred first, then handed over, then the port (n_live: queue pairs that the peer has). */
-void stage_receive(struct worker *w, struct burst *b, unsigned int n_live);
-void stage_parse(struct worker *w, struct burst *b);
-void stage_admit(struct worker *w, struct burst *b);
-void stage_locate(struct worker *w, struct burst *b);
-void stage_recall(struct worker *w, struct burst *b);
-void stage_score(struct worker *w, struct burst *b); /* encode and score */
-void stage_reply(struct worker *w, struct burst *b);
-void stage_transmit(struct worker *w, struct burst *b, unsigned int n_live);
+void wr_serve_stage_receive(struct worker *w, struct burst *b, unsigned int n_live);
+void wr_serve_stage_parse(struct worker *w, struct burst *b);
+void wr_serve_stage_admit(struct worker *w, struct burst *b);
+void wr_serve_stage_locate(struct worker *w, struct burst *b);
+void wr_serve_stage_recall(struct worker *w, struct burst *b);
+void wr_serve_stage_score(struct worker *w, struct burst *b); /* encode and score */
+void wr_serve_stage_reply(struct worker *w, struct burst *b);
+void wr_serve_stage_transmit(struct worker *w, struct burst *b, unsigned int n_live);
 /* The frame leaves with this outcome, unanswered. */
-void frame_end(struct worker *w, struct burst *b, unsigned int i, enum wr_outcome outcome);
+void wr_serve_frame_end(struct worker *w, struct burst *b, unsigned int i, enum wr_outcome outcome);
 /* The frame waits for the next pass. */
-void frame_defer(struct worker *w, struct burst *b, unsigned int i);
+void wr_serve_frame_defer(struct worker *w, struct burst *b, unsigned int i);
 
 /* ---- plan.c ---- */
-struct wr_table_shape serve_table_shape(const struct wr_serve_options *o);
-unsigned int serve_mbufs(const struct wr_serve_options *o);
+struct wr_table_shape wr_serve_table_shape(const struct wr_serve_options *o);
+unsigned int wr_serve_mbufs(const struct wr_serve_options *o);
 
 /* ---- worker.c, selftest.c ---- */
-int worker_main(void *arg); /* lcore_function_t */
+int wr_serve_worker_main(void *arg); /* lcore_function_t */
 /* Encodes and ranks one known request at the reference level, for the workers to compare with. */
-int selftest_prepare(struct wr_serve *s, struct wr_errmsg *msg) WR_MUST_CHECK;
-int selftest_run(struct worker *w, struct wr_errmsg *msg) WR_MUST_CHECK;
+int wr_serve_selftest_prepare(struct wr_serve *s, struct wr_errmsg *msg) WR_MUST_CHECK;
+int wr_serve_selftest_run(struct worker *w, struct wr_errmsg *msg) WR_MUST_CHECK;
 /* Hugepages (or ordinary pages) of a NUMA socket for lib/model and lib/rank. */
-extern const struct wr_allocator serve_allocator;
+extern const struct wr_allocator wr_serve_allocator;
 
 #endif

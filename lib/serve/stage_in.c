@@ -3,7 +3,6 @@
  * hand-over. */
 #include "serve_int.h"
 
-#include <rte_ethdev.h>
 #include <rte_mbuf.h>
 #include <rte_prefetch.h>
 #include <rte_ring.h>
@@ -11,14 +10,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-void frame_end(struct worker *w, struct burst *b, unsigned int i, enum wr_outcome outcome)
+void wr_serve_frame_end(struct worker *w, struct burst *b, unsigned int i, enum wr_outcome outcome)
 {
 	count_outcome(w, outcome, 1);
 	rte_pktmbuf_free(b->mbuf[i]);
 	b->todo[i] = TODO_NOTHING;
 }
 
-void frame_defer(struct worker *w, struct burst *b, unsigned int i)
+void wr_serve_frame_defer(struct worker *w, struct burst *b, unsigned int i)
 {
 	struct frame_state *f = b->state[i];
 	if (!f->deferred)
@@ -28,7 +27,7 @@ void frame_defer(struct worker *w, struct burst *b, unsigned int i)
 	b->todo[i] = TODO_NOTHING;
 }
 
-void stage_receive(struct worker *w, struct burst *b, unsigned int n_live)
+void wr_serve_stage_receive(struct worker *w, struct burst *b, unsigned int n_live)
 {
 	unsigned int max = w->serve->o.burst;
 
@@ -43,8 +42,7 @@ void stage_receive(struct worker *w, struct burst *b, unsigned int n_live)
 	unsigned int known = b->n;
 	uint16_t got = 0;
 	if (w->receiving && w->index < n_live && b->n < max)
-		got = rte_eth_rx_burst(wr_port_ethdev(w->serve->port), (uint16_t)w->index,
-			b->mbuf + b->n, (uint16_t)(max - b->n));
+		got = wr_port_receive(w->serve->port, w->index, b->mbuf + b->n, max - b->n);
 	uint64_t now = wr_clock_tsc(), bytes = 0;
 	b->n += got;
 	for (unsigned int i = 0; i < b->n; i++) {
@@ -106,7 +104,7 @@ static enum wr_outcome parse_frame(struct worker *w, struct burst *b, unsigned i
 	return o;
 }
 
-void stage_parse(struct worker *w, struct burst *b)
+void wr_serve_stage_parse(struct worker *w, struct burst *b)
 {
 	for (unsigned int i = 0; i < b->n; i++) {
 		struct frame_state *f = b->state[i];
@@ -116,7 +114,7 @@ void stage_parse(struct worker *w, struct burst *b)
 			if (b->todo[i] == TODO_NOTHING)
 				continue;
 			if (o != WR_OUTCOME_answered) {
-				frame_end(w, b, i, o);
+				wr_serve_frame_end(w, b, i, o);
 				continue;
 			}
 		}
@@ -157,7 +155,7 @@ static void hand_over(struct worker *w, struct burst *b, unsigned int i)
 		return;
 	f->handed_over = true;
 	if (rte_ring_mp_enqueue(s->workers[owner]->handover, b->mbuf[i]) != 0) {
-		frame_end(w, b, i, WR_OUTCOME_handover_full);
+		wr_serve_frame_end(w, b, i, WR_OUTCOME_handover_full);
 		return;
 	}
 	count(w, WR_COUNTER_handed_over, 1);
@@ -176,7 +174,7 @@ static void carry_out(
 	b->degrade[i] = WR_DEGRADE_NONE;
 	b->n_intents[i] = 0;
 	if (v->action == WR_ADMIT_DROP) {
-		frame_end(w, b, i, v->outcome);
+		wr_serve_frame_end(w, b, i, v->outcome);
 		return;
 	}
 	if (v->action == WR_ADMIT_ANSWER) {
@@ -197,7 +195,7 @@ static void carry_out(
 		hand_over(w, b, i);
 }
 
-void stage_admit(struct worker *w, struct burst *b)
+void wr_serve_stage_admit(struct worker *w, struct burst *b)
 {
 	unsigned int n = 0;
 	uint8_t at[BURST];

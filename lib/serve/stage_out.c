@@ -3,7 +3,6 @@
  * of one that has one. */
 #include "serve_int.h"
 
-#include <rte_ethdev.h>
 #include <rte_mbuf.h>
 #include <rte_ring.h>
 
@@ -154,7 +153,7 @@ static uint32_t write_message(
 	return (uint32_t)bytes;
 }
 
-void stage_reply(struct worker *w, struct burst *b)
+void wr_serve_stage_reply(struct worker *w, struct burst *b)
 {
 	uint64_t now = wr_clock_tsc();
 
@@ -189,14 +188,13 @@ static void send_burst(struct worker *w, struct rte_mbuf **m, unsigned int n)
 	uint8_t outcome[2 * BURST];
 	for (unsigned int i = 0; i < n; i++)
 		outcome[i] = ((struct frame_state *)rte_mbuf_to_priv(m[i]))->outcome;
-	unsigned int sent = rte_eth_tx_burst(
-		wr_port_ethdev(w->serve->port), (uint16_t)w->index, m, (uint16_t)n);
+	unsigned int sent = wr_port_transmit(w->serve->port, w->index, m, n);
 	for (unsigned int i = 0; i < sent; i++)
 		count_outcome(w, outcome[i], 1);
 	drop_replies(w, m + sent, n - sent);
 }
 
-void stage_transmit(struct worker *w, struct burst *b, unsigned int n_live)
+void wr_serve_stage_transmit(struct worker *w, struct burst *b, unsigned int n_live)
 {
 	if (w->index < n_live) {
 		struct rte_mbuf *returned[BURST];

@@ -13,7 +13,7 @@ static bool is_stateful(uint8_t todo)
 	return todo == TODO_RECOMMEND || todo == TODO_EVENT || todo == TODO_FORGET;
 }
 
-void stage_locate(struct worker *w, struct burst *b)
+void wr_serve_stage_locate(struct worker *w, struct burst *b)
 {
 	uint32_t rows[BURST];
 	uint8_t at[BURST];
@@ -195,7 +195,7 @@ static void recall_one(struct worker *w, struct burst *b, unsigned int i)
 	struct wr_rank_query q = {0};
 
 	if (must_wait(w, user)) {
-		frame_defer(w, b, i);
+		wr_serve_frame_defer(w, b, i);
 		return;
 	}
 	if (b->todo[i] == TODO_FORGET) {
@@ -208,7 +208,7 @@ static void recall_one(struct worker *w, struct burst *b, unsigned int i)
 	if (b->todo[i] == TODO_RECOMMEND) {
 		if (!scan_utterance(w, b, i, &q)) {
 			make_wait(w, user);
-			frame_defer(w, b, i);
+			wr_serve_frame_defer(w, b, i);
 			return;
 		}
 		count(w, WR_COUNTER_recommends, 1);
@@ -221,7 +221,7 @@ static void recall_one(struct worker *w, struct burst *b, unsigned int i)
 		snapshot(w, b, i, &q);
 }
 
-void stage_recall(struct worker *w, struct burst *b)
+void wr_serve_stage_recall(struct worker *w, struct burst *b)
 {
 	uint64_t evicted = wr_table_evicted(w->table);
 
@@ -260,7 +260,7 @@ static void swap_users(const struct burst *b, struct wr_user_vectors *v, uint32_
 }
 #endif
 
-void stage_score(struct worker *w, struct burst *b)
+void wr_serve_stage_score(struct worker *w, struct burst *b)
 {
 	if (b->n_recommends == 0)
 		return;

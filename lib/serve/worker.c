@@ -14,15 +14,15 @@ static int prepare(struct worker *w)
 {
 	struct wr_serve *s = w->serve;
 	unsigned int burst = s->o.burst;
-	int err = wr_encoder_new(
-		&w->encoder, s->model, burst, burst * s->history_events, &serve_allocator, &w->msg);
+	int err = wr_encoder_new(&w->encoder, s->model, burst, burst * s->history_events,
+		&wr_serve_allocator, &w->msg);
 	if (!err)
 		err = wr_ranker_new(
-			&w->ranker, s->model, s->o.bundle, burst, &serve_allocator, &w->msg);
+			&w->ranker, s->model, s->o.bundle, burst, &wr_serve_allocator, &w->msg);
 	if (!err && s->intents)
 		err = wr_intent_scanner_new(&w->scanner, s->intents, &w->msg);
 	if (!err)
-		err = selftest_run(w, &w->msg);
+		err = wr_serve_selftest_run(w, &w->msg);
 	return err;
 }
 
@@ -44,7 +44,7 @@ static void pass(struct worker *w, unsigned int n_live)
 {
 	struct burst *b = &w->burst;
 
-	stage_receive(w, b, n_live);
+	wr_serve_stage_receive(w, b, n_live);
 	if (!b->had_frames && rte_ring_empty(w->returns)) {
 		uint64_t now = wr_clock_tsc();
 		wr_count(&w->metrics->stage_cycles[WR_STAGE_idle], now - w->stage_from);
@@ -55,19 +55,19 @@ static void pass(struct worker *w, unsigned int n_live)
 	if (b->had_frames) {
 		count(w, WR_COUNTER_bursts, 1);
 		wr_hist_add(&w->metrics->burst_size, b->n, 1);
-		stage_parse(w, b);
+		wr_serve_stage_parse(w, b);
 		end_stage(w, WR_STAGE_parse);
-		stage_admit(w, b);
+		wr_serve_stage_admit(w, b);
 		end_stage(w, WR_STAGE_admit);
-		stage_locate(w, b);
+		wr_serve_stage_locate(w, b);
 		end_stage(w, WR_STAGE_locate);
-		stage_recall(w, b);
+		wr_serve_stage_recall(w, b);
 		end_stage(w, WR_STAGE_recall);
-		stage_score(w, b);
-		stage_reply(w, b);
+		wr_serve_stage_score(w, b);
+		wr_serve_stage_reply(w, b);
 		end_stage(w, WR_STAGE_reply);
 	}
-	stage_transmit(w, b, n_live);
+	wr_serve_stage_transmit(w, b, n_live);
 	end_stage(w, WR_STAGE_tx);
 	account(w);
 }
@@ -144,7 +144,7 @@ static void loop(struct worker *w)
 	wr_gate_worker_offline(w->index);
 }
 
-int worker_main(void *arg)
+int wr_serve_worker_main(void *arg)
 {
 	struct worker *w = arg;
 

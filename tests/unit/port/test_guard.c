@@ -17,7 +17,7 @@ static bool check(struct guard *g, uint16_t type, const void *body, size_t bytes
 	memcpy(m + 2, body, bytes);
 	if (send(pair[1], m, sizeof(m), MSG_NOSIGNAL) != sizeof(m))
 		return false;
-	bool sound = guard_check(g, 2);
+	bool sound = wr_guard_check(g, 2);
 	if (sound)
 		CU_ASSERT_EQUAL(recv(pair[0], m, sizeof(m), MSG_DONTWAIT), (ssize_t)sizeof(m));
 	return sound;
@@ -46,7 +46,7 @@ static bool ring(
 static void begin(struct guard *g)
 {
 	CU_ASSERT_EQUAL_FATAL(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair), 0);
-	guard_init(g, pair[0]);
+	wr_guard_init(g, pair[0]);
 	CU_ASSERT_EQUAL(g->fd, pair[0]);
 }
 
@@ -107,9 +107,9 @@ static void test_not_a_peer(void)
 {
 	struct guard g;
 	int udp = socket(AF_INET, SOCK_DGRAM, 0);
-	guard_init(&g, udp);
+	wr_guard_init(&g, udp);
 	CU_ASSERT_EQUAL(g.fd, -1);
-	guard_init(&g, -1);
+	wr_guard_init(&g, -1);
 	CU_ASSERT_EQUAL(g.fd, -1);
 	close(udp);
 }
