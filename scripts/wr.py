@@ -182,6 +182,15 @@ class Daemon:
             raise Failure(f"wrctl {' '.join(words)}: {run.stderr.strip() or run.stdout.strip()}")
         return json.loads(run.stdout)
 
+    def counters(self):
+        """Sums over the workers: ({counter: n}, {outcome: n})."""
+        both = {"counter": {}, "outcome": {}}
+        for key, n in self.ctl("stats")["all"].items():
+            group, _, name = key.partition("/")
+            if group in both:
+                both[group][name] = n
+        return both["counter"], both["outcome"]
+
     def cpu_seconds(self):
         """User and system time of the whole process so far."""
         with open(f"/proc/{self.process.pid}/stat", encoding="utf-8") as f:
