@@ -184,12 +184,8 @@ class Daemon:
 
     def counters(self):
         """Sums over the workers: ({counter: n}, {outcome: n})."""
-        both = {"counter": {}, "outcome": {}}
-        for key, n in self.ctl("stats")["all"].items():
-            group, _, name = key.partition("/")
-            if group in both:
-                both[group][name] = n
-        return both["counter"], both["outcome"]
+        every = self.ctl("stats")["all"]
+        return every["counter"], every["outcome"]
 
     def cpu_seconds(self):
         """User and system time of the whole process so far."""
