@@ -124,6 +124,38 @@ static void test_one_queue(void)
 	peer_close(&peer);
 }
 
+/* SIGTERM while both queues are full of requests: what was received is served or counted. */
+static void test_drain(void)
+{
+	static struct outgoing o[32];
+	struct daemon d;
+	struct daemon_end end;
+	struct wr_writer w;
+	struct answer a;
+
+	daemon_prepare(&d, N_ITEMS, 2);
+	daemon_start(&d, NULL);
+	peer_connect(&peer, &d, 2);
+	CU_ASSERT_FATAL(peer_hello(&peer, &a));
+	for (unsigned int i = 0; i < WR_ARRAY_LEN(o); i++) {
+		struct wr_wire_event e = {.item = 1 + i, .kind = WR_KIND_CLICK};
+		outgoing_begin(&o[i], &w, &peer, WR_OP_RECOMMEND, 1 + i, 0);
+		wr_writer_ask(&w, 10, 0);
+		wr_writer_events(&w, 0, &e, 1);
+		outgoing_end(&o[i], &w, &peer, 300);
+	}
+	for (unsigned int round = 0; round < 40; round++)
+		peer_send_burst(&peer, round % 2, o, WR_ARRAY_LEN(o));
+	CU_ASSERT(daemon_stop(&d, &end));
+	CU_ASSERT(WIFEXITED(end.status) && WEXITSTATUS(end.status) == 0);
+	CU_ASSERT_FATAL(end.said);
+	CU_ASSERT_EQUAL(end.received, end.outcomes);
+	CU_ASSERT_EQUAL(end.drained, 0); /* a drain that is given its second serves all */
+	CU_ASSERT(end.handed_over > 0);
+	peer_close(&peer);
+	daemon_remove(&d);
+}
+
 static void test_end(void)
 {
 	struct daemon_end end;
@@ -141,6 +173,7 @@ int main(void)
 		{"right and wrong queues: exact lists, hand-overs flagged", test_two_queues},
 		{"a peer with one queue pair for two workers", test_one_queue},
 		{"received = Σ outcomes, hand-overs counted", test_end},
+		{"SIGTERM in mid-load", test_drain},
 	};
 	for (unsigned int i = 0; i < N_USERS; i++)
 		users[i].id = 100 + i;
