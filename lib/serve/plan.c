@@ -150,12 +150,13 @@ int wr_serve_eal_init(
 	snprintf(memory, sizeof(memory), "%llu",
 		(unsigned long long)((plan->total_bytes + plan->total_bytes / 10) >> 20));
 	const char *args[16] = {"wirerankd", "--lcores", lcores, "--main-lcore", "0", prefix,
-		"--no-pci", "--no-shconf", "--log-level=*:error"};
-	int n = 9;
+		"--no-pci", "--log-level=*:error"};
+	int n = 8;
 	if (o->huge) {
-		args[n++] = "--huge-unlink";
+		args[n++] = "--in-memory"; /* needs no hugetlbfs mount, leaves no file */
 	} else {
 		args[n++] = "--no-huge";
+		args[n++] = "--no-shconf";
 		args[n++] = "-m";
 		args[n++] = memory;
 	}
