@@ -181,7 +181,8 @@ static int write_users(struct writer *w, struct wr_errmsg *msg)
 	struct wr_progress progress;
 	int err = WR_OK;
 	wr_progress_start(&progress, "simulating users", w->p->n_users);
-	for (uint32_t u = 0; !err && u < w->p->n_users; u++) {
+	uint32_t u = 0;
+	for (; !err && u < w->p->n_users; u++) {
 		char name[24];
 		int n = snprintf(name, sizeof(name), "customer-%07u", u + 1);
 		uint64_t id = w->p->user_id(name, (size_t)n);
@@ -199,7 +200,7 @@ static int write_users(struct writer *w, struct wr_errmsg *msg)
 			err = wr_fail(msg, WR_EIO, "%s: writing failed: %s; nothing was changed",
 				w->tmp, strerror(errno));
 	}
-	wr_progress_end(&progress, w->p->n_users, NULL);
+	wr_progress_end(&progress, u, NULL);
 	return err;
 }
 
