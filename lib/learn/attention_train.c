@@ -69,7 +69,7 @@ WR_INLINE void head_forward(const struct head *a, float *o, float *drop, const u
 		if (a->attn_threshold) {
 			for (uint32_t i = 0; i < m; i++)
 				drop[i] = e[i];
-			dropout_apply(
+			wr_learn_dropout_apply(
 				drop, m, a->attn_threshold, a->attn_scale, a->key + t, a->site);
 			w = drop;
 		}
@@ -110,8 +110,10 @@ WR_INLINE void head_backward(const struct head *a, const float *d_o, float *dq, 
 				ds[i] += gc * vt[i];
 		}
 		if (a->attn_threshold) {
-			dropout_apply(w, m, a->attn_threshold, a->attn_scale, a->key + t, a->site);
-			dropout_apply(ds, m, a->attn_threshold, a->attn_scale, a->key + t, a->site);
+			wr_learn_dropout_apply(
+				w, m, a->attn_threshold, a->attn_scale, a->key + t, a->site);
+			wr_learn_dropout_apply(
+				ds, m, a->attn_threshold, a->attn_scale, a->key + t, a->site);
 		}
 		float sum = 0;
 #pragma omp simd reduction(+ : sum)
@@ -188,8 +190,9 @@ static struct head head_of(const struct wr_student *s, const struct net_ws *ws,
 		.site = site};
 }
 
-void attention_forward(const struct wr_student *s, struct net_ws *ws, const struct block_ws *b,
-	uint32_t first, uint32_t n, const struct dropout *drop, uint32_t site)
+void wr_learn_attention_forward(const struct wr_student *s, struct net_ws *ws,
+	const struct block_ws *b, uint32_t first, uint32_t n, const struct dropout *drop,
+	uint32_t site)
 {
 	for (uint32_t h = 0; h < s->shape.n_heads; h++) {
 		struct head a = head_of(s, ws, b, first, n, h, drop, site);
@@ -198,8 +201,9 @@ void attention_forward(const struct wr_student *s, struct net_ws *ws, const stru
 	}
 }
 
-void attention_backward(const struct wr_student *s, struct net_ws *ws, const struct block_ws *b,
-	uint32_t first, uint32_t n, const struct dropout *drop, uint32_t site)
+void wr_learn_attention_backward(const struct wr_student *s, struct net_ws *ws,
+	const struct block_ws *b, uint32_t first, uint32_t n, const struct dropout *drop,
+	uint32_t site)
 {
 	const struct wr_student_shape *p = &s->shape;
 	for (uint32_t t = 0; t < n; t++) {

@@ -19,7 +19,7 @@ static void add_tensor(struct st_tensor *t, unsigned int *n, const char *prefix,
 	x->dims[1] = cols;
 }
 
-unsigned int student_tensors(
+unsigned int wr_learn_student_tensors(
 	const struct wr_student *s, const float *w, const char *prefix, struct st_tensor *t)
 {
 	const struct wr_student_shape *p = &s->shape;
@@ -81,8 +81,9 @@ static unsigned int entries(struct wr_fit *f, struct progress_state *p, struct e
 	return WR_ARRAY_LEN(all);
 }
 
-int checkpoint_write(const char *path, const struct wr_student *s, const float *m, const float *v,
-	const struct wr_fit *f, const struct progress_state *p, struct wr_errmsg *msg)
+int wr_learn_checkpoint_write(const char *path, const struct wr_student *s, const float *m,
+	const float *v, const struct wr_fit *f, const struct progress_state *p,
+	struct wr_errmsg *msg)
 {
 	struct st_tensor *t = calloc(3 * STUDENT_MAX_TENSORS, sizeof(*t));
 	struct wr_fit fit = *f;
@@ -104,12 +105,12 @@ int checkpoint_write(const char *path, const struct wr_student *s, const float *
 				(unsigned long long)(e[i].u64 ? *e[i].u64 : *e[i].u32));
 		json_object_set_new(meta, e[i].key, json_string(text));
 	}
-	unsigned int n = student_tensors(s, s->w, "", t);
+	unsigned int n = wr_learn_student_tensors(s, s->w, "", t);
 	if (m && v) {
-		n += student_tensors(s, m, "adam.m.", t + n);
-		n += student_tensors(s, v, "adam.v.", t + n);
+		n += wr_learn_student_tensors(s, m, "adam.m.", t + n);
+		n += wr_learn_student_tensors(s, v, "adam.v.", t + n);
 	}
-	int err = safetensors_write(path, t, n, meta, msg);
+	int err = wr_learn_safetensors_write(path, t, n, meta, msg);
 	json_decref(meta);
 	free(t);
 	return err;
@@ -118,7 +119,7 @@ int checkpoint_write(const char *path, const struct wr_student *s, const float *
 static int read_entry(const struct safetensors *st, const char *path, const struct entry *e,
 	struct wr_errmsg *msg)
 {
-	const char *text = safetensors_meta(st, e->key);
+	const char *text = wr_learn_safetensors_meta(st, e->key);
 	uint64_t v = 0;
 	if (!text)
 		return wr_fail(msg, WR_EFORMAT,
@@ -141,10 +142,10 @@ static int read_tensors(const struct safetensors *st, const struct wr_student *s
 	struct st_tensor *t = calloc(STUDENT_MAX_TENSORS, sizeof(*t));
 	if (!t)
 		return wr_fail(msg, WR_ENOMEM, "out of memory");
-	unsigned int n = student_tensors(s, w, prefix, t);
+	unsigned int n = wr_learn_student_tensors(s, w, prefix, t);
 	int err = WR_OK;
 	for (unsigned int i = 0; i < n && !err; i++)
-		err = safetensors_read(st, &t[i], w + (t[i].data - w), msg);
+		err = wr_learn_safetensors_read(st, &t[i], w + (t[i].data - w), msg);
 	free(t);
 	return err;
 }
@@ -155,7 +156,7 @@ static int read_file(const char *path, bool state, struct wr_student **s, float 
 {
 	struct safetensors *st;
 	struct entry e[MAX_ENTRIES];
-	int err = safetensors_open(&st, path, msg);
+	int err = wr_learn_safetensors_open(&st, path, msg);
 	if (err)
 		return err;
 	for (unsigned int i = 0, n = entries(f, p, e); i < n && !err; i++)
@@ -175,12 +176,12 @@ static int read_file(const char *path, bool state, struct wr_student **s, float 
 		if (!err)
 			err = read_tensors(st, *s, *v, "adam.v.", msg);
 	}
-	safetensors_close(st);
+	wr_learn_safetensors_close(st);
 	return err;
 }
 
-int checkpoint_read(const char *path, struct wr_student **s, float **m, float **v, struct wr_fit *f,
-	struct progress_state *p, struct wr_errmsg *msg)
+int wr_learn_checkpoint_read(const char *path, struct wr_student **s, float **m, float **v,
+	struct wr_fit *f, struct progress_state *p, struct wr_errmsg *msg)
 {
 	*s = NULL;
 	*m = *v = NULL;

@@ -11,7 +11,7 @@
 
 /* The student's tensors by name (docs/learning.md), pointing into w (an array laid out as s->w);
  * returns their number. */
-unsigned int student_tensors(
+unsigned int wr_learn_student_tensors(
 	const struct wr_student *s, const float *w, const char *prefix, struct st_tensor *t);
 
 /* Where a run stands. Epochs count from 0; step is the next one of the epoch. */
@@ -22,14 +22,14 @@ struct progress_state {
 	uint64_t best_epoch; /* counted from 1, 0 = none yet */
 };
 /* m, v: Adam's moments, laid out as s->w; NULL = weights only. */
-int checkpoint_write(const char *path, const struct wr_student *s, const float *m, const float *v,
-	const struct wr_fit *f, const struct progress_state *p,
+int wr_learn_checkpoint_write(const char *path, const struct wr_student *s, const float *m,
+	const float *v, const struct wr_fit *f, const struct progress_state *p,
 	struct wr_errmsg *msg) WR_MUST_CHECK;
 /*
  * Fills f (all but epochs, threads, patience, max_seconds, resume, quiet), p, and a new student
  * with its moments (m, v malloc'ed; the caller frees).
  */
-int checkpoint_read(const char *path, struct wr_student **s, float **m, float **v, struct wr_fit *f,
-	struct progress_state *p, struct wr_errmsg *msg) WR_MUST_CHECK;
+int wr_learn_checkpoint_read(const char *path, struct wr_student **s, float **m, float **v,
+	struct wr_fit *f, struct progress_state *p, struct wr_errmsg *msg) WR_MUST_CHECK;
 
 #endif

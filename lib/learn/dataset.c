@@ -19,15 +19,16 @@ static int add_item(struct loader *l, struct text *t, char **field, struct wr_er
 	struct wr_dataset *ds = l->ds;
 	uint64_t id;
 	if (wr_parse_u64(field[0], 1, UINT32_MAX - 1, &id) || id != (uint64_t)ds->n_items + 1)
-		return text_fail(t, msg, "item id '%s': ids ascend by one from 1; expected %u",
-			field[0], ds->n_items + 1);
-	uint32_t category = field[2][0] ? names_put(&l->categories, field[2]) : 0;
+		return wr_learn_text_fail(t, msg,
+			"item id '%s': ids ascend by one from 1; expected %u", field[0],
+			ds->n_items + 1);
+	uint32_t category = field[2][0] ? wr_learn_names_put(&l->categories, field[2]) : 0;
 	if (category > UINT16_MAX)
-		return text_fail(t, msg, "more than %d categories", UINT16_MAX);
+		return wr_learn_text_fail(t, msg, "more than %d categories", UINT16_MAX);
 	size_t n = ds->n_items;
-	if (grow(&ds->item_name, &l->cap_items[0], n, sizeof(char *)) ||
-		grow(&ds->item_title, &l->cap_items[1], n, sizeof(char *)) ||
-		grow(&ds->item_category, &l->cap_items[2], n, sizeof(uint16_t)))
+	if (wr_learn_grow(&ds->item_name, &l->cap_items[0], n, sizeof(char *)) ||
+		wr_learn_grow(&ds->item_title, &l->cap_items[1], n, sizeof(char *)) ||
+		wr_learn_grow(&ds->item_category, &l->cap_items[2], n, sizeof(uint16_t)))
 		return wr_fail(msg, WR_ENOMEM, "%s: out of memory", t->path);
 	ds->item_name[n] = strdup(field[1]);
 	ds->item_title[n] = strdup(field[3]);
@@ -41,20 +42,20 @@ static int add_item(struct loader *l, struct text *t, char **field, struct wr_er
 static int load_items(struct loader *l, const char *path, struct wr_errmsg *msg)
 {
 	struct text t;
-	int err = text_open(&t, path, msg);
+	int err = wr_learn_text_open(&t, path, msg);
 	if (err)
 		return err;
 	char *line, *field[5];
-	while (!err && (line = text_next(&t, NULL))) {
+	while (!err && (line = wr_learn_text_next(&t, NULL))) {
 		if (line[0] == '#')
 			continue;
-		if (text_split(line, "\t", field, 5) != 4)
-			err = text_fail(
+		if (wr_learn_text_split(line, "\t", field, 5) != 4)
+			err = wr_learn_text_fail(
 				&t, msg, "expected id, name, category and title between tabs");
 		else
 			err = add_item(l, &t, field, msg);
 	}
-	text_close(&t);
+	wr_learn_text_close(&t);
 	if (!err && l->ds->n_items == 0)
 		err = wr_fail(msg, WR_EFORMAT, "%s: no items", path);
 	return err;
@@ -78,8 +79,9 @@ static bool is_token(const struct loader *l, const char *kind, uint32_t row)
 static int add_user(struct loader *l, uint64_t user, struct wr_errmsg *msg)
 {
 	struct wr_dataset *ds = l->ds;
-	if (grow(&ds->user_id, &l->cap_users, ds->n_users, sizeof(uint64_t)) ||
-		grow(&ds->token_off, &l->cap_off, (size_t)ds->n_users + 1, sizeof(uint32_t)))
+	if (wr_learn_grow(&ds->user_id, &l->cap_users, ds->n_users, sizeof(uint64_t)) ||
+		wr_learn_grow(
+			&ds->token_off, &l->cap_off, (size_t)ds->n_users + 1, sizeof(uint32_t)))
 		return wr_fail(msg, WR_ENOMEM, "out of memory for users");
 	ds->user_id[ds->n_users] = user;
 	ds->token_off[ds->n_users] = (uint32_t)l->n_tokens;
@@ -93,19 +95,21 @@ static int add_interaction(struct loader *l, struct text *t, char **field, struc
 	uint64_t user, item;
 	int64_t time_ms;
 	if (wr_parse_u64(field[0], 0, UINT64_MAX, &user))
-		return text_fail(t, msg, "user '%s' is no number", field[0]);
+		return wr_learn_text_fail(t, msg, "user '%s' is no number", field[0]);
 	if (wr_parse_u64(field[1], 1, ds->n_items, &item))
-		return text_fail(t, msg, "item '%s' is not in items.tsv", field[1]);
+		return wr_learn_text_fail(t, msg, "item '%s' is not in items.tsv", field[1]);
 	if (strcmp(field[2], "click") && strcmp(field[2], "convert") && strcmp(field[2], "view"))
-		return text_fail(t, msg, "kind '%s': expected click, convert or view", field[2]);
+		return wr_learn_text_fail(
+			t, msg, "kind '%s': expected click, convert or view", field[2]);
 	if (wr_parse_i64(field[3], 0, INT64_MAX, &time_ms))
-		return text_fail(t, msg, "time '%s': expected unix milliseconds or 0", field[3]);
+		return wr_learn_text_fail(
+			t, msg, "time '%s': expected unix milliseconds or 0", field[3]);
 	int err = ds->n_users && ds->user_id[ds->n_users - 1] == user ? WR_OK
 								      : add_user(l, user, msg);
 	if (err || !is_token(l, field[2], (uint32_t)item - 1))
 		return err;
 	if (l->n_tokens >= UINT32_MAX - 1 ||
-		grow(&ds->token_row, &l->cap_tokens, l->n_tokens, sizeof(uint32_t)))
+		wr_learn_grow(&ds->token_row, &l->cap_tokens, l->n_tokens, sizeof(uint32_t)))
 		return wr_fail(msg, WR_ENOMEM, "%s: out of memory for clicks", t->path);
 	ds->token_row[l->n_tokens++] = (uint32_t)item - 1;
 	return WR_OK;
@@ -140,19 +144,20 @@ static int check_users(const struct wr_dataset *ds, const char *path, struct wr_
 static int load_interactions(struct loader *l, const char *path, struct wr_errmsg *msg)
 {
 	struct text t;
-	int err = text_open(&t, path, msg);
+	int err = wr_learn_text_open(&t, path, msg);
 	if (err)
 		return err;
 	char *line, *field[5];
-	while (!err && (line = text_next(&t, NULL))) {
+	while (!err && (line = wr_learn_text_next(&t, NULL))) {
 		if (line[0] == '#')
 			continue;
-		if (text_split(line, "\t", field, 5) != 4)
-			err = text_fail(&t, msg, "expected user, item, kind and time between tabs");
+		if (wr_learn_text_split(line, "\t", field, 5) != 4)
+			err = wr_learn_text_fail(
+				&t, msg, "expected user, item, kind and time between tabs");
 		else
 			err = add_interaction(l, &t, field, msg);
 	}
-	text_close(&t);
+	wr_learn_text_close(&t);
 	if (!err && l->n_tokens == 0)
 		err = wr_fail(msg, WR_EFORMAT, "%s: no clicks", path);
 	if (err)
@@ -167,10 +172,10 @@ int wr_dataset_load(struct wr_dataset **out, const char *dir, struct wr_errmsg *
 	struct loader l = {.ds = calloc(1, sizeof(struct wr_dataset))};
 	char *items = NULL, *log = NULL;
 	int err = WR_ENOMEM;
-	names_init(&l.categories);
+	wr_learn_names_init(&l.categories);
 	if (!l.ds || asprintf(&items, "%s/items.tsv", dir) < 0 ||
 		asprintf(&log, "%s/interactions.tsv", dir) < 0 ||
-		names_put(&l.categories, "") == UINT32_MAX) {
+		wr_learn_names_put(&l.categories, "") == UINT32_MAX) {
 		wr_fail(msg, err, "%s: out of memory", dir);
 		goto out;
 	}
@@ -182,7 +187,7 @@ int wr_dataset_load(struct wr_dataset **out, const char *dir, struct wr_errmsg *
 	l.categories.name = NULL;
 	l.categories.n = 0;
 out:
-	names_free(&l.categories);
+	wr_learn_names_free(&l.categories);
 	free(items);
 	free(log);
 	if (err)

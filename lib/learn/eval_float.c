@@ -33,7 +33,7 @@ struct thread_ws {
 static int thread_ws_new(struct thread_ws *t, const struct job *j, struct wr_errmsg *msg)
 {
 	memset(t, 0, sizeof(*t));
-	int err = net_ws_new(&t->net, j->s, CHUNK * j->events, msg);
+	int err = wr_learn_net_ws_new(&t->net, j->s, CHUNK * j->events, msg);
 	t->seen = malloc(((size_t)j->ds->n_items + 63) / 64 * sizeof(uint64_t));
 	t->rows = malloc((size_t)CHUNK * j->events * sizeof(uint32_t));
 	if (!err && (!t->seen || !t->rows))
@@ -43,7 +43,7 @@ static int thread_ws_new(struct thread_ws *t, const struct job *j, struct wr_err
 
 static void thread_ws_free(struct thread_ws *t)
 {
-	net_ws_free(&t->net);
+	wr_learn_net_ws_free(&t->net);
 	free(t->seen);
 	free(t->rows);
 }
@@ -81,7 +81,7 @@ static void rank_chunk(const struct job *j, struct thread_ws *t, uint32_t first)
 		off[i + 1] = off[i] + m;
 	}
 	struct ragged in = {.n_seqs = n, .off = off, .rows = t->rows};
-	net_forward(j->s, &t->net, &in, &none);
+	wr_learn_net_forward(j->s, &t->net, &in, &none);
 	for (uint32_t i = 0; i < n; i++)
 		memcpy(t->net.tile_u + (size_t)i * d, t->net.u + (size_t)(off[i + 1] - 1) * d,
 			d * sizeof(float));
@@ -145,7 +145,7 @@ int wr_eval_float(const struct wr_student *s, const struct wr_dataset *ds, enum 
 	for (uint32_t u = 0, h; u < ds->n_users && (!max_users || j.n_users < max_users); u++)
 		if (wr_split_user(ds->token_off[u + 1] - ds->token_off[u], split, &h))
 			user[j.n_users++] = u;
-	unit_rows(s->w + s->embedding, s->shape.n_items, s->shape.d, unit, norm);
+	wr_learn_unit_rows(s->w + s->embedding, s->shape.n_items, s->shape.d, unit, norm);
 	err = run_job(&j, threads, msg);
 	for (uint32_t i = 0; i < j.n_users && !err; i++)
 		wr_metrics_at_add(m, j.rank[i][0], j.rank[i][1]);

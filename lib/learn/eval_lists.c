@@ -60,7 +60,8 @@ int wr_eval_int8(const struct wr_int8 *x, const struct wr_dataset *ds, enum wr_s
 		if (!items[f] || !n[f])
 			err = wr_fail(msg, WR_ENOMEM, "out of memory for evaluation");
 		else
-			err = int8_answer(x, ds, c.q, c.n, TOP, f == 0, items[f], n[f], msg);
+			err = wr_learn_int8_answer(
+				x, ds, c.q, c.n, TOP, f == 0, items[f], n[f], msg);
 	}
 	for (uint32_t i = 0; i < c.n && !err; i++)
 		wr_metrics_at_add(m, place_of(c.target[i], items[0] + (size_t)i * TOP, n[0][i], 1),

@@ -85,7 +85,8 @@ static int start_or_resume(struct run *r, struct wr_errmsg *msg)
 		return r->m && r->v ? WR_OK
 				    : wr_fail(msg, WR_ENOMEM, "out of memory for the optimiser");
 	}
-	int err = checkpoint_read(r->checkpoint, &r->s, &r->m, &r->v, &r->fit, &r->at, msg);
+	int err =
+		wr_learn_checkpoint_read(r->checkpoint, &r->s, &r->m, &r->v, &r->fit, &r->at, msg);
 	if (err == WR_ENOENT)
 		return wr_fail(
 			msg, err, "%s: nothing to resume: start without --resume", r->checkpoint);
@@ -116,7 +117,7 @@ static int prepare(struct run *r, struct wr_errmsg *msg)
 			r->order[r->n_order++] = u;
 	if (!r->n_order)
 		return wr_fail(msg, WR_EINVAL, "no user has two clicks to train on");
-	return step_new(&r->step, &r->fit, r->s, r->m, r->v, msg);
+	return wr_learn_step_new(&r->step, &r->fit, r->s, r->m, r->v, msg);
 }
 
 /* The epoch's order of users: a shuffle of file order (Fisher, Yates). */
@@ -197,12 +198,12 @@ static int run_epoch(struct run *r, double *lr, struct wr_errmsg *msg)
 		}
 		uint64_t key = make_batch(r);
 		float rate = learning_rate(r, n_steps);
-		double loss = step_gradient(&r->step, &r->batch, key);
+		double loss = wr_learn_step_gradient(&r->step, &r->batch, key);
 		if (!isfinite(loss))
 			return wr_fail(msg, WR_EINVAL,
 				"the loss is not finite in epoch %llu: lower --lr, then --resume",
 				(unsigned long long)r->at.epoch + 1);
-		step_apply(&r->step, rate, ++r->at.adam_step);
+		wr_learn_step_apply(&r->step, rate, ++r->at.adam_step);
 		r->at.loss_sum += loss;
 		r->at.loss_weight += r->batch.off[r->batch.n_seqs];
 		*lr = (double)rate;
@@ -236,12 +237,13 @@ static int end_epoch(struct run *r, double lr, double seconds, struct wr_errmsg 
 		r->at.best_ndcg10 = line.ndcg10;
 		r->at.best_hr10 = line.hr10;
 		r->at.best_epoch = r->at.epoch;
-		err = checkpoint_write(r->best, r->s, NULL, NULL, &r->fit, &r->at, msg);
+		err = wr_learn_checkpoint_write(r->best, r->s, NULL, NULL, &r->fit, &r->at, msg);
 	}
 	if (!err)
-		err = checkpoint_write(r->checkpoint, r->s, r->m, r->v, &r->fit, &r->at, msg);
+		err = wr_learn_checkpoint_write(
+			r->checkpoint, r->s, r->m, r->v, &r->fit, &r->at, msg);
 	if (!err)
-		err = fit_log_add(&r->log, &line, msg);
+		err = wr_learn_fit_log_add(&r->log, &line, msg);
 	if (!r->fit.quiet)
 		fprintf(stderr,
 			"epoch %llu/%u  loss %.4f  validation HR@10 %.4f NDCG@10 %.4f%s  %.1f s\n",
@@ -264,7 +266,7 @@ static int train(struct run *r, double *loss, struct wr_errmsg *msg)
 		if (err)
 			break;
 		if (r->stopped)
-			err = checkpoint_write(
+			err = wr_learn_checkpoint_write(
 				r->checkpoint, r->s, r->m, r->v, &r->fit, &r->at, msg);
 		else
 			err = end_epoch(r, lr, (double)(wr_clock_ns() - start) / 1e9, msg);
@@ -279,16 +281,16 @@ int wr_fit_run(const struct wr_fit *f, const struct wr_dataset *ds, const char *
 	double loss = 0;
 	int err = check_settings(f, msg);
 	if (!err)
-		err = make_dirs(run_dir, msg);
+		err = wr_learn_make_dirs(run_dir, msg);
 	if (!err && (asprintf(&r.checkpoint, "%s/checkpoint.safetensors", run_dir) < 0 ||
 			    asprintf(&r.best, "%s/best.safetensors", run_dir) < 0))
 		err = wr_fail(msg, WR_ENOMEM, "%s: out of memory", run_dir);
 	if (!err)
 		err = prepare(&r, msg);
 	if (!err)
-		err = fit_log_open(&r.log, run_dir, r.at.epoch, msg);
+		err = wr_learn_fit_log_open(&r.log, run_dir, r.at.epoch, msg);
 	if (!err)
-		err = fit_log_settings(run_dir, &r.fit, ds, msg);
+		err = wr_learn_fit_log_settings(run_dir, &r.fit, ds, msg);
 	if (!err)
 		err = train(&r, &loss, msg);
 	*result = (struct wr_fit_result){.epochs = (uint32_t)r.at.epoch,
@@ -297,8 +299,8 @@ int wr_fit_run(const struct wr_fit *f, const struct wr_dataset *ds, const char *
 		.best_ndcg10 = r.at.best_ndcg10,
 		.loss = loss,
 		.stopped = r.stopped};
-	step_free(&r.step);
-	fit_log_close(&r.log);
+	wr_learn_step_free(&r.step);
+	wr_learn_fit_log_close(&r.log);
 	wr_student_free(r.s);
 	free(r.m);
 	free(r.v);

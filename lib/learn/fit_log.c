@@ -26,20 +26,21 @@ static int read_line(
 				&out->seconds, "logit_scale", &out->logit_scale);
 	out->epoch = (uint64_t)epoch;
 	json_decref(j);
-	return bad ? text_fail(t, msg, "damaged log: %s: remove the file to go on without it",
-			     why.text)
+	return bad ? wr_learn_text_fail(t, msg,
+			     "damaged log: %s: remove the file to go on without it", why.text)
 		   : WR_OK;
 }
 
 static int append(struct fit_log *l, const struct fit_log_line *line, struct wr_errmsg *msg)
 {
-	if (grow(&l->line, &l->cap, l->n, sizeof(*l->line)))
+	if (wr_learn_grow(&l->line, &l->cap, l->n, sizeof(*l->line)))
 		return wr_fail(msg, WR_ENOMEM, "out of memory for the log");
 	l->line[l->n++] = *line;
 	return WR_OK;
 }
 
-int fit_log_open(struct fit_log *l, const char *dir, uint64_t epochs, struct wr_errmsg *msg)
+int wr_learn_fit_log_open(
+	struct fit_log *l, const char *dir, uint64_t epochs, struct wr_errmsg *msg)
 {
 	struct text t;
 	struct stat st;
@@ -51,14 +52,14 @@ int fit_log_open(struct fit_log *l, const char *dir, uint64_t epochs, struct wr_
 	}
 	int err = WR_OK;
 	if (epochs && !stat(path, &st)) {
-		err = text_open(&t, path, msg);
-		while (!err && (line = text_next(&t, NULL))) {
+		err = wr_learn_text_open(&t, path, msg);
+		while (!err && (line = wr_learn_text_next(&t, NULL))) {
 			struct fit_log_line x;
 			err = read_line(&t, line, &x, msg);
 			if (!err && x.epoch <= epochs)
 				err = append(l, &x, msg);
 		}
-		text_close(&t);
+		wr_learn_text_close(&t);
 	}
 	free(path);
 	return err;
@@ -119,7 +120,7 @@ static int write_chart(const struct fit_log *l, struct wr_errmsg *msg)
 	return err;
 }
 
-int fit_log_add(struct fit_log *l, const struct fit_log_line *line, struct wr_errmsg *msg)
+int wr_learn_fit_log_add(struct fit_log *l, const struct fit_log_line *line, struct wr_errmsg *msg)
 {
 	int err = append(l, line, msg);
 	if (!err)
@@ -127,14 +128,14 @@ int fit_log_add(struct fit_log *l, const struct fit_log_line *line, struct wr_er
 	return err ? err : write_chart(l, msg);
 }
 
-void fit_log_close(struct fit_log *l)
+void wr_learn_fit_log_close(struct fit_log *l)
 {
 	free(l->dir);
 	free(l->line);
 	*l = (struct fit_log){0};
 }
 
-int fit_log_settings(
+int wr_learn_fit_log_settings(
 	const char *dir, const struct wr_fit *f, const struct wr_dataset *ds, struct wr_errmsg *msg)
 {
 	const struct wr_student_shape *p = &f->shape;

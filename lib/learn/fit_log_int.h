@@ -16,13 +16,13 @@ struct fit_log {
 };
 /* Keeps the lines of the first `epochs` epochs of an earlier run in dir (a resumed run goes on
  * behind them). */
-int fit_log_open(
+int wr_learn_fit_log_open(
 	struct fit_log *l, const char *dir, uint64_t epochs, struct wr_errmsg *msg) WR_MUST_CHECK;
 /* Adds a line and writes log.jsonl and loss.svg anew, all or nothing each. */
-int fit_log_add(
+int wr_learn_fit_log_add(
 	struct fit_log *l, const struct fit_log_line *line, struct wr_errmsg *msg) WR_MUST_CHECK;
-void fit_log_close(struct fit_log *l);
-int fit_log_settings(const char *dir, const struct wr_fit *f, const struct wr_dataset *ds,
+void wr_learn_fit_log_close(struct fit_log *l);
+int wr_learn_fit_log_settings(const char *dir, const struct wr_fit *f, const struct wr_dataset *ds,
 	struct wr_errmsg *msg) WR_MUST_CHECK;
 
 #endif

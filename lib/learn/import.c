@@ -12,20 +12,20 @@
 
 #define MAX_NAME 255
 
-int import_add(struct import_log *l, const struct text *t, char *user, char *item, int64_t time_ms,
-	struct wr_errmsg *msg)
+int wr_learn_import_add(struct import_log *l, const struct text *t, char *user, char *item,
+	int64_t time_ms, struct wr_errmsg *msg)
 {
 	if (!user[0] || !item[0])
-		return text_fail(t, msg, "user or item is empty");
+		return wr_learn_text_fail(t, msg, "user or item is empty");
 	if (strlen(user) > MAX_NAME || strlen(item) > MAX_NAME)
-		return text_fail(t, msg, "user or item longer than %d bytes", MAX_NAME);
-	if (!text_utf8(user, strlen(user)) || !text_utf8(item, strlen(item)))
-		return text_fail(t, msg, "user or item is no UTF-8");
-	text_clean(user);
-	text_clean(item);
-	uint32_t u = names_put(&l->users, user), i = names_put(&l->items, item);
+		return wr_learn_text_fail(t, msg, "user or item longer than %d bytes", MAX_NAME);
+	if (!wr_learn_text_utf8(user, strlen(user)) || !wr_learn_text_utf8(item, strlen(item)))
+		return wr_learn_text_fail(t, msg, "user or item is no UTF-8");
+	wr_learn_text_clean(user);
+	wr_learn_text_clean(item);
+	uint32_t u = wr_learn_names_put(&l->users, user), i = wr_learn_names_put(&l->items, item);
 	if (u == UINT32_MAX || i == UINT32_MAX || l->n_events >= UINT32_MAX - 1 ||
-		grow(&l->event, &l->cap_events, l->n_events, sizeof(*l->event)))
+		wr_learn_grow(&l->event, &l->cap_events, l->n_events, sizeof(*l->event)))
 		return wr_fail(msg, WR_ENOMEM, "%s: out of memory at line %u", t->path, t->line);
 	l->event[l->n_events] = (struct import_event){
 		.user = u, .item = i, .order = (uint32_t)l->n_events, .time_ms = time_ms};
@@ -36,7 +36,7 @@ int import_add(struct import_log *l, const struct text *t, char *user, char *ite
 static int put_text(char ***array, size_t *cap, uint32_t i, const char *s)
 {
 	size_t old = *cap;
-	if (grow(array, cap, i, sizeof(char *)))
+	if (wr_learn_grow(array, cap, i, sizeof(char *)))
 		return WR_ENOMEM;
 	for (size_t k = old; k < *cap; k++)
 		(*array)[k] = NULL;
@@ -44,14 +44,14 @@ static int put_text(char ***array, size_t *cap, uint32_t i, const char *s)
 	(*array)[i] = strdup(s);
 	if (!(*array)[i])
 		return WR_ENOMEM;
-	text_clean((*array)[i]);
+	wr_learn_text_clean((*array)[i]);
 	return WR_OK;
 }
 
-int import_describe(struct import_log *l, const char *item, const char *title, const char *category,
-	struct wr_errmsg *msg)
+int wr_learn_import_describe(struct import_log *l, const char *item, const char *title,
+	const char *category, struct wr_errmsg *msg)
 {
-	uint32_t i = names_find(&l->items, item);
+	uint32_t i = wr_learn_names_find(&l->items, item);
 	if (i == UINT32_MAX)
 		return WR_OK;
 	if (put_text(&l->title, &l->cap_title, i, title) ||
@@ -72,9 +72,10 @@ static int catalogue_old_line(
 {
 	char *field[5];
 	uint64_t id;
-	if (text_split(line, "\t", field, 5) != 4 || wr_parse_u64(field[0], 1, UINT32_MAX, &id) ||
-		id != (uint64_t)c->names.n + 1 || names_put(&c->names, field[1]) != id - 1)
-		return text_fail(t, msg,
+	if (wr_learn_text_split(line, "\t", field, 5) != 4 ||
+		wr_parse_u64(field[0], 1, UINT32_MAX, &id) || id != (uint64_t)c->names.n + 1 ||
+		wr_learn_names_put(&c->names, field[1]) != id - 1)
+		return wr_learn_text_fail(t, msg,
 			"damaged item list; import into an empty directory, or restore this file");
 	c->title = reallocarray(c->title, (size_t)id, sizeof(char *));
 	c->category = reallocarray(c->category, (size_t)id, sizeof(char *));
@@ -93,12 +94,12 @@ static int catalogue_load_old(struct catalogue *c, const char *path, struct wr_e
 	struct stat st;
 	if (stat(path, &st) && errno == ENOENT)
 		return WR_OK;
-	int err = text_open(&t, path, msg);
+	int err = wr_learn_text_open(&t, path, msg);
 	char *line;
-	while (!err && (line = text_next(&t, NULL)))
+	while (!err && (line = wr_learn_text_next(&t, NULL)))
 		if (line[0] != '#')
 			err = catalogue_old_line(c, &t, line, msg);
-	text_close(&t);
+	wr_learn_text_close(&t);
 	c->n_old = c->names.n;
 	return err;
 }
@@ -122,7 +123,7 @@ static int catalogue_add_new(struct catalogue *c, const struct import_log *l, st
 		goto nomem;
 	for (uint32_t i = 0; i < l->items.n; i++) {
 		uint64_t v;
-		if (names_find(&c->names, l->items.name[i]) != UINT32_MAX)
+		if (wr_learn_names_find(&c->names, l->items.name[i]) != UINT32_MAX)
 			continue;
 		fresh[n++] = l->items.name[i];
 		numbers = numbers && !wr_parse_u64(l->items.name[i], 0, UINT64_MAX, &v);
@@ -130,14 +131,14 @@ static int catalogue_add_new(struct catalogue *c, const struct import_log *l, st
 	if (numbers)
 		qsort(fresh, n, sizeof(*fresh), by_number);
 	for (uint32_t i = 0; i < n; i++)
-		if (names_put(&c->names, fresh[i]) == UINT32_MAX)
+		if (wr_learn_names_put(&c->names, fresh[i]) == UINT32_MAX)
 			goto nomem;
 	if (c->names.n > WR_WIRE_MAX_ITEM) {
 		free(fresh);
 		return wr_fail(msg, WR_EINVAL, "more than %u items", WR_WIRE_MAX_ITEM);
 	}
 	for (uint32_t i = 0; i < l->items.n; i++)
-		c->id[i] = names_find(&c->names, l->items.name[i]);
+		c->id[i] = wr_learn_names_find(&c->names, l->items.name[i]);
 	free(fresh);
 	return WR_OK;
 nomem:
@@ -154,7 +155,7 @@ static void catalogue_free(struct catalogue *c)
 	free(c->title);
 	free(c->category);
 	free(c->id);
-	names_free(&c->names);
+	wr_learn_names_free(&c->names);
 }
 
 /* ---- writing ---- */
@@ -162,7 +163,7 @@ static void write_items(FILE *f, const struct catalogue *c, const struct import_
 {
 	fputs("#id\tname\tcategory\ttitle\n", f);
 	for (uint32_t r = 0; r < c->names.n; r++) {
-		uint32_t i = names_find(&l->items, c->names.name[r]);
+		uint32_t i = wr_learn_names_find(&l->items, c->names.name[r]);
 		const char *title = i < l->cap_title ? l->title[i] : NULL;
 		const char *category = i < l->cap_category ? l->category[i] : NULL;
 		if (!title)
@@ -254,11 +255,11 @@ static int user_ids(const struct import_log *l, uint64_t *id, struct wr_errmsg *
 	struct names taken;
 	char text[32];
 	int err = WR_OK;
-	names_init(&taken);
+	wr_learn_names_init(&taken);
 	for (uint32_t u = 0; u < l->users.n && !err; u++) {
 		id[u] = wr_wire_user_id(l->users.name[u], strlen(l->users.name[u]));
 		snprintf(text, sizeof(text), "%llu", (unsigned long long)id[u]);
-		uint32_t k = names_put(&taken, text);
+		uint32_t k = wr_learn_names_put(&taken, text);
 		if (k == UINT32_MAX)
 			err = wr_fail(msg, WR_ENOMEM, "out of memory for users");
 		else if (k != u)
@@ -266,7 +267,7 @@ static int user_ids(const struct import_log *l, uint64_t *id, struct wr_errmsg *
 				"users '%s' and '%s' have the same id %s: rename one",
 				l->users.name[k], l->users.name[u], text);
 	}
-	names_free(&taken);
+	wr_learn_names_free(&taken);
 	return err;
 }
 
@@ -277,13 +278,13 @@ static int write_dataset(
 	char *items = NULL;
 	uint64_t *ids = malloc((l->users.n + 1) * sizeof(*ids));
 	int err = WR_OK;
-	names_init(&c.names);
+	wr_learn_names_init(&c.names);
 	if (!ids || asprintf(&items, "%s/items.tsv", out) < 0)
 		err = wr_fail(msg, WR_ENOMEM, "%s: out of memory", out);
 	if (!err)
 		err = user_ids(l, ids, msg);
 	if (!err)
-		err = make_dirs(out, msg);
+		err = wr_learn_make_dirs(out, msg);
 	if (!err)
 		err = catalogue_load_old(&c, items, msg);
 	if (!err)
@@ -305,8 +306,8 @@ static void log_free(struct import_log *l)
 	free(l->title);
 	free(l->category);
 	free(l->event);
-	names_free(&l->users);
-	names_free(&l->items);
+	wr_learn_names_free(&l->users);
+	wr_learn_names_free(&l->items);
 }
 
 int wr_import_run(const struct wr_import *in, const char *out, struct wr_errmsg *msg)
@@ -314,11 +315,11 @@ int wr_import_run(const struct wr_import *in, const char *out, struct wr_errmsg 
 	struct import_log l = {0};
 	int err;
 	if (in->format == WR_IMPORT_SASREC)
-		err = import_read_sasrec(&l, in, msg);
+		err = wr_learn_import_read_sasrec(&l, in, msg);
 	else if (in->format == WR_IMPORT_RECBOLE)
-		err = import_read_recbole(&l, in, msg);
+		err = wr_learn_import_read_recbole(&l, in, msg);
 	else
-		err = import_read_movielens(&l, in, msg);
+		err = wr_learn_import_read_movielens(&l, in, msg);
 	if (!err && l.n_events == 0)
 		err = wr_fail(msg, WR_EFORMAT, "%s: no interactions", in->sources[0]);
 	if (!err) {

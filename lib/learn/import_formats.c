@@ -21,13 +21,13 @@ static int sasrec_line(
 {
 	char *field[3];
 	if (strlen(line) != bytes)
-		return text_fail(t, msg, "a NUL byte inside the line");
+		return wr_learn_text_fail(t, msg, "a NUL byte inside the line");
 	for (char *c = line; *c; c++)
 		if (*c == '\t')
 			*c = ' ';
-	if (text_split(line, " ", field, 3) != 2 || !field[0][0] || !field[1][0])
-		return text_fail(t, msg, "expected `user item`");
-	return import_add(l, t, field[0], field[1], 0, msg);
+	if (wr_learn_text_split(line, " ", field, 3) != 2 || !field[0][0] || !field[1][0])
+		return wr_learn_text_fail(t, msg, "expected `user item`");
+	return wr_learn_import_add(l, t, field[0], field[1], 0, msg);
 }
 
 /* Original id → texts of the items that carry it, directly or through `item original` lines. */
@@ -35,30 +35,31 @@ static int read_movies(struct import_log *l, const char *movies, const struct na
 	const uint32_t *item, struct wr_errmsg *msg)
 {
 	struct text t;
-	int err = text_open(&t, movies, msg);
+	int err = wr_learn_text_open(&t, movies, msg);
 	char *line, *field[4];
-	while (!err && (line = text_next(&t, NULL))) {
-		if (text_split(line, "::", field, 4) != 3) {
-			err = text_fail(&t, msg, "expected id::title::genres");
+	while (!err && (line = wr_learn_text_next(&t, NULL))) {
+		if (wr_learn_text_split(line, "::", field, 4) != 3) {
+			err = wr_learn_text_fail(&t, msg, "expected id::title::genres");
 			break;
 		}
 		const char *name = field[0];
 		if (original) {
-			uint32_t k = names_find(original, name);
+			uint32_t k = wr_learn_names_find(original, name);
 			if (k == UINT32_MAX || item[k] == UINT32_MAX)
 				continue;
 			name = l->items.name[item[k]];
 		}
 		field[2][strcspn(field[2], "|")] = '\0';
-		char *title = text_from_latin1(field[1]), *genre = text_from_latin1(field[2]);
+		char *title = wr_learn_text_from_latin1(field[1]),
+		     *genre = wr_learn_text_from_latin1(field[2]);
 		if (!title || !genre)
 			err = wr_fail(msg, WR_ENOMEM, "%s: out of memory", movies);
 		else
-			err = import_describe(l, name, title, genre, msg);
+			err = wr_learn_import_describe(l, name, title, genre, msg);
 		free(title);
 		free(genre);
 	}
-	text_close(&t);
+	wr_learn_text_close(&t);
 	return err;
 }
 
@@ -69,47 +70,49 @@ static int sasrec_map(const struct import_log *l, const char *path, struct names
 {
 	struct text t;
 	size_t cap = 0;
-	int err = text_open(&t, path, msg);
+	int err = wr_learn_text_open(&t, path, msg);
 	char *line, *field[3];
-	while (!err && (line = text_next(&t, NULL))) {
-		if (text_split(line, " ", field, 3) != 2) {
-			err = text_fail(&t, msg, "expected `item original`");
+	while (!err && (line = wr_learn_text_next(&t, NULL))) {
+		if (wr_learn_text_split(line, " ", field, 3) != 2) {
+			err = wr_learn_text_fail(&t, msg, "expected `item original`");
 			break;
 		}
-		uint32_t n = original->n, k = names_put(original, field[1]);
-		if (k == UINT32_MAX || grow(item, &cap, k, sizeof(**item)))
+		uint32_t n = original->n, k = wr_learn_names_put(original, field[1]);
+		if (k == UINT32_MAX || wr_learn_grow(item, &cap, k, sizeof(**item)))
 			err = wr_fail(msg, WR_ENOMEM, "%s: out of memory", path);
 		else if (k != n)
-			err = text_fail(&t, msg, "original id '%s' occurs twice", field[1]);
+			err = wr_learn_text_fail(
+				&t, msg, "original id '%s' occurs twice", field[1]);
 		else
-			(*item)[k] = names_find(&l->items, field[0]);
+			(*item)[k] = wr_learn_names_find(&l->items, field[0]);
 	}
-	text_close(&t);
+	wr_learn_text_close(&t);
 	return err;
 }
 
-int import_read_sasrec(struct import_log *l, const struct wr_import *in, struct wr_errmsg *msg)
+int wr_learn_import_read_sasrec(
+	struct import_log *l, const struct wr_import *in, struct wr_errmsg *msg)
 {
 	struct text t;
 	if (in->n_sources != 1)
 		return wr_fail(
 			msg, WR_EINVAL, "sasrec: give exactly one file of `user item` lines");
-	int err = text_open(&t, in->sources[0], msg);
+	int err = wr_learn_text_open(&t, in->sources[0], msg);
 	char *line;
 	size_t bytes;
-	while (!err && (line = text_next(&t, &bytes)))
+	while (!err && (line = wr_learn_text_next(&t, &bytes)))
 		err = sasrec_line(l, &t, line, bytes, msg);
-	text_close(&t);
+	wr_learn_text_close(&t);
 	if (err || !in->titles)
 		return err;
 	struct names original;
 	uint32_t *item = NULL;
-	names_init(&original);
+	wr_learn_names_init(&original);
 	if (in->item_map)
 		err = sasrec_map(l, in->item_map, &original, &item, msg);
 	if (!err)
 		err = read_movies(l, in->titles, in->item_map ? &original : NULL, item, msg);
-	names_free(&original);
+	wr_learn_names_free(&original);
 	free(item);
 	return err;
 }
@@ -124,18 +127,18 @@ struct columns {
 
 static int recbole_header(struct text *t, struct columns *c, struct wr_errmsg *msg)
 {
-	char *line = text_next(t, NULL), *type;
+	char *line = wr_learn_text_next(t, NULL), *type;
 	if (!line)
-		return text_fail(t, msg, "empty file: a header `name:type` was expected");
+		return wr_learn_text_fail(t, msg, "empty file: a header `name:type` was expected");
 	c->header = strdup(line);
 	if (!c->header)
 		return wr_fail(msg, WR_ENOMEM, "%s: out of memory", t->path);
-	c->n = text_split(c->header, "\t", c->name, MAX_COLUMNS);
+	c->n = wr_learn_text_split(c->header, "\t", c->name, MAX_COLUMNS);
 	for (unsigned int i = 0; i < c->n; i++) {
 		type = strchr(c->name[i], ':');
 		if (!type || (strcmp(type, ":token") && strcmp(type, ":token_seq") &&
 				     strcmp(type, ":float") && strcmp(type, ":float_seq")))
-			return text_fail(t, msg,
+			return wr_learn_text_fail(t, msg,
 				"column %u '%s': expected name:token, token_seq, float or "
 				"float_seq",
 				i + 1, c->name[i]);
@@ -156,26 +159,29 @@ static int recbole_inter(struct import_log *l, const char *path, struct wr_errms
 	struct text t;
 	struct columns c = {0};
 	char *line, *field[MAX_COLUMNS + 1];
-	int err = text_open(&t, path, msg);
+	int err = wr_learn_text_open(&t, path, msg);
 	if (!err)
 		err = recbole_header(&t, &c, msg);
 	int user = column(&c, "user_id:token"), item = column(&c, "item_id:token"),
 	    time = column(&c, "timestamp:float");
 	if (!err && (user < 0 || item < 0))
-		err = text_fail(&t, msg, "columns user_id:token and item_id:token are needed");
+		err = wr_learn_text_fail(
+			&t, msg, "columns user_id:token and item_id:token are needed");
 	l->timed = time >= 0;
-	while (!err && (line = text_next(&t, NULL))) {
+	while (!err && (line = wr_learn_text_next(&t, NULL))) {
 		double s = 0;
-		if (text_split(line, "\t", field, MAX_COLUMNS + 1) != c.n)
-			err = text_fail(&t, msg, "expected %u columns as in the header", c.n);
+		if (wr_learn_text_split(line, "\t", field, MAX_COLUMNS + 1) != c.n)
+			err = wr_learn_text_fail(
+				&t, msg, "expected %u columns as in the header", c.n);
 		else if (time >= 0 && wr_parse_double(field[time], 0, 1e14, &s))
-			err = text_fail(
+			err = wr_learn_text_fail(
 				&t, msg, "timestamp '%s': expected unix seconds", field[time]);
 		else
-			err = import_add(l, &t, field[user], field[item], llrint(s * 1000), msg);
+			err = wr_learn_import_add(
+				l, &t, field[user], field[item], llrint(s * 1000), msg);
 	}
 	free(c.header);
-	text_close(&t);
+	wr_learn_text_close(&t);
 	return err;
 }
 
@@ -188,7 +194,7 @@ static int recbole_item(struct import_log *l, const char *path, struct wr_errmsg
 	struct text t;
 	struct columns c = {0};
 	char *line, *field[MAX_COLUMNS + 1];
-	int err = text_open(&t, path, msg), title = -1, class = -1;
+	int err = wr_learn_text_open(&t, path, msg), title = -1, class = -1;
 	if (!err)
 		err = recbole_header(&t, &c, msg);
 	int item = column(&c, "item_id:token");
@@ -197,23 +203,25 @@ static int recbole_item(struct import_log *l, const char *path, struct wr_errmsg
 		class = class < 0 ? column(&c, class_names[i]) : class;
 	}
 	if (!err && item < 0)
-		err = text_fail(&t, msg, "column item_id:token is needed");
-	while (!err && (line = text_next(&t, NULL))) {
-		if (text_split(line, "\t", field, MAX_COLUMNS + 1) != c.n) {
-			err = text_fail(&t, msg, "expected %u columns as in the header", c.n);
+		err = wr_learn_text_fail(&t, msg, "column item_id:token is needed");
+	while (!err && (line = wr_learn_text_next(&t, NULL))) {
+		if (wr_learn_text_split(line, "\t", field, MAX_COLUMNS + 1) != c.n) {
+			err = wr_learn_text_fail(
+				&t, msg, "expected %u columns as in the header", c.n);
 			break;
 		}
 		if (class >= 0)
 			field[class][strcspn(field[class], " ,")] = '\0';
-		if ((title >= 0 && !text_utf8(field[title], strlen(field[title]))) ||
-			(class >= 0 && !text_utf8(field[class], strlen(field[class]))))
-			err = text_fail(&t, msg, "a text is no UTF-8");
+		if ((title >= 0 && !wr_learn_text_utf8(field[title], strlen(field[title]))) ||
+			(class >= 0 && !wr_learn_text_utf8(field[class], strlen(field[class]))))
+			err = wr_learn_text_fail(&t, msg, "a text is no UTF-8");
 		else
-			err = import_describe(l, field[item], title >= 0 ? field[title] : "",
-				class >= 0 ? field[class] : NULL, msg);
+			err = wr_learn_import_describe(l, field[item],
+				title >= 0 ? field[title] : "", class >= 0 ? field[class] : NULL,
+				msg);
 	}
 	free(c.header);
-	text_close(&t);
+	wr_learn_text_close(&t);
 	return err;
 }
 
@@ -223,17 +231,18 @@ static int recbole_user(const char *path, struct wr_errmsg *msg)
 {
 	struct text t;
 	struct columns c = {0};
-	int err = text_open(&t, path, msg);
+	int err = wr_learn_text_open(&t, path, msg);
 	if (!err)
 		err = recbole_header(&t, &c, msg);
 	if (!err && column(&c, "user_id:token") < 0)
-		err = text_fail(&t, msg, "column user_id:token is needed");
+		err = wr_learn_text_fail(&t, msg, "column user_id:token is needed");
 	free(c.header);
-	text_close(&t);
+	wr_learn_text_close(&t);
 	return err;
 }
 
-int import_read_recbole(struct import_log *l, const struct wr_import *in, struct wr_errmsg *msg)
+int wr_learn_import_read_recbole(
+	struct import_log *l, const struct wr_import *in, struct wr_errmsg *msg)
 {
 	int err = WR_OK;
 	unsigned int n_logs = 0;
@@ -265,18 +274,20 @@ static int movielens_ratings(struct import_log *l, const char *path, struct wr_e
 {
 	struct text t;
 	char *line, *field[5];
-	int err = text_open(&t, path, msg);
+	int err = wr_learn_text_open(&t, path, msg);
 	l->timed = true;
-	while (!err && (line = text_next(&t, NULL))) {
+	while (!err && (line = wr_learn_text_next(&t, NULL))) {
 		uint64_t s;
-		if (text_split(line, "::", field, 5) != 4)
-			err = text_fail(&t, msg, "expected user::item::rating::seconds");
+		if (wr_learn_text_split(line, "::", field, 5) != 4)
+			err = wr_learn_text_fail(&t, msg, "expected user::item::rating::seconds");
 		else if (wr_parse_u64(field[3], 0, UINT64_MAX / 2000, &s))
-			err = text_fail(&t, msg, "time '%s': expected unix seconds", field[3]);
+			err = wr_learn_text_fail(
+				&t, msg, "time '%s': expected unix seconds", field[3]);
 		else
-			err = import_add(l, &t, field[0], field[1], (int64_t)s * 1000, msg);
+			err = wr_learn_import_add(
+				l, &t, field[0], field[1], (int64_t)s * 1000, msg);
 	}
-	text_close(&t);
+	wr_learn_text_close(&t);
 	return err;
 }
 
@@ -285,15 +296,17 @@ static int movielens_users(const char *path, struct wr_errmsg *msg)
 {
 	struct text t;
 	char *line, *field[6];
-	int err = text_open(&t, path, msg);
-	while (!err && (line = text_next(&t, NULL)))
-		if (text_split(line, "::", field, 6) != 5)
-			err = text_fail(&t, msg, "expected user::sex::age::occupation::zip");
-	text_close(&t);
+	int err = wr_learn_text_open(&t, path, msg);
+	while (!err && (line = wr_learn_text_next(&t, NULL)))
+		if (wr_learn_text_split(line, "::", field, 6) != 5)
+			err = wr_learn_text_fail(
+				&t, msg, "expected user::sex::age::occupation::zip");
+	wr_learn_text_close(&t);
 	return err;
 }
 
-int import_read_movielens(struct import_log *l, const struct wr_import *in, struct wr_errmsg *msg)
+int wr_learn_import_read_movielens(
+	struct import_log *l, const struct wr_import *in, struct wr_errmsg *msg)
 {
 	int err = WR_OK;
 	unsigned int n_logs = 0;

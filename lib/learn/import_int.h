@@ -21,18 +21,18 @@ struct import_log {
 };
 
 /* Adds one click. The texts are checked (UTF-8, length) and cleaned. */
-int import_add(struct import_log *l, const struct text *t, char *user, char *item, int64_t time_ms,
-	struct wr_errmsg *msg) WR_MUST_CHECK;
+int wr_learn_import_add(struct import_log *l, const struct text *t, char *user, char *item,
+	int64_t time_ms, struct wr_errmsg *msg) WR_MUST_CHECK;
 /* Notes an item's texts; unknown items are left out. The strings are copied. category may be NULL.
  */
-int import_describe(struct import_log *l, const char *item, const char *title, const char *category,
-	struct wr_errmsg *msg) WR_MUST_CHECK;
+int wr_learn_import_describe(struct import_log *l, const char *item, const char *title,
+	const char *category, struct wr_errmsg *msg) WR_MUST_CHECK;
 
-int import_read_sasrec(
+int wr_learn_import_read_sasrec(
 	struct import_log *l, const struct wr_import *in, struct wr_errmsg *msg) WR_MUST_CHECK;
-int import_read_recbole(
+int wr_learn_import_read_recbole(
 	struct import_log *l, const struct wr_import *in, struct wr_errmsg *msg) WR_MUST_CHECK;
-int import_read_movielens(
+int wr_learn_import_read_movielens(
 	struct import_log *l, const struct wr_import *in, struct wr_errmsg *msg) WR_MUST_CHECK;
 
 #endif

@@ -104,8 +104,9 @@ static int run(const struct work *k, uint32_t threads, struct wr_errmsg *msg)
 	return err;
 }
 
-int int8_answer(const struct wr_int8 *x, const struct wr_dataset *ds, const struct int8_query *q,
-	size_t n, uint32_t k, bool filter, uint32_t *items, uint8_t *n_items, struct wr_errmsg *msg)
+int wr_learn_int8_answer(const struct wr_int8 *x, const struct wr_dataset *ds,
+	const struct int8_query *q, size_t n, uint32_t k, bool filter, uint32_t *items,
+	uint8_t *n_items, struct wr_errmsg *msg)
 {
 	const struct wr_bundle_model *shape = wr_bundle_model(x->bundle);
 	struct wr_model *model;

@@ -16,8 +16,8 @@ struct int8_query {
  * items[i·k …] = the k best of query i, n_items[i] of them (row order as the server answers). k ≤
  * WR_RANK_MAX_K. filter: seen items are left out.
  */
-int int8_answer(const struct wr_int8 *x, const struct wr_dataset *ds, const struct int8_query *q,
-	size_t n, uint32_t k, bool filter, uint32_t *items, uint8_t *n_items,
-	struct wr_errmsg *msg) WR_MUST_CHECK;
+int wr_learn_int8_answer(const struct wr_int8 *x, const struct wr_dataset *ds,
+	const struct int8_query *q, size_t n, uint32_t k, bool filter, uint32_t *items,
+	uint8_t *n_items, struct wr_errmsg *msg) WR_MUST_CHECK;
 
 #endif

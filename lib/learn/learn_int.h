@@ -57,9 +57,9 @@ struct dropout {
 	float scale, attn_scale;
 	uint64_t key;
 };
-struct dropout dropout_make(double rate, double attn_rate, uint64_t key);
+struct dropout wr_learn_dropout_make(double rate, double attn_rate, uint64_t key);
 /* x[i] *= scale or 0, by (key, site, i). */
-void dropout_apply(
+void wr_learn_dropout_apply(
 	float *x, size_t n, uint32_t threshold, float scale, uint64_t key, uint32_t site);
 
 /* What the forward pass of one block leaves for the backward pass, by token. */
@@ -79,12 +79,12 @@ struct net_ws {
 	float *row_scale, *tile_u, *tile_z; /* softmax tiles */
 };
 #define SOFTMAX_TILE 64
-int net_ws_new(struct net_ws *ws, const struct wr_student *s, uint32_t max_tokens,
+int wr_learn_net_ws_new(struct net_ws *ws, const struct wr_student *s, uint32_t max_tokens,
 	struct wr_errmsg *msg) WR_MUST_CHECK;
-void net_ws_free(struct net_ws *ws);
+void wr_learn_net_ws_free(struct net_ws *ws);
 
 /* Fills ws from x0 to u. */
-void net_forward(const struct wr_student *s, struct net_ws *ws, const struct ragged *in,
+void wr_learn_net_forward(const struct wr_student *s, struct net_ws *ws, const struct ragged *in,
 	const struct dropout *drop);
 /*
  * Mean-free softmax cross-entropy of every position against targets[T], each weighted by weight;
@@ -92,29 +92,31 @@ void net_forward(const struct wr_student *s, struct net_ws *ws, const struct rag
  * place d of the UNIT vectors. Leaves d loss / d u in ws->dx. Returns the unweighted sum of the
  * losses.
  */
-double softmax_loss(const struct wr_student *s, struct net_ws *ws, const float *unit,
+double wr_learn_softmax_loss(const struct wr_student *s, struct net_ws *ws, const float *unit,
 	uint32_t n_tokens, const uint32_t *targets, float weight, float *grad);
 /*
  * From ws->dx = d loss / d u back to ws->dx = d loss / d (√d E[row]) per token; adds the gradients
  * of all weights but the embedding to grad.
  */
-void net_backward(const struct wr_student *s, struct net_ws *ws, const struct ragged *in,
+void wr_learn_net_backward(const struct wr_student *s, struct net_ws *ws, const struct ragged *in,
 	const struct dropout *drop, float *grad);
 /* unit[r] = E[r] / |E[r]|, norm[r] = |E[r]|. */
-void unit_rows(const float *e, uint32_t n, uint32_t d, float *unit, float *norm);
+void wr_learn_unit_rows(const float *e, uint32_t n, uint32_t d, float *unit, float *norm);
 
 /* Attention of one sequence of n tokens; rows of qkv and o are by token. */
-void attention_forward(const struct wr_student *s, struct net_ws *ws, const struct block_ws *b,
-	uint32_t first, uint32_t n, const struct dropout *drop, uint32_t site);
+void wr_learn_attention_forward(const struct wr_student *s, struct net_ws *ws,
+	const struct block_ws *b, uint32_t first, uint32_t n, const struct dropout *drop,
+	uint32_t site);
 /* d_o [n][H·head_dim] (ws->dn) → ws->dqkv; adds to ws->d_bias. */
-void attention_backward(const struct wr_student *s, struct net_ws *ws, const struct block_ws *b,
-	uint32_t first, uint32_t n, const struct dropout *drop, uint32_t site);
+void wr_learn_attention_backward(const struct wr_student *s, struct net_ws *ws,
+	const struct block_ws *b, uint32_t first, uint32_t n, const struct dropout *drop,
+	uint32_t site);
 
 /* Adam (Kingma, Ba 2015) on n weights; step counts from 1. */
 struct adam {
 	float beta1, beta2, eps;
 };
-void adam_update(const struct adam *a, size_t n, float *w, float *m, float *v, const float *g,
-	float lr, uint64_t step);
+void wr_learn_adam_update(const struct adam *a, size_t n, float *w, float *m, float *v,
+	const float *g, float lr, uint64_t step);
 
 #endif

@@ -84,7 +84,7 @@ int wr_lists_write(const struct wr_int8 *x, const struct wr_dataset *ds, const s
 				"no memory for %zu lists: use fewer --steps or --users", p.n);
 	}
 	if (!err)
-		err = int8_answer(x, ds, p.q, p.n, l->k, true, items, n_items, msg);
+		err = wr_learn_int8_answer(x, ds, p.q, p.n, l->k, true, items, n_items, msg);
 	if (!err)
 		err = wr_file_writer_open(&w, path, msg);
 	if (!err) {

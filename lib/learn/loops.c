@@ -4,7 +4,7 @@
 
 #include <math.h>
 
-struct dropout dropout_make(double rate, double attn_rate, uint64_t key)
+struct dropout wr_learn_dropout_make(double rate, double attn_rate, uint64_t key)
 {
 	return (struct dropout){.threshold = (uint32_t)(rate * 4294967295.0),
 		.scale = (float)(1.0 / (1.0 - rate)),
@@ -14,7 +14,7 @@ struct dropout dropout_make(double rate, double attn_rate, uint64_t key)
 }
 
 /* The hash is lowbias32 (C. Wellons' hash prospector) of a Weyl sequence. */
-WR_CLONES void dropout_apply(
+WR_CLONES void wr_learn_dropout_apply(
 	float *x, size_t n, uint32_t threshold, float scale, uint64_t key, uint32_t site)
 {
 	uint64_t k = wr_mix64(key + (uint64_t)(site + 1) * 0x9e3779b97f4a7c15u);
@@ -32,7 +32,7 @@ WR_CLONES void dropout_apply(
 	}
 }
 
-WR_CLONES void unit_rows(const float *e, uint32_t n, uint32_t d, float *unit, float *norm)
+WR_CLONES void wr_learn_unit_rows(const float *e, uint32_t n, uint32_t d, float *unit, float *norm)
 {
 	for (uint32_t r = 0; r < n; r++) {
 		const float *x = e + (size_t)r * d;
@@ -49,8 +49,8 @@ WR_CLONES void unit_rows(const float *e, uint32_t n, uint32_t d, float *unit, fl
 	}
 }
 
-WR_CLONES void adam_update(const struct adam *a, size_t n, float *restrict w, float *restrict m,
-	float *restrict v, const float *restrict g, float lr, uint64_t step)
+WR_CLONES void wr_learn_adam_update(const struct adam *a, size_t n, float *restrict w,
+	float *restrict m, float *restrict v, const float *restrict g, float lr, uint64_t step)
 {
 	float b1 = a->beta1, b2 = a->beta2, eps = a->eps;
 	float c1 = (float)(1.0 / (1.0 - pow((double)b1, (double)step)));

@@ -66,7 +66,7 @@ static size_t net_ws_layout(struct net_ws *ws, const struct wr_student *s, size_
 	return at.used;
 }
 
-int net_ws_new(
+int wr_learn_net_ws_new(
 	struct net_ws *ws, const struct wr_student *s, uint32_t max_tokens, struct wr_errmsg *msg)
 {
 	memset(ws, 0, sizeof(*ws));
@@ -82,7 +82,7 @@ int net_ws_new(
 	return WR_OK;
 }
 
-void net_ws_free(struct net_ws *ws)
+void wr_learn_net_ws_free(struct net_ws *ws)
 {
 	free(ws->arena);
 	ws->arena = NULL;
@@ -218,29 +218,32 @@ static void block_forward(const struct wr_student *s, struct net_ws *ws, uint32_
 	wr_sgemm(false, true, t, s->qkv_dim, d, k->n1, d, s->w + o->qkv, d, 0, k->qkv, s->qkv_dim);
 	load_bias(s, b, ws->bias_rev);
 	for (uint32_t i = 0; i < in->n_seqs; i++)
-		attention_forward(
+		wr_learn_attention_forward(
 			s, ws, k, in->off[i], in->off[i + 1] - in->off[i], drop, SITE_WEIGHTS(b));
 	wr_sgemm(false, true, t, d, d, k->o, d, s->w + o->out, d, 0, ws->dy, d);
 	if (drop->threshold)
-		dropout_apply(ws->dy, td, drop->threshold, drop->scale, drop->key, SITE_OUT(b));
+		wr_learn_dropout_apply(
+			ws->dy, td, drop->threshold, drop->scale, drop->key, SITE_OUT(b));
 	add_rows(k->x_in, ws->dy, td, k->x_mid);
 	rms_forward(k->x_mid, s->w + o->norm2, t, d, k->r2, k->n2);
 	wr_sgemm(false, true, t, p->ffn, d, k->n2, d, s->w + o->up, d, 0, k->h, p->ffn);
 	relu_forward(k->h, (size_t)t * p->ffn);
 	wr_sgemm(false, true, t, d, p->ffn, k->h, p->ffn, s->w + o->down, p->ffn, 0, ws->dy, d);
 	if (drop->threshold)
-		dropout_apply(ws->dy, td, drop->threshold, drop->scale, drop->key, SITE_FFN(b));
+		wr_learn_dropout_apply(
+			ws->dy, td, drop->threshold, drop->scale, drop->key, SITE_FFN(b));
 	add_rows(k->x_mid, ws->dy, td, x_next);
 }
 
-void net_forward(const struct wr_student *s, struct net_ws *ws, const struct ragged *in,
+void wr_learn_net_forward(const struct wr_student *s, struct net_ws *ws, const struct ragged *in,
 	const struct dropout *drop)
 {
 	uint32_t d = s->shape.d, t = in->off[in->n_seqs], last = s->shape.n_blocks - 1;
 	float *x = ws->b[0].x_in;
 	embed(s->w + s->embedding, in->rows, t, d, x);
 	if (drop->threshold)
-		dropout_apply(x, (size_t)t * d, drop->threshold, drop->scale, drop->key, 0);
+		wr_learn_dropout_apply(
+			x, (size_t)t * d, drop->threshold, drop->scale, drop->key, 0);
 	for (uint32_t b = 0; b <= last; b++)
 		block_forward(s, ws, b, in, drop, b == last ? ws->x_out : ws->b[b + 1].x_in);
 	unit_forward(ws->x_out, s->w + s->final_gain, t, d, ws->u, ws->u_norm);
@@ -268,7 +271,8 @@ static void block_backward(const struct wr_student *s, struct net_ws *ws, uint32
 	const float *w = s->w;
 	memcpy(ws->dy, ws->dx, td * sizeof(float));
 	if (drop->threshold)
-		dropout_apply(ws->dy, td, drop->threshold, drop->scale, drop->key, SITE_FFN(b));
+		wr_learn_dropout_apply(
+			ws->dy, td, drop->threshold, drop->scale, drop->key, SITE_FFN(b));
 	wr_sgemm(true, false, d, f, t, ws->dy, d, k->h, f, 1, grad + o->down, f);
 	wr_sgemm(false, false, t, f, d, ws->dy, d, w + o->down, f, 0, ws->d_h, f);
 	relu_backward(k->h, ws->d_h, (size_t)t * f);
@@ -278,13 +282,14 @@ static void block_backward(const struct wr_student *s, struct net_ws *ws, uint32
 
 	memcpy(ws->dy, ws->dx, td * sizeof(float));
 	if (drop->threshold)
-		dropout_apply(ws->dy, td, drop->threshold, drop->scale, drop->key, SITE_OUT(b));
+		wr_learn_dropout_apply(
+			ws->dy, td, drop->threshold, drop->scale, drop->key, SITE_OUT(b));
 	wr_sgemm(true, false, d, d, t, ws->dy, d, k->o, d, 1, grad + o->out, d);
 	wr_sgemm(false, false, t, d, d, ws->dy, d, w + o->out, d, 0, ws->dn, d);
 	load_bias(s, b, ws->bias_rev);
 	memset(ws->d_bias, 0, (size_t)p->n_heads * p->window * sizeof(float));
 	for (uint32_t i = 0; i < in->n_seqs; i++)
-		attention_backward(
+		wr_learn_attention_backward(
 			s, ws, k, in->off[i], in->off[i + 1] - in->off[i], drop, SITE_WEIGHTS(b));
 	store_bias_gradient(s, b, ws->d_bias, grad);
 	wr_sgemm(true, false, q, d, t, ws->dqkv, q, k->n1, d, 1, grad + o->qkv, d);
@@ -292,7 +297,7 @@ static void block_backward(const struct wr_student *s, struct net_ws *ws, uint32
 	rms_backward(k->x_in, k->r1, w + o->norm1, ws->dn, t, d, ws->dx, grad + o->norm1);
 }
 
-void net_backward(const struct wr_student *s, struct net_ws *ws, const struct ragged *in,
+void wr_learn_net_backward(const struct wr_student *s, struct net_ws *ws, const struct ragged *in,
 	const struct dropout *drop, float *grad)
 {
 	uint32_t d = s->shape.d, t = in->off[in->n_seqs];
@@ -301,5 +306,6 @@ void net_backward(const struct wr_student *s, struct net_ws *ws, const struct ra
 	for (uint32_t b = s->shape.n_blocks; b-- > 0;)
 		block_backward(s, ws, b, in, drop, grad);
 	if (drop->threshold)
-		dropout_apply(ws->dx, (size_t)t * d, drop->threshold, drop->scale, drop->key, 0);
+		wr_learn_dropout_apply(
+			ws->dx, (size_t)t * d, drop->threshold, drop->scale, drop->key, 0);
 }

@@ -152,7 +152,7 @@ int wr_pack_run(const struct wr_pack *p, const char *path, struct wr_errmsg *msg
 	if (!err)
 		err = wr_bundle_builder_new(&k.w, msg);
 	if (!err)
-		err = quantise_student(k.w, k.s, next_version(&k, path), msg);
+		err = wr_learn_quantise_student(k.w, k.s, next_version(&k, path), msg);
 	if (!err)
 		err = add_catalogue(&k, msg);
 	if (!err)

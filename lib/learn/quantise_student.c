@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-void quantise_rows(
+void wr_learn_quantise_rows(
 	const float *w, const float *gain, uint32_t rows, uint32_t cols, int8_t *q, float *scale)
 {
 	for (uint32_t r = 0; r < rows; r++) {
@@ -26,12 +26,12 @@ void quantise_rows(
 static int add_matrix(struct wr_bundle_builder *w, uint32_t block, const char *what, const float *x,
 	const float *gain, uint32_t rows, uint32_t cols, struct wr_errmsg *msg)
 {
-	char name[16];
+	char name[32];
 	int8_t *q = malloc((size_t)rows * cols);
 	float *scale = malloc(rows * sizeof(*scale));
 	int err = WR_ENOMEM;
 	if (q && scale) {
-		quantise_rows(x, gain, rows, cols, q, scale);
+		wr_learn_quantise_rows(x, gain, rows, cols, q, scale);
 		snprintf(name, sizeof(name), "b%u.%s.q", block, what);
 		err = wr_bundle_builder_add(w, name, q, (size_t)rows * cols);
 		snprintf(name, sizeof(name), "b%u.%s.s", block, what);
@@ -61,7 +61,7 @@ static int add_items(struct wr_bundle_builder *w, const struct wr_student *s, st
 		double len = sqrt(ss);
 		for (uint32_t c = 0; c < d; c++)
 			unit[c] = len > 0 ? (float)((double)e[c] / len) : 0.0f;
-		quantise_rows(unit, NULL, 1, d, q + (size_t)r * d, &scale[r]);
+		wr_learn_quantise_rows(unit, NULL, 1, d, q + (size_t)r * d, &scale[r]);
 		in[r] = (float)((double)scale[r] * len * sqrt((double)d));
 	}
 	if (!err)
@@ -83,7 +83,7 @@ static int add_block(
 {
 	const struct wr_student_shape *p = &s->shape;
 	const struct wr_student_block *o = &s->block[b];
-	char name[16];
+	char name[32];
 	int err = add_matrix(w, b, "qkv", s->w + o->qkv, s->w + o->norm1, s->qkv_dim, p->d, msg);
 	if (!err)
 		err = add_matrix(w, b, "out", s->w + o->out, NULL, p->d, p->d, msg);
@@ -99,7 +99,7 @@ static int add_block(
 	return err ? wr_fail(msg, err, "cannot add section %s: %s", name, wr_strerror(err)) : WR_OK;
 }
 
-int quantise_student(struct wr_bundle_builder *w, const struct wr_student *s,
+int wr_learn_quantise_student(struct wr_bundle_builder *w, const struct wr_student *s,
 	uint32_t bundle_version, struct wr_errmsg *msg)
 {
 	const struct wr_student_shape *p = &s->shape;

@@ -38,7 +38,7 @@ static char *make_header(const struct st_tensor *t, unsigned int n, const json_t
 	return text;
 }
 
-int safetensors_write(const char *path, const struct st_tensor *t, unsigned int n,
+int wr_learn_safetensors_write(const char *path, const struct st_tensor *t, unsigned int n,
 	const json_t *metadata, struct wr_errmsg *msg)
 {
 	char *header = make_header(t, n, metadata);
@@ -143,7 +143,7 @@ out:
 	return err;
 }
 
-int safetensors_open(struct safetensors **out, const char *path, struct wr_errmsg *msg)
+int wr_learn_safetensors_open(struct safetensors **out, const char *path, struct wr_errmsg *msg)
 {
 	size_t size;
 	uint64_t header;
@@ -181,11 +181,11 @@ int safetensors_open(struct safetensors **out, const char *path, struct wr_errms
 	*out = st;
 	return WR_OK;
 fail:
-	safetensors_close(st);
+	wr_learn_safetensors_close(st);
 	return err;
 }
 
-void safetensors_close(struct safetensors *st)
+void wr_learn_safetensors_close(struct safetensors *st)
 {
 	if (!st)
 		return;
@@ -195,12 +195,12 @@ void safetensors_close(struct safetensors *st)
 	free(st);
 }
 
-const char *safetensors_meta(const struct safetensors *st, const char *key)
+const char *wr_learn_safetensors_meta(const struct safetensors *st, const char *key)
 {
 	return json_string_value(json_object_get(json_object_get(st->root, "__metadata__"), key));
 }
 
-int safetensors_read(
+int wr_learn_safetensors_read(
 	const struct safetensors *st, const struct st_tensor *t, float *out, struct wr_errmsg *msg)
 {
 	struct st_tensor found;

@@ -14,7 +14,7 @@ struct st_tensor {
 	uint32_t dims[2], n_dims;
 };
 /* Writes all or nothing. metadata: object of strings, borrowed, NULL = none. */
-int safetensors_write(const char *path, const struct st_tensor *t, unsigned int n,
+int wr_learn_safetensors_write(const char *path, const struct st_tensor *t, unsigned int n,
 	const json_t *metadata, struct wr_errmsg *msg) WR_MUST_CHECK;
 
 struct safetensors;
@@ -22,14 +22,14 @@ struct safetensors;
  * Reads and checks a file: header bounds, types, shapes against offsets, and that tensors fill the
  * bytes without hole or overlap. WR_ENOENT, WR_EIO, WR_EFORMAT, WR_ENOMEM.
  */
-int safetensors_open(
+int wr_learn_safetensors_open(
 	struct safetensors **st, const char *path, struct wr_errmsg *msg) WR_MUST_CHECK;
-void safetensors_close(struct safetensors *st);
+void wr_learn_safetensors_close(struct safetensors *st);
 /* A metadata string, NULL when absent. */
-const char *safetensors_meta(const struct safetensors *st, const char *key);
+const char *wr_learn_safetensors_meta(const struct safetensors *st, const char *key);
 /* Copies t->name's values to out, which has room for t's dimensions; WR_EFORMAT when absent or of
  * another shape. */
-int safetensors_read(const struct safetensors *st, const struct st_tensor *t, float *out,
+int wr_learn_safetensors_read(const struct safetensors *st, const struct st_tensor *t, float *out,
 	struct wr_errmsg *msg) WR_MUST_CHECK;
 
 #endif

@@ -41,7 +41,7 @@ WR_CLONES static void combine_row(float *y, float k, const float *x, float j, ui
 		y[c] = y[c] * k + x[c] * j;
 }
 
-double softmax_loss(const struct wr_student *s, struct net_ws *ws, const float *unit,
+double wr_learn_softmax_loss(const struct wr_student *s, struct net_ws *ws, const float *unit,
 	uint32_t n_tokens, const uint32_t *targets, float weight, float *grad)
 {
 	uint32_t n = s->shape.n_items, d = s->shape.d;

@@ -16,8 +16,8 @@ static float *floats(size_t n)
 	return aligned_alloc(64, WR_ALIGN_UP(n * sizeof(float), (size_t)64));
 }
 
-int step_new(struct step *st, const struct wr_fit *fit, struct wr_student *s, float *m, float *v,
-	struct wr_errmsg *msg)
+int wr_learn_step_new(struct step *st, const struct wr_fit *fit, struct wr_student *s, float *m,
+	float *v, struct wr_errmsg *msg)
 {
 	size_t e = (size_t)s->shape.n_items * s->shape.d;
 	*st = (struct step){.fit = fit,
@@ -39,16 +39,16 @@ int step_new(struct step *st, const struct wr_fit *fit, struct wr_student *s, fl
 		err = wr_fail(
 			msg, WR_ENOMEM, "no memory for gradients: use a smaller --batch or --d");
 	for (int i = 0; i < st->n_threads && !err; i++)
-		err = net_ws_new(&st->ws[i], s, STEP_CHUNK * fit->len, msg);
+		err = wr_learn_net_ws_new(&st->ws[i], s, STEP_CHUNK * fit->len, msg);
 	if (err)
-		step_free(st);
+		wr_learn_step_free(st);
 	return err;
 }
 
-void step_free(struct step *st)
+void wr_learn_step_free(struct step *st)
 {
 	for (int i = 0; st->ws && i < st->n_threads; i++)
-		net_ws_free(&st->ws[i]);
+		wr_learn_net_ws_free(&st->ws[i]);
 	free(st->ws);
 	free(st->chunk_grad);
 	free(st->grad);
@@ -70,13 +70,13 @@ static void run_chunk(
 	for (uint32_t i = 0; i <= n; i++)
 		off[i] = b->off[first + i] - base;
 	struct ragged in = {.n_seqs = n, .off = off, .rows = b->rows + base};
-	struct dropout drop =
-		dropout_make(st->fit->dropout, st->fit->attn_dropout, wr_mix64(key + chunk));
+	struct dropout drop = wr_learn_dropout_make(
+		st->fit->dropout, st->fit->attn_dropout, wr_mix64(key + chunk));
 	memset(grad, 0, st->s->n_weights * sizeof(float));
-	net_forward(st->s, ws, &in, &drop);
+	wr_learn_net_forward(st->s, ws, &in, &drop);
 	st->chunk_loss[chunk] =
-		softmax_loss(st->s, ws, st->unit, tokens, b->targets + base, weight, grad);
-	net_backward(st->s, ws, &in, &drop, grad);
+		wr_learn_softmax_loss(st->s, ws, st->unit, tokens, b->targets + base, weight, grad);
+	wr_learn_net_backward(st->s, ws, &in, &drop, grad);
 	memcpy(st->dx + (size_t)base * st->s->shape.d, ws->dx,
 		(size_t)tokens * st->s->shape.d * sizeof(float));
 }
@@ -127,7 +127,7 @@ WR_CLONES static void scatter_inputs(
 
 #define SLICE 4096 /* floats; items of a slice of rows */
 
-double step_gradient(struct step *st, const struct batch *b, uint64_t key)
+double wr_learn_step_gradient(struct step *st, const struct batch *b, uint64_t key)
 {
 	const struct wr_student *s = st->s;
 	uint32_t n_chunks = (b->n_seqs + STEP_CHUNK - 1) / STEP_CHUNK, n = s->shape.n_items,
@@ -135,7 +135,7 @@ double step_gradient(struct step *st, const struct batch *b, uint64_t key)
 	float *g = st->grad, *ge = g + s->embedding;
 	size_t n_w = s->n_weights;
 	double loss = 0;
-	unit_rows(s->w + s->embedding, n, d, st->unit, st->norm);
+	wr_learn_unit_rows(s->w + s->embedding, n, d, st->unit, st->norm);
 #pragma omp parallel num_threads(st->n_threads)
 	{
 #pragma omp for schedule(dynamic, 1)
@@ -154,14 +154,14 @@ double step_gradient(struct step *st, const struct batch *b, uint64_t key)
 	return loss;
 }
 
-void step_apply(struct step *st, float lr, uint64_t adam_step)
+void wr_learn_step_apply(struct step *st, float lr, uint64_t adam_step)
 {
 	static const struct adam adam = {.beta1 = 0.9f, .beta2 = 0.98f, .eps = 1e-8f};
 	size_t n = st->s->n_weights;
 #pragma omp parallel for schedule(static) num_threads(st->n_threads)
 	for (size_t i = 0; i < n; i += SLICE) {
 		size_t m = WR_MIN((size_t)SLICE, n - i);
-		adam_update(
+		wr_learn_adam_update(
 			&adam, m, st->s->w + i, st->m + i, st->v + i, st->grad + i, lr, adam_step);
 	}
 }

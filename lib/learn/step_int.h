@@ -24,13 +24,13 @@ struct step {
 	float *unit, *norm, *dx; /* dx: [tokens][d] gradients of inputs */
 	double *chunk_loss;
 };
-int step_new(struct step *st, const struct wr_fit *fit, struct wr_student *s, float *m, float *v,
-	struct wr_errmsg *msg) WR_MUST_CHECK;
-void step_free(struct step *st);
+int wr_learn_step_new(struct step *st, const struct wr_fit *fit, struct wr_student *s, float *m,
+	float *v, struct wr_errmsg *msg) WR_MUST_CHECK;
+void wr_learn_step_free(struct step *st);
 /* Gradient of the mean loss over the batch's tokens into st->grad; returns the summed loss. key
  * seeds dropout. */
-double step_gradient(struct step *st, const struct batch *b, uint64_t key);
+double wr_learn_step_gradient(struct step *st, const struct batch *b, uint64_t key);
 /* Adam with st->grad; step counts from 1. */
-void step_apply(struct step *st, float lr, uint64_t adam_step);
+void wr_learn_step_apply(struct step *st, float lr, uint64_t adam_step);
 
 #endif

@@ -9,7 +9,7 @@
 
 #define MAX_TEXT ((size_t)8 << 30)
 
-int text_open(struct text *t, const char *path, struct wr_errmsg *msg)
+int wr_learn_text_open(struct text *t, const char *path, struct wr_errmsg *msg)
 {
 	size_t size;
 	*t = (struct text){.path = path};
@@ -21,7 +21,7 @@ int text_open(struct text *t, const char *path, struct wr_errmsg *msg)
 	return WR_OK;
 }
 
-char *text_next(struct text *t, size_t *bytes)
+char *wr_learn_text_next(struct text *t, size_t *bytes)
 {
 	while (t->next && t->next < t->end) {
 		char *line = t->next, *stop = memchr(line, '\n', (size_t)(t->end - line));
@@ -41,13 +41,13 @@ char *text_next(struct text *t, size_t *bytes)
 	return NULL;
 }
 
-void text_close(struct text *t)
+void wr_learn_text_close(struct text *t)
 {
 	free(t->data);
 	t->data = t->next = t->end = NULL;
 }
 
-int text_fail(const struct text *t, struct wr_errmsg *msg, const char *fmt, ...)
+int wr_learn_text_fail(const struct text *t, struct wr_errmsg *msg, const char *fmt, ...)
 {
 	char why[384];
 	va_list ap;
@@ -57,7 +57,7 @@ int text_fail(const struct text *t, struct wr_errmsg *msg, const char *fmt, ...)
 	return wr_fail(msg, WR_EFORMAT, "%s:%u: %s", t->path, t->line, why);
 }
 
-unsigned int text_split(char *line, const char *sep, char **field, unsigned int max)
+unsigned int wr_learn_text_split(char *line, const char *sep, char **field, unsigned int max)
 {
 	unsigned int n = 0;
 	size_t len = strlen(sep);
@@ -71,7 +71,7 @@ unsigned int text_split(char *line, const char *sep, char **field, unsigned int 
 	}
 }
 
-bool text_utf8(const char *str, size_t bytes)
+bool wr_learn_text_utf8(const char *str, size_t bytes)
 {
 	const unsigned char *s = (const unsigned char *)str, *end = s + bytes;
 	while (s < end) {
@@ -97,7 +97,7 @@ bool text_utf8(const char *str, size_t bytes)
 	return true;
 }
 
-char *text_from_latin1(const char *s)
+char *wr_learn_text_from_latin1(const char *s)
 {
 	char *out = malloc(2 * strlen(s) + 1), *o = out;
 	if (!out)
@@ -115,14 +115,14 @@ char *text_from_latin1(const char *s)
 	return out;
 }
 
-void text_clean(char *s)
+void wr_learn_text_clean(char *s)
 {
 	for (; *s; s++)
 		if ((unsigned char)*s < 0x20 || *s == 0x7f)
 			*s = ' ';
 }
 
-int make_dirs(const char *path, struct wr_errmsg *msg)
+int wr_learn_make_dirs(const char *path, struct wr_errmsg *msg)
 {
 	char part[4096];
 	struct stat st;
@@ -145,7 +145,7 @@ int make_dirs(const char *path, struct wr_errmsg *msg)
 	return WR_OK;
 }
 
-int grow(void *p, size_t *cap, size_t n, size_t size)
+int wr_learn_grow(void *p, size_t *cap, size_t n, size_t size)
 {
 	if (n < *cap)
 		return WR_OK;
@@ -160,18 +160,18 @@ int grow(void *p, size_t *cap, size_t n, size_t size)
 	return WR_OK;
 }
 
-void names_init(struct names *m)
+void wr_learn_names_init(struct names *m)
 {
 	*m = (struct names){0};
 }
 
-void names_free(struct names *m)
+void wr_learn_names_free(struct names *m)
 {
 	for (uint32_t i = 0; i < m->n; i++)
 		free(m->name[i]);
 	free(m->name);
 	free(m->slot);
-	names_init(m);
+	wr_learn_names_init(m);
 }
 
 /* FNV-1a, then mixed: names are short. */
@@ -192,7 +192,7 @@ static uint32_t find_slot(const struct names *m, const char *name)
 	return i;
 }
 
-uint32_t names_find(const struct names *m, const char *name)
+uint32_t wr_learn_names_find(const struct names *m, const char *name)
 {
 	if (!m->n_slots)
 		return UINT32_MAX;
@@ -220,9 +220,9 @@ static int names_grow(struct names *m)
 	return WR_OK;
 }
 
-uint32_t names_put(struct names *m, const char *name)
+uint32_t wr_learn_names_put(struct names *m, const char *name)
 {
-	uint32_t known = names_find(m, name);
+	uint32_t known = wr_learn_names_find(m, name);
 	if (known != UINT32_MAX)
 		return known;
 	if (m->n == m->cap && names_grow(m))

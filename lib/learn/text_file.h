@@ -13,39 +13,40 @@ struct text {
 	char *data, *next, *end;
 	uint32_t line; /* number of the line handed out last, from 1 */
 };
-int text_open(struct text *t, const char *path, struct wr_errmsg *msg) WR_MUST_CHECK;
+int wr_learn_text_open(struct text *t, const char *path, struct wr_errmsg *msg) WR_MUST_CHECK;
 /* NULL at the end. *bytes (may be NULL) tells lines with NUL bytes inside apart. */
-char *text_next(struct text *t, size_t *bytes);
-void text_close(struct text *t);
+char *wr_learn_text_next(struct text *t, size_t *bytes);
+void wr_learn_text_close(struct text *t);
 /* "PATH:LINE: reason", WR_EFORMAT. */
-int text_fail(const struct text *t, struct wr_errmsg *msg, const char *fmt, ...) WR_PRINTF(3, 4);
+int wr_learn_text_fail(const struct text *t, struct wr_errmsg *msg, const char *fmt, ...)
+	WR_PRINTF(3, 4);
 /* Cuts line at every sep (one or more characters, exactly); fields beyond max stay in the last one.
  */
-unsigned int text_split(char *line, const char *sep, char **field, unsigned int max);
+unsigned int wr_learn_text_split(char *line, const char *sep, char **field, unsigned int max);
 
 /* Whether s is sound UTF-8 without overlong forms and surrogates. */
-bool text_utf8(const char *s, size_t bytes);
+bool wr_learn_text_utf8(const char *s, size_t bytes);
 /* malloc'ed UTF-8 of a Latin-1 string; NULL when memory is out. */
-char *text_from_latin1(const char *s);
+char *wr_learn_text_from_latin1(const char *s);
 /* Tabs, line feeds and other control characters become spaces, in place. */
-void text_clean(char *s);
+void wr_learn_text_clean(char *s);
 
 /* Names → consecutive numbers from 0, in order of first appearance. */
 struct names {
 	char **name;
 	uint32_t n, cap, *slot, n_slots; /* slot: number + 1, 0 = free */
 };
-void names_init(struct names *m);
-void names_free(struct names *m);
+void wr_learn_names_init(struct names *m);
+void wr_learn_names_free(struct names *m);
 /* UINT32_MAX when unknown. */
-uint32_t names_find(const struct names *m, const char *name);
+uint32_t wr_learn_names_find(const struct names *m, const char *name);
 /* The number of name, new or known; UINT32_MAX when memory is out. */
-uint32_t names_put(struct names *m, const char *name);
+uint32_t wr_learn_names_put(struct names *m, const char *name);
 
 /* mkdir -p. */
-int make_dirs(const char *path, struct wr_errmsg *msg) WR_MUST_CHECK;
+int wr_learn_make_dirs(const char *path, struct wr_errmsg *msg) WR_MUST_CHECK;
 
 /* Grows *p (elements of size bytes) so that index n fits; WR_ENOMEM. */
-int grow(void *p, size_t *cap, size_t n, size_t size) WR_MUST_CHECK;
+int wr_learn_grow(void *p, size_t *cap, size_t n, size_t size) WR_MUST_CHECK;
 
 #endif

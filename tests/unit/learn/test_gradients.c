@@ -53,7 +53,7 @@ static void setup(
 	f->s->w[f->s->logit_scale] = 5.0f;
 	f->m = calloc(f->s->n_weights, sizeof(float));
 	f->v = calloc(f->s->n_weights, sizeof(float));
-	CU_ASSERT_EQUAL_FATAL(step_new(&f->st, &f->fit, f->s, f->m, f->v, &msg), WR_OK);
+	CU_ASSERT_EQUAL_FATAL(wr_learn_step_new(&f->st, &f->fit, f->s, f->m, f->v, &msg), WR_OK);
 	static const uint32_t len[3] = {12, 1, 5};
 	for (uint32_t i = 0; i < 3; i++)
 		f->off[i + 1] = f->off[i] + len[i];
@@ -66,7 +66,7 @@ static void setup(
 
 static void teardown(struct fixture *f)
 {
-	step_free(&f->st);
+	wr_learn_step_free(&f->st);
 	wr_student_free(f->s);
 	free(f->m);
 	free(f->v);
@@ -87,7 +87,7 @@ static void check_tensor(struct fixture *f, const char *name, size_t at, size_t 
 		for (size_t i = 0; i < n; i++)
 			f->s->w[at + i] =
 				keep[i] + (float)((side ? h : -h) * (double)g[at + i] / norm);
-		loss[side] = step_gradient(&f->st, &f->b, 99) / f->off[3];
+		loss[side] = wr_learn_step_gradient(&f->st, &f->b, 99) / f->off[3];
 	}
 	memcpy(f->s->w + at, keep, n * sizeof(float));
 	free(keep);
@@ -104,7 +104,7 @@ static void check_all(uint32_t kv_heads, uint32_t window, double dropout, double
 	const struct wr_student *s = f.s;
 	const struct wr_student_shape *p = &s->shape;
 	float *g = malloc(s->n_weights * sizeof(float));
-	step_gradient(&f.st, &f.b, 99);
+	wr_learn_step_gradient(&f.st, &f.b, 99);
 	memcpy(g, f.st.grad, s->n_weights * sizeof(float));
 	check_tensor(&f, "embedding", s->embedding, (size_t)p->n_items * p->d, g);
 	for (uint32_t b = 0; b < p->n_blocks; b++) {
@@ -158,7 +158,7 @@ static void test_coordinates(void)
 	float *g = malloc(f.s->n_weights * sizeof(float));
 	struct wr_rng r;
 	wr_rng_init(&r, 5, 6);
-	step_gradient(&f.st, &f.b, 99);
+	wr_learn_step_gradient(&f.st, &f.b, 99);
 	memcpy(g, f.st.grad, f.s->n_weights * sizeof(float));
 	for (int k = 0; k < 400; k++) {
 		size_t i = wr_rng_below(&r, (uint32_t)f.s->n_weights);
@@ -166,7 +166,7 @@ static void test_coordinates(void)
 		double loss[2];
 		for (int side = 0; side < 2; side++) {
 			f.s->w[i] = keep + (side ? h : -h);
-			loss[side] = step_gradient(&f.st, &f.b, 99) / f.off[3];
+			loss[side] = wr_learn_step_gradient(&f.st, &f.b, 99) / f.off[3];
 		}
 		f.s->w[i] = keep;
 		double numeric = (loss[1] - loss[0]) / (2 * (double)h);
@@ -185,14 +185,14 @@ static void test_threads(void)
 	struct fixture f;
 	setup(&f, 2, 5, 0.2, 0.2);
 	float *g = malloc(f.s->n_weights * sizeof(float));
-	step_gradient(&f.st, &f.b, 1);
+	wr_learn_step_gradient(&f.st, &f.b, 1);
 	memcpy(g, f.st.grad, f.s->n_weights * sizeof(float));
-	step_free(&f.st);
+	wr_learn_step_free(&f.st);
 	f.fit.threads = 3;
-	CU_ASSERT_EQUAL_FATAL(step_new(&f.st, &f.fit, f.s, f.m, f.v, &msg), WR_OK);
-	step_gradient(&f.st, &f.b, 1);
+	CU_ASSERT_EQUAL_FATAL(wr_learn_step_new(&f.st, &f.fit, f.s, f.m, f.v, &msg), WR_OK);
+	wr_learn_step_gradient(&f.st, &f.b, 1);
 	CU_ASSERT_EQUAL(memcmp(g, f.st.grad, f.s->n_weights * sizeof(float)), 0);
-	step_gradient(&f.st, &f.b, 2);
+	wr_learn_step_gradient(&f.st, &f.b, 2);
 	CU_ASSERT_NOT_EQUAL(memcmp(g, f.st.grad, f.s->n_weights * sizeof(float)), 0);
 	free(g);
 	teardown(&f);

@@ -55,13 +55,13 @@ static void test_quantise_rows(void)
 	static const float w[8] = {1, -2, 0.5f, 0, 0, 0, 0, 0}, gain[4] = {2, 1, 1, 1};
 	int8_t q[8];
 	float scale[2];
-	quantise_rows(w, NULL, 2, 4, q, scale);
+	wr_learn_quantise_rows(w, NULL, 2, 4, q, scale);
 	CU_ASSERT_EQUAL(q[1], -127);
 	CU_ASSERT_EQUAL(q[0], 64); /* rint(63.5), half to even */
 	CU_ASSERT_DOUBLE_EQUAL((double)scale[0], 2.0 / 127, 1e-9);
 	CU_ASSERT_EQUAL(q[4], 0);
 	CU_ASSERT_DOUBLE_EQUAL((double)scale[1], 1.0, 0);
-	quantise_rows(w, gain, 1, 4, q, scale);
+	wr_learn_quantise_rows(w, gain, 1, 4, q, scale);
 	CU_ASSERT_EQUAL(q[0], 127);
 	CU_ASSERT_EQUAL(q[1], -127);
 }
@@ -114,13 +114,13 @@ static void test_user_vectors(void)
 	CU_ASSERT_EQUAL_FATAL(
 		wr_model_new(&model, bundle, WR_ISA_AUTO, WR_GEMM_AUTO, NULL, &msg), WR_OK);
 	CU_ASSERT_EQUAL_FATAL(wr_encoder_new(&e, model, 1, events, NULL, &msg), WR_OK);
-	CU_ASSERT_EQUAL_FATAL(net_ws_new(&ws, student, events, &msg), WR_OK);
+	CU_ASSERT_EQUAL_FATAL(wr_learn_net_ws_new(&ws, student, events, &msg), WR_OK);
 	for (uint32_t u = 0; u < ds->n_users; u++) {
 		uint32_t n = WR_MIN(ds->token_off[u + 1] - ds->token_off[u], events),
 			 off[2] = {0, n};
 		struct ragged in = {
 			.n_seqs = 1, .off = off, .rows = ds->token_row + ds->token_off[u + 1] - n};
-		net_forward(student, &ws, &in, &none);
+		wr_learn_net_forward(student, &ws, &in, &none);
 		struct wr_user_vectors v = wr_encoder_encode(e, 1, off, in.rows);
 		double dot = 0, qq = 0;
 		for (uint32_t c = 0; c < d; c++) {
@@ -137,7 +137,7 @@ static void test_user_vectors(void)
 		printf("\n  cosine: worst %.5f, mean %.5f ", worst, mean);
 	CU_ASSERT(worst >= 0.98);
 	CU_ASSERT(mean >= 0.998);
-	net_ws_free(&ws);
+	wr_learn_net_ws_free(&ws);
 	wr_encoder_free(e);
 	wr_model_free(model);
 }

@@ -16,20 +16,20 @@ static void test_round_trip(void)
 	struct safetensors *st;
 	float out[6];
 	json_t *meta = json_pack("{s:s}", "seed", "18446744073709551615");
-	CU_ASSERT_EQUAL(safetensors_write(learn_test_path("rt"), t, 2, meta, &msg), WR_OK);
+	CU_ASSERT_EQUAL(wr_learn_safetensors_write(learn_test_path("rt"), t, 2, meta, &msg), WR_OK);
 	json_decref(meta);
-	CU_ASSERT_EQUAL_FATAL(safetensors_open(&st, learn_test_path("rt"), &msg), WR_OK);
-	CU_ASSERT_STRING_EQUAL(safetensors_meta(st, "seed"), "18446744073709551615");
-	CU_ASSERT_PTR_NULL(safetensors_meta(st, "other"));
-	CU_ASSERT_EQUAL(safetensors_read(st, &t[0], out, &msg), WR_OK);
+	CU_ASSERT_EQUAL_FATAL(wr_learn_safetensors_open(&st, learn_test_path("rt"), &msg), WR_OK);
+	CU_ASSERT_STRING_EQUAL(wr_learn_safetensors_meta(st, "seed"), "18446744073709551615");
+	CU_ASSERT_PTR_NULL(wr_learn_safetensors_meta(st, "other"));
+	CU_ASSERT_EQUAL(wr_learn_safetensors_read(st, &t[0], out, &msg), WR_OK);
 	CU_ASSERT_EQUAL(memcmp(out, values, sizeof(values)), 0);
-	CU_ASSERT_EQUAL(safetensors_read(st, &t[1], out, &msg), WR_OK);
+	CU_ASSERT_EQUAL(wr_learn_safetensors_read(st, &t[1], out, &msg), WR_OK);
 	CU_ASSERT_EQUAL(memcmp(out, values, 4 * sizeof(float)), 0);
 	t[0].dims[0] = 3;
-	CU_ASSERT_EQUAL(safetensors_read(st, &t[0], out, &msg), WR_EFORMAT);
+	CU_ASSERT_EQUAL(wr_learn_safetensors_read(st, &t[0], out, &msg), WR_EFORMAT);
 	strcpy(t[0].name, "missing");
-	CU_ASSERT_EQUAL(safetensors_read(st, &t[0], out, &msg), WR_EFORMAT);
-	safetensors_close(st);
+	CU_ASSERT_EQUAL(wr_learn_safetensors_read(st, &t[0], out, &msg), WR_EFORMAT);
+	wr_learn_safetensors_close(st);
 }
 
 /* The file of `header` and n_data bytes of zeros. */
@@ -42,9 +42,9 @@ static int open_file(
 	memcpy(bytes + 8, header, strlen(header));
 	learn_test_write("bad", bytes, 8 + strlen(header) + n_data);
 	free(bytes);
-	int err = safetensors_open(&st, learn_test_path("bad"), msg);
+	int err = wr_learn_safetensors_open(&st, learn_test_path("bad"), msg);
 	CU_ASSERT(err != WR_OK || st != NULL);
-	safetensors_close(st);
+	wr_learn_safetensors_close(st);
 	return err;
 }
 
@@ -98,9 +98,9 @@ static void test_malformed(void)
 	CU_ASSERT_EQUAL(open_file("{}", UINT64_MAX - 7, 0, &msg), WR_EFORMAT);
 	learn_test_write("short", "1234567", 7);
 	struct safetensors *st;
-	CU_ASSERT_EQUAL(safetensors_open(&st, learn_test_path("short"), &msg), WR_EFORMAT);
+	CU_ASSERT_EQUAL(wr_learn_safetensors_open(&st, learn_test_path("short"), &msg), WR_EFORMAT);
 	CU_ASSERT_PTR_NULL(st);
-	CU_ASSERT_EQUAL(safetensors_open(&st, learn_test_path("absent"), &msg), WR_ENOENT);
+	CU_ASSERT_EQUAL(wr_learn_safetensors_open(&st, learn_test_path("absent"), &msg), WR_ENOENT);
 }
 
 /* A checkpoint cut anywhere is refused; it never crashes and never loads. */
@@ -109,14 +109,16 @@ static void test_truncated(void)
 	struct st_tensor t = {.name = "a", .data = values, .dims = {6}, .n_dims = 1};
 	struct wr_errmsg msg;
 	struct safetensors *st;
-	CU_ASSERT_EQUAL(safetensors_write(learn_test_path("whole"), &t, 1, NULL, &msg), WR_OK);
+	CU_ASSERT_EQUAL(
+		wr_learn_safetensors_write(learn_test_path("whole"), &t, 1, NULL, &msg), WR_OK);
 	char *bytes;
 	size_t n;
 	CU_ASSERT_EQUAL_FATAL(
 		wr_file_read(learn_test_path("whole"), 1 << 20, &bytes, &n, &msg), WR_OK);
 	for (size_t cut = 0; cut < n; cut++) {
 		learn_test_write("cut", bytes, cut);
-		CU_ASSERT_EQUAL(safetensors_open(&st, learn_test_path("cut"), &msg), WR_EFORMAT);
+		CU_ASSERT_EQUAL(
+			wr_learn_safetensors_open(&st, learn_test_path("cut"), &msg), WR_EFORMAT);
 	}
 	free(bytes);
 }
@@ -127,10 +129,11 @@ static void test_not_finite(void)
 	struct st_tensor t = {.name = "a", .data = bad, .dims = {2}, .n_dims = 1};
 	struct wr_errmsg msg;
 	struct safetensors *st;
-	CU_ASSERT_EQUAL(safetensors_write(learn_test_path("inf"), &t, 1, NULL, &msg), WR_OK);
-	CU_ASSERT_EQUAL_FATAL(safetensors_open(&st, learn_test_path("inf"), &msg), WR_OK);
-	CU_ASSERT_EQUAL(safetensors_read(st, &t, out, &msg), WR_EFORMAT);
-	safetensors_close(st);
+	CU_ASSERT_EQUAL(
+		wr_learn_safetensors_write(learn_test_path("inf"), &t, 1, NULL, &msg), WR_OK);
+	CU_ASSERT_EQUAL_FATAL(wr_learn_safetensors_open(&st, learn_test_path("inf"), &msg), WR_OK);
+	CU_ASSERT_EQUAL(wr_learn_safetensors_read(st, &t, out, &msg), WR_EFORMAT);
+	wr_learn_safetensors_close(st);
 }
 
 int main(void)
