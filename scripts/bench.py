@@ -20,7 +20,7 @@ SECONDS = 4
 WINDOW = 512
 LATENCY_AT = 0.8
 SMALL_MIB, LIMITS_MIB = 512, 2048
-REFERENCE = os.path.join(wr.OUT, "run-ml-1m", "bundle.wrb")
+REFERENCE = os.path.join(wr.OUT, "ml-1m.wrb")  # what corridor.2 packs from out/run-ml-1m
 
 # Fixed work of one answer: multiply-adds, bytes of session row, packets; the size of its datagram; testpmd's frame size that
 # stands beside it; the share of messages that are answers in the sense of this table.
