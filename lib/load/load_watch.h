@@ -26,6 +26,7 @@ struct wr_watch {
 	uint32_t *ready; /* ring of indices of users that may send */
 	unsigned int ready_head, n_ready;
 	size_t next_user;
+	bool *taken; /* by user of lists: in progress somewhere */
 	struct wr_load_watch_counts counts;
 };
 

@@ -82,9 +82,14 @@ static uint32_t item_from(const struct wr_requests *r, uint64_t x)
 	return 1 + (uint32_t)(((wr_mix64(x) >> 32) * r->l->server.n_items) >> 32);
 }
 
+/* Five requests in a row report five different items: those of a "mixed" group must not look like
+ * duplicates. */
 uint32_t wr_requests_item(const struct wr_requests *r, uint64_t number)
 {
-	return item_from(r, number ^ r->w.seed << 48 ^ (uint64_t)0xc11c << 32);
+	uint64_t n = r->l->server.n_items;
+	uint64_t first = item_from(r, (number / 5) ^ r->w.seed << 48 ^ (uint64_t)0xc11c << 32);
+
+	return 1 + (uint32_t)((first - 1 + number % 5 * (n / 5 + 1)) % n);
 }
 
 uint32_t wr_requests_past_item(const struct wr_requests *r, uint64_t user, uint32_t j)

@@ -204,11 +204,12 @@ static void verify(struct run *x, const struct slot *s, const struct wr_message 
 	uint32_t seen[WR_REQUEST_MAX_SEEN], exclude[WR_WIRE_MAX_EXCLUDE];
 	struct wr_request q = {.number = s->number, .user = s->user, .kind = s->kind};
 	struct wr_expect e;
-	/* Populated clicks are known to the server unless it has evicted the user, which it flags.
+	/* Populated clicks are known to the server unless it has lost the user, which it flags.
 	 * Checking all of them in every answer would make the generator the bottleneck: every
 	 * eighth one does. */
 	bool deep = x->c->populated && s->number % DEEP_CHECK_EVERY == 0 &&
-		    !(m->header.flags & WR_ANS_HISTORY_WANTED);
+		    x->c->workload.weight[WR_LOAD_FORGET] == 0 &&
+		    !(m->header.flags & (WR_ANS_HISTORY_WANTED | WR_ANS_APPROXIMATE));
 
 	wr_requests_expect(&x->requests, &q, prior_known(x, s->number),
 		deep ? WR_REQUEST_POPULATED : 0, seen, exclude, &e);
@@ -363,6 +364,11 @@ static bool all_done(const struct run *x, uint64_t now)
 	       !wr_load_staged(x->l);
 }
 
+static uint64_t progress_done(const struct run *x)
+{
+	return x->c->window ? x->r->answered : x->schedule.n;
+}
+
 static int loop(struct run *x, struct wr_load_clock *clock, struct wr_errmsg *msg)
 {
 	struct wr_load *l = x->l;
@@ -371,7 +377,8 @@ static int loop(struct run *x, struct wr_load_clock *clock, struct wr_errmsg *ms
 	int err = 0;
 
 	if (x->c->progress)
-		wr_progress_start(&progress, "load", (uint64_t)(x->c->seconds * 1000));
+		wr_progress_start(&progress, x->c->window ? "answers" : "requests",
+			x->c->window ? 0 : (uint64_t)(x->c->rate * x->c->seconds));
 	x->now_ms = wr_clock_unix_ms();
 	wr_load_clock_start(clock);
 	x->start = clock->start;
@@ -393,13 +400,10 @@ static int loop(struct run *x, struct wr_load_clock *clock, struct wr_errmsg *ms
 		if (err || all_done(x, now))
 			break;
 		if (x->c->progress)
-			wr_progress_update(&progress,
-				WR_MIN((uint64_t)(x->c->seconds * 1000),
-					wr_load_ns(l, now - x->start) / 1000000),
-				NULL);
+			wr_progress_update(&progress, progress_done(x), NULL);
 	}
 	if (x->c->progress)
-		wr_progress_end(&progress, (uint64_t)(x->c->seconds * 1000), NULL);
+		wr_progress_end(&progress, progress_done(x), NULL);
 	return err;
 }
 

@@ -25,10 +25,16 @@ static bool long_history(const struct wr_watch *w, const struct wr_watch_user *u
 	return step_of(w, u, 0)->n_events > WR_WIRE_MAX_HISTORY;
 }
 
+/* The next user in the file's order that nobody is busy with: two conversations of one user would
+ * mix up its order. */
 static void next_user(struct wr_watch *w, struct wr_watch_user *u)
 {
+	if (u->user)
+		w->taken[u->user - w->lists->users] = false;
+	while (w->taken[w->next_user])
+		w->next_user = (w->next_user + 1) % w->lists->n_users;
+	w->taken[w->next_user] = true;
 	*u = (struct wr_watch_user){.user = &w->lists->users[w->next_user]};
-	w->next_user = (w->next_user + 1) % w->lists->n_users;
 }
 
 static void push_ready(struct wr_watch *w, unsigned int i)
@@ -40,13 +46,13 @@ int wr_watch_init(struct wr_watch *w, struct wr_load *l, const struct wr_lists *
 	unsigned int n, struct wr_errmsg *msg)
 {
 	*w = (struct wr_watch){.l = l, .lists = lists};
-	/* Two conversations of one user would mix up its order. */
 	w->n = (unsigned int)WR_MIN((size_t)n, lists->n_users);
 	if (w->n == 0 || w->n >= 1u << WR_TALK_INDEX_BITS)
 		return wr_fail(msg, WR_EINVAL, "the number of watched users must be 1 … 65535");
 	w->users = calloc(w->n, sizeof(*w->users));
 	w->ready = calloc(w->n, sizeof(*w->ready));
-	if (!w->users || !w->ready) {
+	w->taken = calloc(lists->n_users, sizeof(*w->taken));
+	if (!w->users || !w->ready || !w->taken) {
 		wr_watch_fini(w);
 		return wr_fail(msg, WR_ENOMEM, "not enough memory");
 	}
@@ -61,6 +67,8 @@ void wr_watch_fini(struct wr_watch *w)
 {
 	free(w->users);
 	free(w->ready);
+	free(w->taken);
+	w->taken = NULL;
 	w->users = NULL;
 	w->ready = NULL;
 	w->n = 0;
