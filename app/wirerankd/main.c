@@ -4,9 +4,7 @@
 #include "wr_bundle.h"
 #include "wr_config.h"
 #include "wr_serve.h"
-#if WR_WITH_CONTROL
 #include "wr_control.h"
-#endif
 
 #include <inttypes.h>
 #include <signal.h>
@@ -52,7 +50,7 @@ static void fill_options(const struct wr_config *c, const struct wr_bundle *b, c
 				.udp_port = (uint16_t)c->port_udp_port,
 				.n_queues = (uint16_t)c->server_lcores.n,
 				.ring_size = 1u << c->port_ring_size,
-				.mtu = 1500,
+				.mtu = (unsigned int)c->port_mtu,
 			},
 		.allow = allow,
 		.rows_per_lcore = (uint32_t)c->sessions_rows_per_lcore,
@@ -154,24 +152,20 @@ static int serve(const struct wr_config *c, const struct wr_serve_options *o,
 	int err = wr_serve_new(&s, o, plan, msg);
 	if (!err)
 		err = wr_serve_warm(s, msg);
-#if WR_WITH_CONTROL
-	if (!err)
-		err = wr_control_start(s, msg);
-#endif
 	if (!err)
 		err = wr_serve_open(s, msg);
+	if (!err)
+		err = wr_control_start(s, msg);
 	if (!err) {
 		print_ready(s, c);
 		while (!wr_stop_requested()) {
 			wr_serve_tick(s);
 			(void)usleep(100000);
 		}
+		wr_control_stop();
 		wr_serve_stop(s);
 		report_end(s);
 	}
-#if WR_WITH_CONTROL
-	wr_control_stop();
-#endif
 	wr_serve_free(s);
 	return err;
 }

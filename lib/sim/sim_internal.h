@@ -30,13 +30,13 @@ static inline uint64_t sim_stream(enum sim_stream purpose, uint32_t index)
 
 /* ---- arithmetic that is the same on every machine: +, -, *, / and sqrt of IEEE doubles only ----
  */
-double sim_exp(double x);
-double sim_log(double x); /* x > 0, normal */
-double sim_logistic(double x);
+double wr_sim_exp(double x);
+double wr_sim_log(double x); /* x > 0, normal */
+double wr_sim_logistic(double x);
 /* Sum of twelve uniforms less six: mean 0, variance 1. */
-double sim_normal(struct wr_rng *r);
+double wr_sim_normal(struct wr_rng *r);
 /* Mean 1. */
-double sim_exponential(struct wr_rng *r);
+double wr_sim_exponential(struct wr_rng *r);
 
 /* ---- the world ---- */
 #define SIM_THEMES   8
@@ -76,14 +76,14 @@ static inline uint32_t sim_topic_variant(uint32_t topic)
 {
 	return topic / (WR_SIM_CATEGORIES * SIM_SUBJECTS);
 }
-double sim_dot(const float *a, const float *b);
+double wr_sim_dot(const float *a, const float *b);
 /* A topic drawn by attractiveness. */
-uint32_t sim_topic_draw(const struct wr_sim *w, struct wr_rng *r);
+uint32_t wr_sim_topic_draw(const struct wr_sim *w, struct wr_rng *r);
 /* Utility of a row for a state: what the logistic click model takes (docs/simulator.md). */
-double sim_utility(const struct wr_sim *w, const struct wr_sim_state *s, uint32_t row);
-bool sim_seen(const struct wr_sim_state *s, uint32_t row);
+double wr_sim_utility(const struct wr_sim *w, const struct wr_sim_state *s, uint32_t row);
+bool wr_sim_seen(const struct wr_sim_state *s, uint32_t row);
 /* The next successor of a topic: 0 … WR_SIM_NEXT - 1. */
-uint32_t sim_next_draw(struct wr_rng *r);
+uint32_t wr_sim_next_draw(struct wr_rng *r);
 
 /* ---- text ---- */
 /* What a subject is called in titles, what a customer says, and the words that give it away.
@@ -91,7 +91,7 @@ uint32_t sim_next_draw(struct wr_rng *r);
 struct sim_subject {
 	const char *title, *say, *pattern;
 };
-extern const struct sim_subject sim_subjects[WR_SIM_CATEGORIES][SIM_SUBJECTS];
-extern const char *const sim_category_names[WR_SIM_CATEGORIES];
+extern const struct sim_subject wr_sim_subjects[WR_SIM_CATEGORIES][SIM_SUBJECTS];
+extern const char *const wr_sim_category_names[WR_SIM_CATEGORIES];
 
 #endif

@@ -17,7 +17,7 @@ static double power_of_two(int n)
 	return x;
 }
 
-double sim_exp(double x)
+double wr_sim_exp(double x)
 {
 	x = x > 700.0 ? 700.0 : x < -700.0 ? -700.0 : x;
 	double n = floor(x * 1.4426950408889634 + 0.5);
@@ -28,7 +28,7 @@ double sim_exp(double x)
 	return y * power_of_two((int)n);
 }
 
-double sim_log(double x)
+double wr_sim_log(double x)
 {
 	uint64_t bits;
 	memcpy(&bits, &x, sizeof(bits));
@@ -44,12 +44,12 @@ double sim_log(double x)
 	return 2.0 * s * y + (double)n * 0.6931471805599453;
 }
 
-double sim_logistic(double x)
+double wr_sim_logistic(double x)
 {
-	return 1.0 / (1.0 + sim_exp(-x));
+	return 1.0 / (1.0 + wr_sim_exp(-x));
 }
 
-double sim_normal(struct wr_rng *r)
+double wr_sim_normal(struct wr_rng *r)
 {
 	double sum = -6.0;
 	for (int i = 0; i < 12; i++)
@@ -57,7 +57,7 @@ double sim_normal(struct wr_rng *r)
 	return sum;
 }
 
-double sim_exponential(struct wr_rng *r)
+double wr_sim_exponential(struct wr_rng *r)
 {
-	return -sim_log(1.0 - wr_rng_double(r));
+	return -wr_sim_log(1.0 - wr_rng_double(r));
 }

@@ -7,7 +7,7 @@
  */
 #include "sim_internal.h"
 
-const char *const sim_category_names[WR_SIM_CATEGORIES] = {
+const char *const wr_sim_category_names[WR_SIM_CATEGORIES] = {
 	"Audio problems",
 	"Audio guides",
 	"Headphones",
@@ -55,7 +55,7 @@ const char *const sim_category_names[WR_SIM_CATEGORIES] = {
 		title, NULL, NULL \
 	}
 
-const struct sim_subject sim_subjects[WR_SIM_CATEGORIES][SIM_SUBJECTS] = {
+const struct sim_subject wr_sim_subjects[WR_SIM_CATEGORIES][SIM_SUBJECTS] = {
 	/* Audio */
 	{{"a crackling sound", "my speaker makes a crackling sound", "crackling|crackles"},
 		{"sound on one side only", "I hear sound on one side only",

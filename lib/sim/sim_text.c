@@ -67,14 +67,14 @@ static void series_of(uint32_t variant, char series[3])
 
 const char *wr_sim_category(uint32_t category)
 {
-	return sim_category_names[category];
+	return wr_sim_category_names[category];
 }
 
 static void title_make(char title[WR_SIM_TEXT_BYTES], uint32_t topic, uint32_t step)
 {
 	uint32_t category = sim_topic_category(topic), variant = sim_topic_variant(topic);
 	enum wr_sim_kind kind = (enum wr_sim_kind)(category % SIM_KINDS);
-	const char *subject = sim_subjects[category][sim_topic_subject(topic)].title;
+	const char *subject = wr_sim_subjects[category][sim_topic_subject(topic)].title;
 	if (kind == WR_SIM_PROBLEM || kind == WR_SIM_GUIDE) {
 		const char *const *titles = kind == WR_SIM_PROBLEM ? problem_titles : guide_titles;
 		expand(title, WR_SIM_TEXT_BYTES, titles[step], subject);
@@ -102,7 +102,7 @@ void wr_sim_item_get(const struct wr_sim *w, uint32_t row, struct wr_sim_item *i
 	item->step = place % WR_SIM_TOPIC_ITEMS;
 	uint32_t category = sim_topic_category(item->topic);
 	item->kind = (enum wr_sim_kind)(category % SIM_KINDS);
-	item->category = sim_category_names[category];
+	item->category = wr_sim_category_names[category];
 	snprintf(item->name, sizeof(item->name), "%s-%07u",
 		item->kind <= WR_SIM_GUIDE ? "ART" : "PRD", row + 1);
 	title_make(item->title, item->topic, item->step);
@@ -131,7 +131,7 @@ static void slug(char id[32], const char *text)
 void wr_sim_rule_get(uint32_t rule, char id[32], char pattern[WR_SIM_TEXT_BYTES])
 {
 	const struct sim_subject *s =
-		&sim_subjects[sim_topic_category(rule)][sim_topic_subject(rule)];
+		&wr_sim_subjects[sim_topic_category(rule)][sim_topic_subject(rule)];
 	const char *title = s->title;
 	if (!strncmp(title, "a ", 2) || !strncmp(title, "an ", 3))
 		title = strchr(title, ' ') + 1;
@@ -157,7 +157,7 @@ void wr_sim_utterance(uint32_t rule, uint32_t phrase, char text[WR_SIM_TEXT_BYTE
 	static const char *const wishes[] = {"I am looking for the right %s",
 		"which %s can you recommend", "show me your %s range"};
 	const struct sim_subject *s =
-		&sim_subjects[sim_topic_category(rule)][sim_topic_subject(rule)];
+		&wr_sim_subjects[sim_topic_category(rule)][sim_topic_subject(rule)];
 	char say[WR_SIM_TEXT_BYTES];
 	if (s->say)
 		snprintf(say, sizeof(say), "%s", s->say);

@@ -3,7 +3,7 @@
 #include "sim_internal.h"
 #include "sim_params.h"
 
-bool sim_seen(const struct wr_sim_state *s, uint32_t row)
+bool wr_sim_seen(const struct wr_sim_state *s, uint32_t row)
 {
 	for (uint32_t i = 0; i < s->n_seen; i++)
 		if (s->seen[i] == row)
@@ -27,11 +27,11 @@ static bool follows(const struct sim_topic *wanted, uint32_t topic)
 	return false;
 }
 
-double sim_utility(const struct wr_sim *w, const struct wr_sim_state *s, uint32_t row)
+double wr_sim_utility(const struct wr_sim *w, const struct wr_sim_state *s, uint32_t row)
 {
 	uint32_t place = w->row_place[row], topic = place / WR_SIM_TOPIC_ITEMS;
 	double x = SIM_CLICK_BASE + (double)w->item_bias[row] +
-		   SIM_CLICK_TASTE * sim_dot(s->taste, w->item_vec[row]);
+		   SIM_CLICK_TASTE * wr_sim_dot(s->taste, w->item_vec[row]);
 	if (topic == s->topic)
 		x += SIM_CLICK_TOPIC + SIM_CLICK_STEP * step_fit(w, s, place);
 	else if (follows(&w->topic[s->topic], topic))
@@ -47,19 +47,19 @@ double wr_sim_examine(uint32_t position)
 double wr_sim_click_probability(
 	const struct wr_sim *w, const struct wr_sim_state *s, uint32_t row, uint32_t position)
 {
-	if (sim_seen(s, row))
+	if (wr_sim_seen(s, row))
 		return 0.0;
-	return wr_sim_examine(position) * sim_logistic(sim_utility(w, s, row));
+	return wr_sim_examine(position) * wr_sim_logistic(wr_sim_utility(w, s, row));
 }
 
 double wr_sim_convert_probability(
 	const struct wr_sim *w, const struct wr_sim_state *s, uint32_t row)
 {
 	uint32_t place = w->row_place[row];
-	double x = SIM_CONVERT_BASE + SIM_CONVERT_TASTE * sim_dot(s->taste, w->item_vec[row]);
+	double x = SIM_CONVERT_BASE + SIM_CONVERT_TASTE * wr_sim_dot(s->taste, w->item_vec[row]);
 	if (place / WR_SIM_TOPIC_ITEMS == s->topic)
 		x += SIM_CONVERT_TOPIC + SIM_CONVERT_STEP * step_fit(w, s, place);
-	return sim_logistic(x);
+	return wr_sim_logistic(x);
 }
 
 struct wr_sim_value wr_sim_slate_value(
@@ -80,8 +80,8 @@ void wr_sim_oracle(const struct wr_sim *w, const struct wr_sim_state *s, uint32_
 	uint32_t found = 0;
 	n = WR_MIN(n, WR_SIM_SLATE);
 	for (uint32_t row = 0; n && row < w->n_items; row++) {
-		double x = sim_utility(w, s, row);
-		if ((found == n && x <= best[n - 1]) || sim_seen(s, row))
+		double x = wr_sim_utility(w, s, row);
+		if ((found == n && x <= best[n - 1]) || wr_sim_seen(s, row))
 			continue;
 		uint32_t at = found < n ? found++ : n - 1;
 		for (; at > 0 && x > best[at - 1]; at--) {

@@ -18,7 +18,7 @@
 static const double next_share[WR_SIM_NEXT] = {0.55, 0.30, 0.15};
 
 /* 0 … WR_SIM_NEXT - 1 by next_share. */
-uint32_t sim_next_draw(struct wr_rng *r)
+uint32_t wr_sim_next_draw(struct wr_rng *r)
 {
 	double x = wr_rng_double(r);
 	for (uint32_t i = 0; i < WR_SIM_NEXT - 1; i++) {
@@ -33,8 +33,8 @@ static void drift(struct wr_sim_walk *k)
 {
 	double keep = k->state.session ? SIM_TASTE_KEEP : 0.0, fresh = sqrt(1.0 - keep * keep);
 	for (unsigned int c = 0; c < WR_SIM_DIM; c++)
-		k->state.taste[c] =
-			(float)(keep * (double)k->state.taste[c] + fresh * sim_normal(&k->taste));
+		k->state.taste[c] = (float)(keep * (double)k->state.taste[c] +
+					    fresh * wr_sim_normal(&k->taste));
 }
 
 /* Softmax of taste among topics drawn by attractiveness; the wanted step is an early one. */
@@ -43,9 +43,9 @@ static void choose_goal(struct wr_sim_walk *k)
 	uint32_t candidate[SIM_GOAL_CANDIDATES], a, b;
 	double weight[SIM_GOAL_CANDIDATES], sum = 0.0;
 	for (unsigned int i = 0; i < SIM_GOAL_CANDIDATES; i++) {
-		candidate[i] = sim_topic_draw(k->world, &k->goal);
-		weight[i] = sim_exp(SIM_GOAL_TASTE *
-				    sim_dot(k->state.taste, k->world->topic[candidate[i]].vec));
+		candidate[i] = wr_sim_topic_draw(k->world, &k->goal);
+		weight[i] = wr_sim_exp(SIM_GOAL_TASTE * wr_sim_dot(k->state.taste,
+								k->world->topic[candidate[i]].vec));
 		sum += weight[i];
 	}
 	double x = wr_rng_double(&k->goal) * sum;
@@ -87,7 +87,7 @@ void wr_sim_walk_start(struct wr_sim_walk *k, const struct wr_sim *w, uint32_t u
 	wr_rng_init(&k->convert, w->seed, sim_stream(SIM_STREAM_CONVERT, user));
 	wr_rng_init(&k->time, w->seed, sim_stream(SIM_STREAM_TIME, user));
 	wr_rng_init(&k->say, w->seed, sim_stream(SIM_STREAM_SAY, user));
-	double more = SIM_CLICKS_MEAN * sim_exponential(&k->step);
+	double more = SIM_CLICKS_MEAN * wr_sim_exponential(&k->step);
 	k->n_target = WR_SIM_MIN_CLICKS + (uint32_t)WR_MIN(more, SIM_CLICKS_CUT);
 	k->state.time_ms = SIM_EPOCH_MS + (int64_t)(SIM_START_SPREAD_MS * wr_rng_double(&k->time));
 	open_session(k);
@@ -105,7 +105,7 @@ static bool shown(const struct wr_sim_slate *slate, uint32_t row)
 
 static bool show(const struct wr_sim_walk *k, struct wr_sim_slate *slate, uint32_t row)
 {
-	if (slate->n == WR_SIM_SLATE || shown(slate, row) || sim_seen(&k->state, row))
+	if (slate->n == WR_SIM_SLATE || shown(slate, row) || wr_sim_seen(&k->state, row))
 		return false;
 	slate->rows[slate->n++] = row;
 	return true;
@@ -132,12 +132,12 @@ static void show_drawn(struct wr_sim_walk *k, struct wr_sim_slate *slate, bool b
 	double best = -1e30;
 	uint32_t best_row = UINT32_MAX;
 	for (unsigned int i = 0; i < DRAWS; i++) {
-		uint32_t topic = sim_topic_draw(w, &k->slate);
+		uint32_t topic = wr_sim_topic_draw(w, &k->slate);
 		uint32_t step = wr_rng_below(&k->slate, sim_topic_size(w, topic));
 		uint32_t row = w->place_row[topic * WR_SIM_TOPIC_ITEMS + step];
-		double x = by_taste ? sim_dot(k->state.taste, w->item_vec[row])
+		double x = by_taste ? wr_sim_dot(k->state.taste, w->item_vec[row])
 				    : (double)w->item_bias[row];
-		if (x > best && !shown(slate, row) && !sim_seen(&k->state, row)) {
+		if (x > best && !shown(slate, row) && !wr_sim_seen(&k->state, row)) {
 			best = x;
 			best_row = row;
 		}
@@ -151,7 +151,7 @@ static void fill_slate(struct wr_sim_walk *k, struct wr_sim_slate *slate)
 	const struct sim_topic *wanted = &k->world->topic[k->state.topic];
 	show_topic(k, slate, k->state.topic, k->state.step, N_SEARCH);
 	for (unsigned int i = 0; i < N_RELATED; i++)
-		show_topic(k, slate, wanted->next[sim_next_draw(&k->slate)], k->state.step, 1);
+		show_topic(k, slate, wanted->next[wr_sim_next_draw(&k->slate)], k->state.step, 1);
 	for (unsigned int i = 0; i < N_POPULAR; i++)
 		show_drawn(k, slate, false);
 	for (unsigned int i = 0; i < N_TASTE; i++)
@@ -174,7 +174,7 @@ static void move_intent(struct wr_sim_walk *k, uint32_t row)
 		 step = place % WR_SIM_TOPIC_ITEMS;
 	bool follow = wr_rng_double(&k->step) < SIM_FOLLOW,
 	     stay = wr_rng_double(&k->step) < SIM_STAY;
-	uint32_t next = sim_next_draw(&k->step);
+	uint32_t next = wr_sim_next_draw(&k->step);
 	if (topic != k->state.topic && !follow)
 		return;
 	k->state.topic = stay ? topic : w->topic[topic].next[next];
@@ -196,13 +196,13 @@ static void look(struct wr_sim_walk *k, struct wr_sim_slate *slate)
 		if (!click || k->state.n_seen == WR_SIM_MAX_CLICKS)
 			continue;
 		slate->click_ms[i] = at;
-		at += 3000 + (int64_t)(15000.0 * sim_exponential(&k->time));
+		at += 3000 + (int64_t)(15000.0 * wr_sim_exponential(&k->time));
 		if (convert)
 			slate->convert_ms[i] = at;
 		k->state.seen[k->state.n_seen++] = row;
 		move_intent(k, row);
 	}
-	k->state.time_ms = at + 2000 + (int64_t)(SIM_SLATE_GAP_MS * sim_exponential(&k->time));
+	k->state.time_ms = at + 2000 + (int64_t)(SIM_SLATE_GAP_MS * wr_sim_exponential(&k->time));
 }
 
 static void say(struct wr_sim_walk *k, struct wr_sim_slate *slate)
@@ -229,7 +229,7 @@ bool wr_sim_walk_next(struct wr_sim_walk *k, struct wr_sim_slate *slate)
 	bool end = wr_rng_double(&k->step) < SIM_SESSION_END;
 	if (end || k->state.slates >= SIM_SESSION_SLATES) {
 		k->state.time_ms +=
-			600000 + (int64_t)(SIM_SESSION_GAP_MS * sim_exponential(&k->time));
+			600000 + (int64_t)(SIM_SESSION_GAP_MS * wr_sim_exponential(&k->time));
 		open_session(k);
 	}
 	return true;

@@ -7,7 +7,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-double sim_dot(const float *a, const float *b)
+double wr_sim_dot(const float *a, const float *b)
 {
 	double sum = 0.0;
 	for (unsigned int c = 0; c < WR_SIM_DIM; c++)
@@ -20,7 +20,7 @@ static void add_direction(float *vec, const float *base, double length, struct w
 {
 	double x[WR_SIM_DIM], ss = 0.0;
 	for (unsigned int c = 0; c < WR_SIM_DIM; c++) {
-		x[c] = sim_normal(r);
+		x[c] = wr_sim_normal(r);
 		ss += x[c] * x[c];
 	}
 	double f = length / sqrt(ss);
@@ -68,7 +68,7 @@ static void make_topics(struct wr_sim *w)
 	for (uint32_t g = 0; g < w->n_topics; g++) {
 		add_direction(w->topic[g].vec, theme_vec[sim_topic_category(g) / SIM_KINDS],
 			SIM_TOPIC_LENGTH, &topic);
-		sum += sim_exp(SIM_TOPIC_SPREAD * sim_normal(&topic));
+		sum += wr_sim_exp(SIM_TOPIC_SPREAD * wr_sim_normal(&topic));
 		w->topic_cdf[g] = sum;
 		link_topic(w, g, &graph);
 	}
@@ -94,7 +94,7 @@ static void make_items(struct wr_sim *w)
 		w->row_place[row] = p;
 		add_direction(w->item_vec[row], w->topic[p / WR_SIM_TOPIC_ITEMS].vec,
 			SIM_ITEM_LENGTH, &item);
-		w->item_bias[row] = (float)(SIM_ITEM_SPREAD * sim_normal(&item));
+		w->item_bias[row] = (float)(SIM_ITEM_SPREAD * wr_sim_normal(&item));
 	}
 }
 
@@ -151,7 +151,7 @@ uint32_t wr_sim_n_topics(const struct wr_sim *w)
 	return w->n_topics;
 }
 
-uint32_t sim_topic_draw(const struct wr_sim *w, struct wr_rng *r)
+uint32_t wr_sim_topic_draw(const struct wr_sim *w, struct wr_rng *r)
 {
 	double x = wr_rng_double(r);
 	uint32_t low = 0, high = w->n_topics - 1;

@@ -125,7 +125,7 @@ static void write_rules(struct writer *w)
 		fprintf(f, "\n[department-%s]\npattern = %s department\n", departments[t],
 			departments[t]);
 		for (unsigned int k = 0; k < SIM_KINDS; k++)
-			fprintf(f, "category = %s\n", sim_category_names[t * SIM_KINDS + k]);
+			fprintf(f, "category = %s\n", wr_sim_category_names[t * SIM_KINDS + k]);
 		fprintf(f, "weight = %d\n", RULE_WEIGHT);
 	}
 }
