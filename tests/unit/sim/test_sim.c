@@ -281,17 +281,17 @@ static void test_math(void)
 	struct wr_rng r;
 	double mean = 0.0, square = 0.0, exponential = 0.0;
 	for (double x = -40.0; x < 40.0; x += 0.0137) {
-		CU_ASSERT(fabs(sim_exp(x) / exp(x) - 1.0) < 1e-14);
-		CU_ASSERT(fabs(sim_log(exp(x)) - x) < 1e-14 * (1.0 + fabs(x)));
+		CU_ASSERT(fabs(wr_sim_exp(x) / exp(x) - 1.0) < 1e-14);
+		CU_ASSERT(fabs(wr_sim_log(exp(x)) - x) < 1e-14 * (1.0 + fabs(x)));
 	}
-	CU_ASSERT_EQUAL(sim_exp(0.0), 1.0);
-	CU_ASSERT_EQUAL(sim_log(1.0), 0.0);
+	CU_ASSERT_EQUAL(wr_sim_exp(0.0), 1.0);
+	CU_ASSERT_EQUAL(wr_sim_log(1.0), 0.0);
 	wr_rng_init(&r, 1, 1);
 	for (int i = 0; i < 100000; i++) {
-		double x = sim_normal(&r);
+		double x = wr_sim_normal(&r);
 		mean += x / 100000;
 		square += x * x / 100000;
-		exponential += sim_exponential(&r) / 100000;
+		exponential += wr_sim_exponential(&r) / 100000;
 	}
 	CU_ASSERT(fabs(mean) < 0.016); /* 5 standard errors, for each of the three */
 	CU_ASSERT(fabs(square - 1.0) < 0.023);
