@@ -11,7 +11,7 @@ static struct {
 	const char *workload, *mix, *size, *k, *users, *zipf, *exclude, *utterance, *seed;
 	const char *rate, *arrivals, *seconds, *max, *timeout_ms, *late_us, *max_lag_us, *warmup;
 	const char *lists, *verify_share, *verify_users, *malformed, *wrong_queue, *proof,
-		*populate;
+		*unproven, *populate;
 	const char *ramp, *ramp_step, *p99_us, *svg;
 } o = {.workload = "warm",
 	.users = "200000",
@@ -56,7 +56,10 @@ static const struct wr_opt opts[] = {
 	{"malformed", "SHARE", "of frames that are malformed", &o.malformed},
 	{"wrong-queue", "SHARE", "of requests sent to another queue than the owner's",
 		&o.wrong_queue},
-	{"proof", NULL, "carry the cookie in every request", &o.proof},
+	{"proof", NULL, "carry the cookie in every request (so it does without being told)",
+		&o.proof},
+	{"unproven", NULL, "do not carry the cookie: answers may not outgrow requests then",
+		&o.unproven},
 	{"ramp", NULL, "raise the rate from --rate until the p99 bound breaks", &o.ramp},
 	{"ramp-step", "FACTOR", "from one step to the next", &o.ramp_step},
 	{"p99-us", "US", "the ramp's bound", &o.p99_us},
@@ -101,7 +104,7 @@ static int workload(struct wr_load_workload *w, struct wr_errmsg *msg)
 		err = real("malformed", o.malformed, 0, 1, &w->malformed, msg);
 	if (!err && o.wrong_queue)
 		err = real("wrong-queue", o.wrong_queue, 0, 1, &w->wrong_queue, msg);
-	w->proof = o.proof != NULL;
+	w->proof = o.proof || !o.unproven;
 	return err;
 }
 
@@ -183,7 +186,8 @@ static int once(struct wr_load *l, const struct wr_load_run *c, bool *wrong, str
 	if (!r)
 		return wr_fail(msg, WR_ENOMEM, "not enough memory");
 	int err = wr_load_run(l, c, r, msg);
-	if (!err || err == WR_EINTR) {
+	if (!err || err == WR_EINTR ||
+		err == WR_EAGAIN) { /* stopped, or the server has gone: what was measured counts */
 		json_t *j = wr_load_result_json(r);
 		struct wr_errmsg json_msg;
 		show(r);

@@ -88,8 +88,8 @@ static int map_file(struct wr_bundle *b, const char *path, struct wr_errmsg *msg
 	struct stat st;
 	int err = WR_OK, fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
-		return wr_fail(msg, errno == ENOENT ? WR_ENOENT : WR_EIO, "bundle %s: %s", path,
-			strerror(errno));
+		return wr_fail(msg, errno == ENOENT ? WR_ENOENT : WR_EIO,
+			"bundle %s: %s; wrtrain pack makes one", path, strerror(errno));
 	if (fstat(fd, &st) || !S_ISREG(st.st_mode) || st.st_size == 0) {
 		err = wr_fail(msg, WR_EFORMAT, "%s: empty or not a regular file", path);
 		goto out;

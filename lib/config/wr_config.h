@@ -55,7 +55,7 @@
 		"descriptors of every receive and transmit ring, as a power of two") \
 	X(port, mtu, U64, "bytes", "1500", 1280, 9000, false, NULL, \
 		"largest IP packet that is received; the largest request makes one of 1,280 bytes") \
-	X(sessions, rows_per_lcore, U64, "rows", "65536", 64, 67108864, false, NULL, \
+	X(sessions, rows_per_lcore, U64, "rows", "65536", 128, 67108864, false, NULL, \
 		"users that each worker remembers; the least recently used is evicted") \
 	X(corridor, burst, U64, "frames", "32", 1, 64, false, NULL, \
 		"frames that go through the stages together, at most") \

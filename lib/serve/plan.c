@@ -9,7 +9,11 @@
 #include <rte_ring.h>
 
 #include <ctype.h>
+#include <errno.h>
+#include <stddef.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #define EAL_BYTES                                                                       \
@@ -70,6 +74,22 @@ static uint64_t meminfo(const char *name)
 	return v;
 }
 
+static int check_cpus(const struct wr_serve_options *o, struct wr_errmsg *msg)
+{
+	cpu_set_t allowed;
+	CPU_ZERO(&allowed);
+	if (sched_getaffinity(0, sizeof(allowed), &allowed) != 0)
+		return 0;
+	for (unsigned int i = 0; i < o->n_workers; i++)
+		if (o->cpus[i] >= CPU_SETSIZE || !CPU_ISSET(o->cpus[i], &allowed))
+			return wr_fail(msg, WR_EINVAL,
+				"server.lcores: CPU %u does not exist here or is not ours; see "
+				"nproc and "
+				"taskset",
+				o->cpus[i]);
+	return 0;
+}
+
 int wr_serve_plan(
 	const struct wr_serve_options *o, struct wr_serve_plan *plan, struct wr_errmsg *msg)
 {
@@ -84,6 +104,9 @@ int wr_serve_plan(
 		return wr_fail(msg, WR_ENOTSUP,
 			"server.isa = %s: this CPU has %s at most; use auto", wr_isa_name(o->isa),
 			wr_isa_name(wr_isa_best()));
+	int err = check_cpus(o, msg);
+	if (err)
+		return err;
 	port.n_mbufs = wr_serve_mbufs(o);
 	add_line(plan, "session tables", n * wr_table_bytes_needed(&shape, o->rows_per_lcore));
 	add_line(plan, "model", wr_model_bytes_needed(m));
@@ -121,27 +144,35 @@ static void lcores_argument(const struct wr_serve_options *o, char *out, size_t 
 		n += snprintf(out + n, size - (size_t)n, ",%u@%u", i + 1, o->cpus[i]);
 }
 
-static int check_cpus(const struct wr_serve_options *o, struct wr_errmsg *msg)
+/*
+ * A name is one daemon's: EAL, run without its shared configuration, would let a second one take
+ * the telemetry socket of the first. The claim is an abstract Unix socket (it leaves no file and
+ * ends with the process, however that ends).
+ */
+static int claim_name(const char *name, struct wr_errmsg *msg)
 {
-	cpu_set_t allowed;
-	CPU_ZERO(&allowed);
-	if (sched_getaffinity(0, sizeof(allowed), &allowed) != 0)
-		return 0;
-	for (unsigned int i = 0; i < o->n_workers; i++)
-		if (o->cpus[i] >= CPU_SETSIZE || !CPU_ISSET(o->cpus[i], &allowed))
-			return wr_fail(msg, WR_EINVAL,
-				"server.lcores: CPU %u does not exist here or is not ours; see "
-				"nproc and "
-				"taskset",
-				o->cpus[i]);
-	return 0;
+	struct sockaddr_un un = {.sun_family = AF_UNIX};
+	int n = snprintf(un.sun_path + 1, sizeof(un.sun_path) - 1, "wirerankd/%s", name);
+	socklen_t len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)n);
+	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (fd < 0 || bind(fd, (struct sockaddr *)&un, len) != 0) {
+		int why = errno;
+		if (fd >= 0)
+			close(fd);
+		return wr_fail(msg, WR_ESTATE,
+			why == EADDRINUSE
+				? "a daemon named %s is running already; choose another server.name"
+				: "the name %s cannot be claimed: no socket to be had",
+			name);
+	}
+	return 0; /* fd stays open for the life of the process */
 }
 
 int wr_serve_eal_init(
 	const struct wr_serve_options *o, const struct wr_serve_plan *plan, struct wr_errmsg *msg)
 {
 	char lcores[1024], prefix[64], memory[32];
-	int err = check_cpus(o, msg);
+	int err = claim_name(o->name, msg);
 	if (err)
 		return err;
 	lcores_argument(o, lcores, sizeof(lcores));

@@ -54,6 +54,8 @@ static unsigned int fitting_items(struct worker *w, struct burst *b, unsigned in
 static void write_items(
 	struct worker *w, struct burst *b, unsigned int i, struct wr_writer *out, unsigned int n)
 {
+	if (n == 0) /* its head alone could make the answer longer than the request */
+		return;
 	const struct wr_rank_item *from = w->items + (size_t)b->rec_of[i] * WR_RANK_MAX_K;
 	struct wr_wire_item *to = wr_writer_section(out, WR_SEC_ITEMS, (uint8_t)n, n * sizeof(*to));
 	for (unsigned int k = 0; to && k < n; k++)

@@ -108,7 +108,7 @@ static void take_events(struct worker *w, struct burst *b, unsigned int i)
 	if (!wr_session_approximate(w->table, s))
 		return;
 	b->flags[i] |= WR_ANS_APPROXIMATE;
-	if (created || (s->flags & WR_SESSION_GAP)) {
+	if ((s->flags & WR_SESSION_GAP) || !(s->flags & WR_SESSION_TOLD)) {
 		b->flags[i] |= WR_ANS_HISTORY_WANTED;
 		count(w, WR_COUNTER_history_wanted, 1);
 	}

@@ -141,11 +141,13 @@ void wr_session_apply(struct wr_table *t, struct wr_session *s, const struct wr_
 			c->duplicate++;
 			continue;
 		}
+		if (e->kind == WR_KIND_INTENT) /* its id names an intent, not an item */
+			continue;
 		if (e->item == 0 || e->item > t->shape.n_items) {
 			c->unknown_item++;
 			continue;
 		}
-		if (e->kind != WR_KIND_CLICK && e->kind != WR_KIND_CONVERT)
+		if (e->kind == WR_KIND_VIEW)
 			continue;
 		bool timeless = e->time_ms == 0;
 		if (timeless ? id_known : stored(t, s, e)) {
@@ -184,16 +186,44 @@ static unsigned int overlap(const struct wr_session_token *old, unsigned int n_o
 	return 0;
 }
 
-void wr_session_history(struct wr_table *t, struct wr_session *s,
-	const struct wr_wire_history_entry *entries, const int64_t *times, unsigned int n,
-	bool complete, struct wr_session_change *c)
+/* Whether the stored tokens hold the items of a history without times as one run. */
+static bool contains_run(const struct wr_session_token *old, unsigned int n_old,
+	const struct wr_wire_history_entry *entries, unsigned int n)
 {
-	unsigned int n_old = s->n_events;
+	for (unsigned int at = 0; at + n <= n_old; at++) {
+		unsigned int i = 0;
+		while (i < n && old[at + i].item == (entries[i].item_kind & WR_WIRE_MAX_ITEM))
+			i++;
+		if (i == n)
+			return true;
+	}
+	return false;
+}
 
-	for (unsigned int i = 0; i < n_old; i++)
-		t->old[i] = *token_at(t, s, i);
-	s->n_events = s->head = s->n_contiguous = 0;
-	s->flags = complete ? WR_SESSION_COMPLETE : 0;
+/*
+ * Puts the stored tokens that are older than the history's oldest entry (item at time_ms) back at
+ * the front. They count as contiguous with it when the stored tokens hold that entry themselves.
+ */
+static void keep_older(struct wr_table *t, struct wr_session *s, unsigned int n_old,
+	unsigned int contiguous, uint32_t item, int64_t time_ms)
+{
+	unsigned int known = 0; /* stored tokens from the entry on */
+
+	for (unsigned int i = 0; i < n_old; i++) {
+		const struct wr_session_token *k = &t->old[i];
+		if (k->time_ms < time_ms)
+			append(t, s, k);
+		else if (!known && k->time_ms == time_ms && k->item == item)
+			known = n_old - i;
+	}
+	unsigned int before = known && contiguous > known ? contiguous - known : 0;
+	s->n_contiguous = (uint16_t)WR_MIN(before, (unsigned int)s->n_events);
+}
+
+static void add_history(struct wr_table *t, struct wr_session *s,
+	const struct wr_wire_history_entry *entries, const int64_t *times, unsigned int n,
+	struct wr_session_change *c)
+{
 	for (unsigned int i = 0; i < n; i++) {
 		struct wr_session_token token = {
 			.item = entries[i].item_kind & WR_WIRE_MAX_ITEM,
@@ -205,7 +235,26 @@ void wr_session_history(struct wr_table *t, struct wr_session *s,
 		else if (token.kind == WR_KIND_CLICK || token.kind == WR_KIND_CONVERT)
 			c->applied += add_token(t, s, &token);
 	}
+}
+
+void wr_session_history(struct wr_table *t, struct wr_session *s,
+	const struct wr_wire_history_entry *entries, const int64_t *times, unsigned int n,
+	bool complete, struct wr_session_change *c)
+{
+	unsigned int n_old = s->n_events, contiguous = s->n_contiguous;
 	int64_t newest = n ? times[n - 1] : 0;
+
+	s->flags |= WR_SESSION_TOLD;
+	for (unsigned int i = 0; i < n_old; i++)
+		t->old[i] = *token_at(t, s, i);
+	if (!complete && (n == 0 || (!newest && contains_run(t->old, n_old, entries, n))))
+		return;
+	s->n_events = s->head = s->n_contiguous = 0;
+	s->flags = complete ? WR_SESSION_TOLD | WR_SESSION_COMPLETE : WR_SESSION_TOLD;
+	if (newest && !complete)
+		keep_older(
+			t, s, n_old, contiguous, entries[0].item_kind & WR_WIRE_MAX_ITEM, times[0]);
+	add_history(t, s, entries, times, n, c);
 	unsigned int from = newest ? 0 : overlap(t->old, n_old, t, s);
 	for (unsigned int i = from; i < n_old; i++)
 		if (!newest || t->old[i].time_ms > newest)

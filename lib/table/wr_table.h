@@ -40,8 +40,9 @@ struct wr_table_shape {
 
 enum {
 	WR_SESSION_COMPLETE =
-		1 << 0,          /* the ring and what fell out of it is the user's whole history */
-	WR_SESSION_GAP = 1 << 1, /* numbered events are missing since */
+		1 << 0,           /* the ring and what fell out of it is the user's whole history */
+	WR_SESSION_GAP = 1 << 1,  /* numbered events are missing since */
+	WR_SESSION_TOLD = 1 << 2, /* a client was asked for older history and gave what it had */
 };
 struct wr_session {
 	uint64_t user;
@@ -132,10 +133,12 @@ void wr_session_apply(struct wr_table *t, struct wr_session *s, const struct wr_
  * history_events. */
 bool wr_session_approximate(const struct wr_table *t, const struct wr_session *s);
 /*
- * Older history from a client, for a session that is approximate: the ring becomes the history and,
- * behind it, the stored tokens that are newer: those after its newest time, or, in a history
- * without times, those behind the longest overlap of its end with the stored begin. Seen items are
- * added. times: of the n entries (0 = unknown).
+ * Older history from a client, for a session that is approximate. With times, the ring becomes the
+ * stored tokens that are older than its oldest entry (none when it is complete), the history, and
+ * the stored tokens that are newer than its newest. Without times: the history and the stored
+ * tokens behind the longest overlap of its end with the stored begin; one that the stored tokens
+ * contain as a run changes nothing. An empty one that is not complete says that there is no more
+ * and changes nothing else. Seen items are added. times: of the n entries (0 = unknown).
  */
 void wr_session_history(struct wr_table *t, struct wr_session *s,
 	const struct wr_wire_history_entry *entries, const int64_t *times, unsigned int n,

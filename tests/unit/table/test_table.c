@@ -103,6 +103,8 @@ static void model_apply(
 				u->complete = true;
 			u->last_seq = seq;
 		}
+		if (e->kind == WR_KIND_INTENT)
+			continue;
 		if (e->item > N_ITEMS) {
 			c->unknown_item++;
 			continue;
@@ -125,14 +127,39 @@ static void model_apply(
 		u->id[u->n_ids++ % WR_SESSION_REQUESTS] = b->request_id;
 }
 
+static bool model_contains(const struct model_token *old, unsigned int n_old,
+	const struct wr_wire_history_entry *e, unsigned int n)
+{
+	bool found = false;
+	for (unsigned int at = 0; at + n <= n_old; at++) {
+		bool equal = true;
+		for (unsigned int i = 0; i < n; i++)
+			equal &= old[at + i].item == (e[i].item_kind & WR_WIRE_MAX_ITEM);
+		found |= equal;
+	}
+	return found;
+}
+
 static void model_history(struct model_user *u, const struct wr_wire_history_entry *e,
 	const int64_t *times, unsigned int n, bool complete, struct wr_session_change *c)
 {
 	static struct model_token old[MAX_HIST];
-	unsigned int n_old = u->n - model_first(u), from = 0;
+	unsigned int n_old = u->n - model_first(u), from = 0, known = 0;
+	unsigned int contiguous = WR_MIN(u->since_gap, (unsigned int)MAX_HIST);
 	memcpy(old, u->token + model_first(u), n_old * sizeof(old[0]));
+	if (!complete && (n == 0 || (times[n - 1] == 0 && model_contains(old, n_old, e, n))))
+		return;
 	u->n = u->since_gap = 0;
 	u->complete = complete;
+	for (unsigned int i = 0; i < n_old && !complete && times[n - 1] != 0; i++) {
+		if (old[i].time < times[0])
+			u->token[u->n++] = old[i];
+		else if (!known && old[i].time == times[0] &&
+			 old[i].item == (e[0].item_kind & WR_WIRE_MAX_ITEM))
+			known = n_old - i;
+	}
+	if (known && contiguous > known)
+		u->since_gap = WR_MIN(contiguous - known, u->n);
 	for (unsigned int i = 0; i < n; i++) {
 		struct model_token k = {e[i].item_kind & WR_WIRE_MAX_ITEM,
 			(uint8_t)((e[i].item_kind >> 30) + 1), false, false, times[i]};
@@ -205,6 +232,39 @@ static void step_history(struct wr_table *t, struct wr_session *s, struct model_
 			1u << 30 | wr_session_token(t, s, s->n_events - 1 - i)->item;
 	wr_session_history(t, s, h, times, n, complete, got);
 	model_history(u, h, times, n, complete, want);
+}
+
+/* What a client was told to send again must not cost what is known; an empty history must not heal
+ * a gap. */
+static void test_known_history_changes_nothing(void)
+{
+	struct wr_table *t = new_table(N_ROWS);
+	CU_ASSERT_PTR_NOT_NULL_FATAL(t);
+	bool created;
+	struct wr_session *s = wr_table_session(t, wr_table_get_or_create(t, 7, &created));
+	struct wr_wire_event e[6];
+	struct wr_session_change c = {0};
+	for (unsigned int i = 0; i < 6; i++)
+		e[i] = (struct wr_wire_event){
+			.item = 1 + i, .kind = WR_KIND_CLICK, .time_ms = T0 + i};
+	struct wr_session_batch b = {.request_id = 1, .base_seq = 1, .events = e, .n = 3};
+	wr_session_apply(t, s, &b, &c);
+	b = (struct wr_session_batch){.request_id = 2, .base_seq = 9, .events = e + 3, .n = 3};
+	wr_session_apply(t, s, &b, &c);
+	CU_ASSERT_EQUAL(c.gaps, 1);
+	CU_ASSERT_TRUE(s->flags & WR_SESSION_GAP);
+	wr_session_history(t, s, NULL, NULL, 0, false, &c);
+	CU_ASSERT_TRUE(s->flags & WR_SESSION_GAP);
+	CU_ASSERT_TRUE(wr_session_approximate(t, s));
+	const struct wr_wire_history_entry last[2] = {{1u << 30 | 5, 0}, {1u << 30 | 6, 0}};
+	const int64_t times[2] = {T0 + 4, T0 + 5}, unknown[2] = {0, 0};
+	wr_session_history(t, s, last, times, 2, false, &c);
+	wr_session_history(t, s, last, unknown, 2, false, &c);
+	CU_ASSERT_EQUAL_FATAL(s->n_events, 6);
+	for (unsigned int i = 0; i < 6; i++)
+		CU_ASSERT_EQUAL(wr_session_token(t, s, i)->item, 1 + i);
+	CU_ASSERT_EQUAL(s->n_contiguous, 3);
+	wr_table_free(t);
 }
 
 static void test_model(void)
@@ -322,6 +382,7 @@ static void test_eviction(void)
 int main(void)
 {
 	static const struct wr_test tests[] = {
+		{"known history changes nothing", test_known_history_changes_nothing},
 		{"random operations against plain arrays", test_model},
 		{"row layout of the reference student", test_layout},
 		{"tables that cannot be", test_refusals},
