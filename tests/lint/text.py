@@ -13,7 +13,8 @@ TEXTS = SOURCES + ("meson.build", ".md", ".ini", ".txt", ".lua", ".pkt")
 SPDX = re.compile(r"SPDX-License-Identifier: BSD-3-Clause")
 HOSTS = {"arxiv.org", "doi.org", "dpdk.org", "doc.dpdk.org", "github.com", "gnu.org", "grouplens.org", "files.grouplens.org", "recbole.io",
          "example.com",
-         "example.org", "www.rfc-editor.org", "www.w3.org", "creativecommons.org", "cdla.dev", "prng.di.unimi.it"}
+         "example.org", "www.rfc-editor.org", "www.w3.org", "creativecommons.org", "cdla.dev", "prng.di.unimi.it",
+         "pmd.net"}  # the last is how DPDK names a driver's log
 HOST = re.compile(r"\b((?:[a-z0-9-]+\.)+(?:com|org|net|io|dev|cn|de|eu|cloud))\b(?!\()", re.IGNORECASE)
 MARK = re.compile(r"\b(TO" r"DO|FIX" r"ME|X" r"XX)\b(?!\()")
 

@@ -127,6 +127,16 @@ static void test_length_rule(void)
 	CU_ASSERT(a.m.header.length <= 200);
 	CU_ASSERT_PTR_NOT_NULL(a.m.cookie);
 
+	/* the shortest that is answered: no room for an item, nor for the section that would hold
+	 * it */
+	peer.has_cookie = false;
+	outgoing_begin(&o, &w, &peer, WR_OP_RECOMMEND, 1, 0);
+	wr_writer_ask(&w, 10, 0);
+	outgoing_end(&o, &w, &peer, 96);
+	CU_ASSERT_FATAL(peer_ask(&peer, 0, 0, &o, &a));
+	CU_ASSERT_EQUAL(a.m.n_items, 0);
+	CU_ASSERT_EQUAL(a.m.header.length, 96);
+
 	peer.has_cookie = false;
 	outgoing_begin(&o, &w, &peer, WR_OP_RECOMMEND, 1, 0);
 	wr_writer_ask(&w, 10, 0);
@@ -217,6 +227,8 @@ static void test_duplicates(void)
 	CU_ASSERT(a.m.header.flags & WR_ANS_HISTORY_WANTED);
 	CU_ASSERT_FATAL(ask_recommend(u.id, 10, 0, 0, e, 2, NULL, 0, &a));
 	CU_ASSERT(a.m.header.flags & WR_ANS_DUPLICATE);
+	CU_ASSERT(a.m.header.flags &
+		  WR_ANS_HISTORY_WANTED); /* until it was given: an answer can be lost */
 	CU_ASSERT(list_is(&a, &u, 10));
 	/* no times: the same message again is known by its id, another one is not */
 	struct outgoing o;

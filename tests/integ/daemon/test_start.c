@@ -81,6 +81,15 @@ static void test_port(void)
 	snprintf(set, sizeof(set), "--set=port.socket=%s", first.socket);
 	refuse(set, NULL, "in use", "stop it");
 	CU_ASSERT(access(first.socket, F_OK) == 0);
+	/* its name: the second must neither start nor touch the first's telemetry socket */
+	char path[128];
+	struct daemon second = daemon_;
+	const char *no_sets[] = {NULL};
+	memcpy(second.name, first.name, sizeof(second.name));
+	CU_ASSERT_NOT_EQUAL(daemon_try(&second, no_sets, line, sizeof(line)), 0);
+	CU_ASSERT_PTR_NOT_NULL(strstr(line, "is running already; choose another server.name"));
+	snprintf(path, sizeof(path), "/var/run/dpdk/%s/dpdk_telemetry.v2", first.name);
+	CU_ASSERT(access(path, F_OK) == 0);
 	CU_ASSERT(daemon_stop(&first, &end));
 }
 
