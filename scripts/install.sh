@@ -3,12 +3,13 @@
 # Debian packages, each group with its reason. Only what is missing is installed; when nothing is, apt is not called.
 
 # Compiler and build, and one line per outside library (docs/architecture.md says which part includes it).
-# libdpdk-dev brings every DPDK library and driver, libbpf-dev and libxdp-dev with it; meson brings python3.
+# libdpdk-dev brings every DPDK library and driver, libbpf-dev and libxdp-dev with it; meson brings python3;
+# the suites are built with the rest, so CUnit and SIMDe (intrinsics over plain C) belong here too.
 packages_build=(gcc libc6-dev pkg-config meson ninja-build python3
 	libdpdk-dev libdnnl-dev libhyperscan-dev libinih-dev libsodium-dev libjansson-dev zlib1g-dev libcunit1-dev
-	iproute2 procps)
-# Suites only: intrinsics over plain C, the pinned formatter, function lengths.
-packages_test=(libsimde-dev clang-format-14 universal-ctags)
+	libsimde-dev iproute2 procps)
+# Suites only: the pinned formatter, function lengths.
+packages_test=(clang-format-14 universal-ctags)
 # The peer that echo is measured against (dpdk-testpmd).
 packages_bench=(dpdk-dev)
 # A bare system to prove ./run on (show corridor.1).
