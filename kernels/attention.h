@@ -6,8 +6,8 @@
  * Keys and values lie in panels of slots (slot = position in the sequence, oldest first), blocks of
  * 16 slots: key   of slot j, channel c: k[(j/16)·16·dh + (c/4)·64 + (j%16)·4 + c%4]      (the
  * layout of gemm_s8.h's weights) value of slot j, channel c: v[(j/4)·4·dh + c·4 + j%4] so that 16
- * keys meet a query, and 4 values a channel, in one vector. A block of either is 16·dh bytes: a
- * ring of W rounded up to 16 slots is the same thing.
+ * keys meet a query, and 4 values a channel, in one vector. A block of either is 16·dh bytes. A
+ * ring of `ring` slots is a panel in which slot j lies at j % ring.
  */
 #ifndef WR_ATTENTION_H
 #define WR_ATTENTION_H
@@ -62,14 +62,17 @@ struct wr_attend {
 	size_t ldo;
 	unsigned int n_queries, first; /* query i stands at slot first + i and sees the last
 					  `window` slots up to it */
+	unsigned int ring; /* slots of the ring that kv is, a multiple of 16 and at least
+			      window + n_queries - 1; first + n_queries ≤ 2·ring. 0 = no ring */
 	unsigned int window, head_dim; /* head_dim a multiple of 16 */
 	float inv_sqrt;                /* 1 / sqrt(head_dim) */
 };
 /*
- * All slots that a query sees must have been stored; other slots of the same 16-blocks are read but
- * do not matter. o overlaps no input. Scores and scales finite.
+ * The queries of n_jobs sequences and heads, of one head_dim: many jobs in one call share their
+ * latencies. All slots that a query sees must have been stored; other slots of the same 16-blocks
+ * are read but do not matter. o overlaps no input. Scores and scales finite.
  */
-typedef void wr_attend_fn(const struct wr_attend *a);
+typedef void wr_attend_fn(const struct wr_attend *jobs, size_t n_jobs);
 wr_attend_fn wr_attend_ref, wr_attend_avx2, wr_attend_avx512vnni;
 
 /* exp(x) for x ≤ 0 as docs/model.md writes it; the reference's own, for tests. */

@@ -12,18 +12,29 @@
 #include <math.h>
 
 #define QUERIES 8
-/* Slots that a tile of queries can touch, whole blocks, and one block of zeros before them. */
-#define SPAN (WR_ATTEND_MAX_WINDOW + 64)
+/* Slots that a query can touch, whole blocks, and one block of zeros before them. */
+#define SPAN (WR_ATTEND_MAX_WINDOW + 32)
 
 struct query {
+	const struct wr_attend *a;
+	const int8_t *q;
+	float *o;
+	float c;            /* the query's scale and 1 / sqrt(head_dim) */
 	size_t slot, low;   /* sees slots low … slot */
 	size_t block, last; /* low / 16, slot / 16 */
+	size_t ring;        /* slots behind which the panel starts anew */
+	size_t base;        /* slot of e[i][16] and p[i][16] in struct tile: block · 16 */
 	float largest, inv, scale;
 };
 
+/* Where a block's or group's first slot lies. */
+SIMD_INLINE size_t place(const struct query *q, size_t slot)
+{
+	return slot >= q->ring ? slot - q->ring : slot;
+}
+
 struct tile {
-	const struct wr_attend *a;
-	size_t n, base; /* queries; slot of e[i][16] and p[i][16], a multiple of 16 */
+	size_t n; /* queries */
 	struct query query[QUERIES];
 	float e[QUERIES][SPAN] __attribute__((aligned(64)));
 	uint8_t p[QUERIES][SPAN] __attribute__((aligned(64)));
@@ -75,23 +86,24 @@ SIMD_INLINE void dots(
 /* Scores of query i into e, -inf outside of its window. */
 SIMD_INLINE void score(struct tile *t, size_t i, size_t head_dim)
 {
-	const struct wr_attend *a = t->a;
 	struct query *q = &t->query[i];
+	const struct wr_attend *a = q->a;
 	const __m256 lowest = _mm256_set1_ps(-INFINITY);
-	const __m256 c = _mm256_set1_ps(a->q_scale[i * a->ld_scale] * a->inv_sqrt);
+	const __m256 c = _mm256_set1_ps(q->c);
 	__m256 largest = lowest;
 	for (size_t b = q->block; b <= q->last; b++) {
 		__m256i dot[2];
-		dots(a->kv.k + b * 16 * head_dim, a->q + i * a->ldq, head_dim, &dot[0], &dot[1]);
+		const size_t from = place(q, b * 16);
+		dots(a->kv.k + from * head_dim, q->q, head_dim, &dot[0], &dot[1]);
 		for (size_t half = 0; half < 2; half++) {
 			size_t at = b * 16 + half * 8;
-			__m256 s = _mm256_mul_ps(
-				_mm256_cvtepi32_ps(dot[half]), _mm256_loadu_ps(a->kv.k_scale + at));
+			__m256 s = _mm256_mul_ps(_mm256_cvtepi32_ps(dot[half]),
+				_mm256_loadu_ps(a->kv.k_scale + from + half * 8));
 			s = _mm256_add_ps(_mm256_mul_ps(s, c),
 				_mm256_loadu_ps(a->bias + (ptrdiff_t)at - (ptrdiff_t)q->slot));
 			s = _mm256_blendv_ps(lowest, s, seen(q, at));
 			largest = _mm256_max_ps(s, largest);
-			_mm256_store_ps(&t->e[i][at + 16 - t->base], s);
+			_mm256_store_ps(&t->e[i][at + 16 - q->base], s);
 		}
 	}
 	q->largest = simd256_largest(largest);
@@ -103,13 +115,13 @@ SIMD_INLINE void exponentials(struct tile *t, size_t i)
 	struct query *q = &t->query[i];
 	const __m256 m = _mm256_set1_ps(q->largest);
 	__m256 aw = _mm256_setzero_ps();
-	memset(&t->e[i][q->block * 16 - t->base], 0, 16 * sizeof(float));
+	memset(&t->e[i][q->block * 16 - q->base], 0, 16 * sizeof(float));
 	for (size_t at = q->block * 16; at < (q->last + 1) * 16; at += 8) {
-		float *e = &t->e[i][at + 16 - t->base];
+		float *e = &t->e[i][at + 16 - q->base];
 		__m256 in = seen(q, at);
 		__m256 v = _mm256_and_ps(in, exponential(_mm256_sub_ps(_mm256_load_ps(e), m)));
 		_mm256_store_ps(e, v);
-		v = _mm256_mul_ps(v, _mm256_loadu_ps(t->a->kv.v_scale + at));
+		v = _mm256_mul_ps(v, _mm256_loadu_ps(q->a->kv.v_scale + place(q, at)));
 		aw = _mm256_max_ps(_mm256_and_ps(in, v), aw);
 	}
 	float w = simd256_largest(aw);
@@ -119,9 +131,10 @@ SIMD_INLINE void exponentials(struct tile *t, size_t i)
 
 SIMD_INLINE __m256i weight8(const struct tile *t, size_t i, size_t at, __m256 inv)
 {
-	__m256 w = _mm256_mul_ps(_mm256_load_ps(&t->e[i][at + 16 - t->base]),
-		_mm256_loadu_ps(t->a->kv.v_scale + at));
-	return _mm256_cvtps_epi32(_mm256_and_ps(seen(&t->query[i], at), _mm256_mul_ps(w, inv)));
+	const struct query *q = &t->query[i];
+	__m256 w = _mm256_mul_ps(_mm256_load_ps(&t->e[i][at + 16 - q->base]),
+		_mm256_loadu_ps(q->a->kv.v_scale + place(q, at)));
+	return _mm256_cvtps_epi32(_mm256_and_ps(seen(q, at), _mm256_mul_ps(w, inv)));
 }
 
 /* The sum of e by age, and the weights as bytes. */
@@ -130,7 +143,7 @@ SIMD_INLINE void weights(struct tile *t, size_t i)
 	struct query *q = &t->query[i];
 	const __m256 inv = _mm256_set1_ps(q->inv);
 	__m256 low = _mm256_setzero_ps(), high = low;
-	for (size_t n = q->slot - q->low + 1, end = q->slot + 1 + 16 - t->base;;) {
+	for (size_t n = q->slot - q->low + 1, end = q->slot + 1 + 16 - q->base;;) {
 		low = _mm256_add_ps(low, _mm256_loadu_ps(&t->e[i][end - 16]));
 		high = _mm256_add_ps(high, _mm256_loadu_ps(&t->e[i][end - 8]));
 		if (n <= 16)
@@ -139,66 +152,83 @@ SIMD_INLINE void weights(struct tile *t, size_t i)
 		end -= 16;
 	}
 	for (size_t at = q->block * 16; at < (q->last + 1) * 16; at += 16)
-		_mm_store_si128((__m128i *)(void *)&t->p[i][at + 16 - t->base],
+		_mm_store_si128((__m128i *)(void *)&t->p[i][at + 16 - q->base],
 			simd256_pack16(weight8(t, i, at, inv), weight8(t, i, at + 8, inv)));
 	q->scale = q->scale / simd256_fold(low, high);
 }
 
 SIMD_INLINE void output(struct tile *t, size_t i, size_t head_dim)
 {
-	const struct wr_attend *a = t->a;
 	const struct query *q = &t->query[i];
+	const struct wr_attend *a = q->a;
 	const __m256 scale = _mm256_set1_ps(q->scale);
 	for (size_t c = 0; c < head_dim; c += 16) {
 		__m256i low = _mm256_setzero_si256(), high = low;
 		for (size_t g = q->low / 4; g <= q->slot / 4; g++) {
 			const __m256i *v =
-				(const __m256i *)(const void *)(a->kv.v + (g * head_dim + c) * 4);
-			__m256i p = simd256_broadcast4(&t->p[i][g * 4 + 16 - t->base]);
+				(const __m256i *)(const void *)(a->kv.v +
+								place(q, g * 4) * head_dim + c * 4);
+			__m256i p = simd256_broadcast4(&t->p[i][g * 4 + 16 - q->base]);
 			low = simd256_dot4(low, p, _mm256_load_si256(v));
 			high = simd256_dot4(high, p, _mm256_load_si256(v + 1));
 		}
-		float *o = a->o + i * a->ldo + c;
+		float *o = q->o + c;
 		_mm256_storeu_ps(o, _mm256_mul_ps(_mm256_cvtepi32_ps(low), scale));
 		_mm256_storeu_ps(o + 8, _mm256_mul_ps(_mm256_cvtepi32_ps(high), scale));
 	}
 }
 
-SIMD_INLINE void attend(const struct wr_attend *all, size_t head_dim)
+SIMD_INLINE void finish(struct tile *t, size_t head_dim)
+{
+	for (size_t i = 0; i < t->n; i++)
+		score(t, i, head_dim);
+	for (size_t i = 0; i < t->n; i++)
+		exponentials(t, i);
+	for (size_t i = 0; i < t->n; i++)
+		weights(t, i);
+	for (size_t i = 0; i < t->n; i++)
+		output(t, i, head_dim);
+	t->n = 0;
+}
+
+SIMD_INLINE void add_query(struct tile *t, const struct wr_attend *a, size_t i)
+{
+	size_t slot = a->first + i, low = slot + 1 > a->window ? slot + 1 - a->window : 0;
+	t->query[t->n++] = (struct query){.a = a,
+		.q = a->q + i * a->ldq,
+		.o = a->o + i * a->ldo,
+		.c = a->q_scale[i * a->ld_scale] * a->inv_sqrt,
+		.slot = slot,
+		.low = low,
+		.block = low / 16,
+		.last = slot / 16,
+		.ring = a->ring ? a->ring : SIZE_MAX,
+		.base = low / 16 * 16};
+}
+
+SIMD_INLINE void attend(const struct wr_attend *jobs, size_t n_jobs, size_t head_dim)
 {
 	struct tile t;
-	for (unsigned int first = 0; first < all->n_queries; first += QUERIES) {
-		struct wr_attend a = *all;
-		a.q += first * a.ldq;
-		a.q_scale += first * a.ld_scale;
-		a.o += first * a.ldo;
-		t.a = &a;
-		t.n = all->n_queries - first < QUERIES ? all->n_queries - first : QUERIES;
-		for (size_t i = 0; i < t.n; i++) {
-			size_t slot = (size_t)all->first + first + i;
-			size_t low = slot + 1 > a.window ? slot + 1 - a.window : 0;
-			t.query[i] = (struct query){
-				.slot = slot, .low = low, .block = low / 16, .last = slot / 16};
+	t.n = 0;
+	for (size_t j = 0; j < n_jobs; j++) {
+		for (unsigned int i = 0; i < jobs[j].n_queries; i++) {
+			add_query(&t, &jobs[j], i);
+			if (t.n == QUERIES)
+				finish(&t, head_dim);
 		}
-		t.base = t.query[0].block * 16;
-		for (size_t i = 0; i < t.n; i++)
-			score(&t, i, head_dim);
-		for (size_t i = 0; i < t.n; i++)
-			exponentials(&t, i);
-		for (size_t i = 0; i < t.n; i++)
-			weights(&t, i);
-		for (size_t i = 0; i < t.n; i++)
-			output(&t, i, head_dim);
 	}
+	finish(&t, head_dim);
 }
 
 /* The reference student's head width as a constant, so that its loops unroll. */
-void wr_attend_avx2(const struct wr_attend *a)
+void wr_attend_avx2(const struct wr_attend *jobs, size_t n_jobs)
 {
-	if (a->head_dim == 32)
-		attend(a, 32);
+	if (n_jobs == 0)
+		return;
+	if (jobs[0].head_dim == 32)
+		attend(jobs, n_jobs, 32);
 	else
-		attend(a, a->head_dim);
+		attend(jobs, n_jobs, jobs[0].head_dim);
 }
 
 /* ---- storing ---- */

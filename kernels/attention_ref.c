@@ -53,6 +53,12 @@ float wr_attend_exp_ref(float x)
 	return y;
 }
 
+/* Where slot j of a job lies. */
+static size_t place(const struct wr_attend *a, size_t slot)
+{
+	return a->ring && slot >= a->ring ? slot - a->ring : slot;
+}
+
 /* e[a] = exp(score - largest) for ages 0 … n-1; their lane sum. */
 static float softmax_terms(const struct wr_attend *a, unsigned int i, size_t n, float *e)
 {
@@ -60,10 +66,11 @@ static float softmax_terms(const struct wr_attend *a, unsigned int i, size_t n, 
 	const int8_t *q = a->q + i * a->ldq;
 	float c = a->q_scale[i * a->ld_scale] * a->inv_sqrt, largest = -INFINITY;
 	for (size_t age = 0; age < n; age++) {
+		size_t at = place(a, slot - age);
 		int32_t dot = 0;
 		for (size_t x = 0; x < a->head_dim; x++)
-			dot += q[x] * a->kv.k[key_at(a->head_dim, slot - age, x)];
-		e[age] = ((float)dot * a->kv.k_scale[slot - age]) * c + a->bias[-(ptrdiff_t)age];
+			dot += q[x] * a->kv.k[key_at(a->head_dim, at, x)];
+		e[age] = ((float)dot * a->kv.k_scale[at]) * c + a->bias[-(ptrdiff_t)age];
 		largest = e[age] > largest ? e[age] : largest;
 	}
 	float lane[WR_LANES] = {0};
@@ -81,7 +88,7 @@ static void attend_one(const struct wr_attend *a, unsigned int i)
 	int32_t p[WR_ATTEND_MAX_WINDOW];
 	float z = softmax_terms(a, i, n, w);
 	for (size_t age = 0; age < n; age++) {
-		w[age] *= a->kv.v_scale[slot - age];
+		w[age] *= a->kv.v_scale[place(a, slot - age)];
 		aw = w[age] > aw ? w[age] : aw;
 	}
 	float inv = aw < WR_QUANTISE_TINY ? 0 : 127.0f / aw;
@@ -91,13 +98,14 @@ static void attend_one(const struct wr_attend *a, unsigned int i)
 	for (size_t c = 0; c < a->head_dim; c++) {
 		int32_t acc = 0;
 		for (size_t age = 0; age < n; age++)
-			acc += p[age] * a->kv.v[value_at(a->head_dim, slot - age, c)];
+			acc += p[age] * a->kv.v[value_at(a->head_dim, place(a, slot - age), c)];
 		a->o[i * a->ldo + c] = (float)acc * scale;
 	}
 }
 
-void wr_attend_ref(const struct wr_attend *a)
+void wr_attend_ref(const struct wr_attend *jobs, size_t n_jobs)
 {
-	for (unsigned int i = 0; i < a->n_queries; i++)
-		attend_one(a, i);
+	for (size_t j = 0; j < n_jobs; j++)
+		for (unsigned int i = 0; i < jobs[j].n_queries; i++)
+			attend_one(&jobs[j], i);
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The cold path: a ragged burst of sequences through all blocks. Tokens of all sequences stand one
- * behind another; products run over tiles of them, attention over a sequence and head at a time.
+ * A ragged burst of sequences through all blocks: whole histories (cold) or what is new behind
+ * cached rows (warm). Tokens of all sequences stand one behind another; products run over tiles of
+ * them, attention over all sequences and heads.
  * Block b needs its output for the last (L-1-b)·(W-1)+1 tokens of a sequence only, and keys and
  * values for W-1 more; the rest is dropped before it is computed. Nothing of one sequence enters
  * another's numbers, so a result does not depend on the burst.
@@ -9,6 +10,7 @@
 #include "model_internal.h"
 
 #include "gemm_onednn.h"
+#include "ring.h"
 
 #include <assert.h>
 #include <math.h>
@@ -20,6 +22,14 @@
 /* The products of a block; KV and Q are QKV's parts, for tokens that need only one of them. */
 enum product { QKV, KV, Q, OUT, UP, DOWN, N_PRODUCTS };
 
+/* Where a sequence's keys and values of the running block are. */
+struct place {
+	uint8_t *panels; /* one per key head */
+	uint32_t slots;
+	uint32_t first; /* slot of the block's first token; beyond the slots of a ring: see
+			   attention.h */
+};
+
 struct wr_encoder {
 	const struct wr_model *m;
 	unsigned int max_seqs, max_tokens;
@@ -27,7 +37,12 @@ struct wr_encoder {
 	uint64_t macs_onednn, macs_own;
 	struct wr_allocator alloc;
 
+	const struct wr_encoder_batch *batch; /* the running call's */
+	bool warm;
 	uint32_t *rows;             /* [max_tokens], trimmed */
+	uint32_t *length;           /* [max_seqs]: tokens of a sequence, trimmed */
+	struct place *place;        /* [max_seqs] */
+	struct wr_attend *jobs;     /* [max_seqs][H] */
 	uint32_t *in_off, *out_off; /* [max_seqs + 1]: tokens of a sequence in x, on entry and on
 				       exit of a block */
 	uint32_t *slot_off;         /* [max_seqs + 1]: first slot of a sequence's panels */
@@ -58,6 +73,9 @@ static void layout(struct wr_carve *c, const struct wr_bundle_model *s, struct w
 	size_t t = e->max_tokens, n = e->max_seqs;
 	e->max_slots = t + 15 * n;
 	e->rows = wr_carve(c, t * sizeof(*e->rows));
+	e->length = wr_carve(c, n * sizeof(*e->length));
+	e->place = wr_carve(c, n * sizeof(*e->place));
+	e->jobs = wr_carve(c, n * s->n_heads * sizeof(*e->jobs));
 	e->in_off = wr_carve(c, (n + 1) * sizeof(*e->in_off));
 	e->out_off = wr_carve(c, (n + 1) * sizeof(*e->out_off));
 	e->slot_off = wr_carve(c, (n + 1) * sizeof(*e->slot_off));
@@ -176,13 +194,33 @@ static void linear(struct wr_encoder *e, unsigned int b, enum product i,
 	}
 }
 
-static struct wr_kv_panel panel(const struct wr_encoder *e, unsigned int seq, unsigned int group)
+/* place of the running block b. Cold panels begin so that a token has the same slot modulo 16 in
+ * every block: rings take whole blocks of 16 slots from them. */
+static void place_panels(struct wr_encoder *e, unsigned int b, unsigned int n_seqs)
 {
 	const struct wr_bundle_model *s = &e->m->s;
-	size_t first = e->slot_off[seq], slots = e->slot_off[seq + 1] - first;
-	uint8_t *base = e->kv + s->n_kv_heads * wr_kv_panel_bytes(first, s->head_dim);
-	return wr_kv_panel_at(
-		base + group * wr_kv_panel_bytes(slots, s->head_dim), slots, s->head_dim);
+	for (unsigned int i = 0; i < n_seqs; i++) {
+		uint32_t dropped = e->length[i] - (e->in_off[i + 1] - e->in_off[i]);
+		struct place *p = &e->place[i];
+		if (e->warm) {
+			struct ring_head *head = e->batch->rings[i];
+			p->panels = ring_block(s, head, b);
+			p->slots = ring_slots(s);
+			p->first = head->position + dropped;
+		} else {
+			p->panels = e->kv +
+				    s->n_kv_heads * wr_kv_panel_bytes(e->slot_off[i], s->head_dim);
+			p->slots = e->slot_off[i + 1] - e->slot_off[i];
+			p->first = dropped % 16;
+		}
+	}
+}
+
+static struct wr_kv_panel panel(const struct wr_encoder *e, unsigned int seq, unsigned int group)
+{
+	const struct place *p = &e->place[seq];
+	size_t dh = e->m->s.head_dim;
+	return wr_kv_panel_at(p->panels + group * wr_kv_panel_bytes(p->slots, dh), p->slots, dh);
 }
 
 /* Stores keys and values of tokens first … first+m-1 (in in_off's numbering) whose heads start at
@@ -196,14 +234,17 @@ static void store_kv(struct wr_encoder *e, size_t first, size_t m, size_t head, 
 	for (size_t i = 0; i < m;) {
 		while (e->in_off[*seq + 1] <= first + i)
 			(*seq)++;
+		const struct place *at = &e->place[*seq];
+		size_t slot = at->first + (first + i - e->in_off[*seq]);
+		slot = slot >= at->slots ? slot - at->slots : slot;
 		size_t run = WR_MIN(m - i, e->in_off[*seq + 1] - (first + i));
+		run = WR_MIN(run, at->slots - slot);
 		for (unsigned int g = 0; g < s->n_kv_heads; g++) {
 			struct wr_kv_panel p = panel(e, *seq, g);
 			const int8_t *k = e->heads + i * width + (head + g) * dh;
 			const float *scale = e->head_scale + i * n_heads + head + g;
-			e->m->kernels->kv_store(&p, dh, first + i - e->in_off[*seq], run, k,
-				k + s->n_kv_heads * dh, width, scale, scale + s->n_kv_heads,
-				n_heads);
+			e->m->kernels->kv_store(&p, dh, slot, run, k, k + s->n_kv_heads * dh, width,
+				scale, scale + s->n_kv_heads, n_heads);
 		}
 		i += run;
 	}
@@ -249,10 +290,12 @@ static void attend(struct wr_encoder *e, const struct wr_model_block *block, uns
 		.window = s->window,
 		.head_dim = s->head_dim,
 		.inv_sqrt = 1.0f / sqrtf((float)s->head_dim)};
+	size_t n_jobs = 0;
 	for (unsigned int i = 0; i < n_seqs; i++) {
 		size_t out = e->out_off[i];
 		a.n_queries = e->out_off[i + 1] - e->out_off[i];
-		a.first = e->in_off[i + 1] - e->in_off[i] - a.n_queries;
+		a.first = e->place[i].first + e->in_off[i + 1] - e->in_off[i] - a.n_queries;
+		a.ring = e->warm ? e->place[i].slots : 0;
 		for (unsigned int h = 0; h < s->n_heads && a.n_queries; h++) {
 			a.kv = panel(e, i, h * s->n_kv_heads / s->n_heads);
 			a.q = e->q + out * width + h * dh;
@@ -260,9 +303,10 @@ static void attend(struct wr_encoder *e, const struct wr_model_block *block, uns
 			a.bias = block->bias + h * e->m->bias_ld + WR_ATTEND_BIAS_PAD + s->window -
 				 1;
 			a.o = e->o + out * width + h * dh;
-			e->m->kernels->attend(&a);
+			e->jobs[n_jobs++] = a;
 		}
 	}
+	e->m->kernels->attend(e->jobs, n_jobs);
 }
 
 /* Output projection and feed-forward, both onto the residual stream. */
@@ -284,6 +328,64 @@ static void feed_forward(struct wr_encoder *e, unsigned int b, size_t n_tokens)
 	}
 }
 
+/* ---- rings ---- */
+
+/* The last W-1 rows of a cold sequence's panels into its ring's block b, by blocks of 16 slots. */
+static void fill_ring(struct wr_encoder *e, unsigned int b, unsigned int seq)
+{
+	const struct wr_bundle_model *s = &e->m->s;
+	const struct place *p = &e->place[seq];
+	size_t dh = s->head_dim, slots = ring_slots(s), n = e->in_off[seq + 1] - e->in_off[seq];
+	size_t end = p->first + n, rows = WR_MIN(n, s->window - 1u);
+	size_t shift = e->length[seq] - end; /* a multiple of 16 */
+	uint8_t *to = ring_block(s, e->batch->rings[seq], b);
+	for (unsigned int g = 0; g < s->n_kv_heads && rows; g++) {
+		struct wr_kv_panel from = panel(e, seq, g);
+		struct wr_kv_panel ring =
+			wr_kv_panel_at(to + g * wr_kv_panel_bytes(slots, dh), slots, dh);
+		for (size_t at = (end - rows) / 16 * 16; at < end; at += 16) {
+			size_t slot = (at + shift) % slots;
+			memcpy(ring.k + slot * dh, from.k + at * dh, 16 * dh);
+			memcpy(ring.v + slot * dh, from.v + at * dh, 16 * dh);
+			memcpy(ring.k_scale + slot, from.k_scale + at, 16 * sizeof(float));
+			memcpy(ring.v_scale + slot, from.v_scale + at, 16 * sizeof(float));
+		}
+	}
+}
+
+static void fill_rings(struct wr_encoder *e, unsigned int b, unsigned int n_seqs)
+{
+	for (unsigned int i = 0; i < n_seqs; i++)
+		if (e->length[i])
+			fill_ring(e, b, i);
+}
+
+/* The user vector of a sequence without tokens: that of its ring, or nobody's. */
+static void old_user(struct wr_encoder *e, unsigned int seq, int8_t *q, float *scale)
+{
+	size_t d = e->m->s.d;
+	if (e->warm) {
+		struct ring_head *head = e->batch->rings[seq];
+		memcpy(q, ring_user(head), d);
+		*scale = head->user_scale;
+	} else {
+		memset(q, 0, d);
+		*scale = 0;
+	}
+}
+
+/* Closes a sequence's ring behind its tokens. */
+static void close_ring(struct wr_encoder *e, unsigned int seq, const int8_t *q, float scale)
+{
+	struct ring_head *head = e->batch->rings[seq];
+	uint32_t slots = ring_slots(&e->m->s), n = e->length[seq];
+	if (e->warm)
+		n += head->position;
+	head->position = n < slots ? n : slots + n % slots;
+	head->user_scale = scale;
+	memcpy(ring_user(head), q, e->m->s.d);
+}
+
 /* ---- the burst ---- */
 
 /* Keeps the tokens of each sequence that can matter; rows, in_off, slot_off. */
@@ -297,6 +399,7 @@ static void trim(
 		memcpy(e->rows + e->in_off[i], rows + seq_off[i + 1] - n, n * sizeof(*rows));
 		e->in_off[i + 1] = e->in_off[i] + n;
 		e->slot_off[i + 1] = e->slot_off[i] + WR_ALIGN_UP(n, 16u);
+		e->length[i] = n;
 	}
 }
 
@@ -322,6 +425,10 @@ static void compact(struct wr_encoder *e, unsigned int n_seqs)
 static void run_block(struct wr_encoder *e, unsigned int b, unsigned int n_seqs)
 {
 	const struct wr_bundle_model *s = &e->m->s;
+	bool prefetch = e->warm && b + 1 < s->n_blocks;
+	for (unsigned int i = 0; i < n_seqs && prefetch; i++)
+		ring_prefetch_block(s, e->batch->rings[i], b + 1);
+	place_panels(e, b, n_seqs);
 	uint32_t keep = (s->n_blocks - 1 - b) * (s->window - 1) + 1;
 	if (narrow(e, n_seqs, keep)) {
 		project(e, b, KV, e->in_off[n_seqs]);
@@ -330,30 +437,61 @@ static void run_block(struct wr_encoder *e, unsigned int b, unsigned int n_seqs)
 	} else {
 		project(e, b, QKV, e->in_off[n_seqs]);
 	}
+	if (e->batch->rings && !e->warm)
+		fill_rings(e, b, n_seqs);
 	attend(e, &e->m->block[b], n_seqs);
 	feed_forward(e, b, e->out_off[n_seqs]);
 	memcpy(e->in_off, e->out_off, (n_seqs + 1) * sizeof(*e->in_off));
 }
 
+static struct wr_user_vectors encode(
+	struct wr_encoder *e, const struct wr_encoder_batch *batch, bool warm)
+{
+	const struct wr_model *m = e->m;
+	unsigned int n_seqs = batch->n_seqs;
+	assert(n_seqs <= e->max_seqs &&
+		batch->seq_off[n_seqs] - batch->seq_off[0] <= e->max_tokens);
+	e->batch = batch;
+	e->warm = warm;
+	trim(e, n_seqs, batch->seq_off, batch->rows);
+	for (unsigned int i = 0; i < n_seqs && warm; i++) {
+		struct ring_head *head = batch->rings[i];
+		assert(e->length[i] <= wr_ring_max_new(&m->s));
+		if (head->position + e->length[i] > 2 * ring_slots(&m->s))
+			head->position -= ring_slots(&m->s);
+	}
+	m->kernels->embed(e->in_off[n_seqs], m->s.d, m->item_q, m->item_in, e->rows, e->x, m->s.d);
+	for (unsigned int b = 0; b < m->s.n_blocks && e->in_off[n_seqs]; b++)
+		run_block(e, b, n_seqs);
+	for (unsigned int i = 0; i < n_seqs; i++) {
+		unsigned int out = batch->out ? batch->out[i] : i;
+		int8_t *q = e->user_q + (size_t)out * m->s.d;
+		float *scale = &e->user_scale[out];
+		if (e->length[i] == 0) {
+			old_user(e, i, q, scale);
+			continue;
+		}
+		m->kernels->user_quantise(1, m->s.d, m->final_gain, m->s.logit_scale,
+			e->x + (size_t)e->in_off[i] * m->s.d, m->s.d, q, m->s.d, scale);
+		if (batch->rings)
+			close_ring(e, i, q, *scale);
+	}
+	return (struct wr_user_vectors){.q = e->user_q, .scale = e->user_scale};
+}
+
 struct wr_user_vectors wr_encoder_encode(
 	struct wr_encoder *e, unsigned int n_seqs, const uint32_t *seq_off, const uint32_t *rows)
 {
-	const struct wr_model *m = e->m;
-	assert(n_seqs <= e->max_seqs && seq_off[n_seqs] - seq_off[0] <= e->max_tokens);
-	trim(e, n_seqs, seq_off, rows);
-	m->kernels->embed(e->in_off[n_seqs], m->s.d, m->item_q, m->item_in, e->rows, e->x, m->s.d);
-	for (unsigned int b = 0; b < m->s.n_blocks; b++)
-		run_block(e, b, n_seqs);
-	for (unsigned int i = 0; i < n_seqs; i++) {
-		int8_t *q = e->user_q + (size_t)i * m->s.d;
-		if (e->in_off[i + 1] > e->in_off[i]) {
-			m->kernels->user_quantise(1, m->s.d, m->final_gain, m->s.logit_scale,
-				e->x + (size_t)e->in_off[i] * m->s.d, m->s.d, q, m->s.d,
-				&e->user_scale[i]);
-		} else {
-			memset(q, 0, m->s.d);
-			e->user_scale[i] = 0;
-		}
-	}
-	return (struct wr_user_vectors){.q = e->user_q, .scale = e->user_scale};
+	struct wr_encoder_batch batch = {.n_seqs = n_seqs, .seq_off = seq_off, .rows = rows};
+	return encode(e, &batch, false);
+}
+
+struct wr_user_vectors wr_encoder_cold(struct wr_encoder *e, const struct wr_encoder_batch *batch)
+{
+	return encode(e, batch, false);
+}
+
+struct wr_user_vectors wr_encoder_warm(struct wr_encoder *e, const struct wr_encoder_batch *batch)
+{
+	return encode(e, batch, true);
 }

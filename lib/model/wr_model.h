@@ -75,13 +75,37 @@ void wr_encoder_free(struct wr_encoder *e);
 size_t wr_encoder_bytes_needed(
 	const struct wr_bundle_model *s, unsigned int max_seqs, unsigned int max_tokens);
 /*
- * Cold path. seq_off[0 … n_seqs]: sequence i is rows[seq_off[i] … seq_off[i+1]-1], oldest first,
- * each an item row (id - 1) below n_items; at most wr_bundle_history_events of them matter and only
+ * Cold path without a session: sequence i is rows[seq_off[i] … seq_off[i+1]-1], oldest first, each
+ * an item row (id - 1) below n_items; at most wr_bundle_history_events of them matter and only
  * those should be given. Ragged: no padding. The last block runs for the last position only. n_seqs
  * ≤ max_seqs, tokens ≤ max_tokens (asserted).
  */
 struct wr_user_vectors wr_encoder_encode(
 	struct wr_encoder *e, unsigned int n_seqs, const uint32_t *seq_off, const uint32_t *rows);
+
+/*
+ * A ring: one session's cached keys, values and last user vector, as the two calls below leave
+ * them. wr_ring_bytes, 64-byte aligned, any content before the first cold call; it belongs to one
+ * bundle, at any level. Rows that a later query can see are those of the whole history's encoding:
+ * warm and cold answers are the same bits, when cold gets the last wr_bundle_history_events or all.
+ */
+size_t wr_ring_bytes(const struct wr_bundle_model *s);
+/* Most new tokens of a sequence in one warm call, 1 or more. */
+unsigned int wr_ring_max_new(const struct wr_bundle_model *s);
+/* Asks for the memory that a warm call reads first. */
+void wr_ring_prefetch(const struct wr_bundle_model *s, void *ring);
+
+struct wr_encoder_batch {
+	unsigned int n_seqs;
+	const uint32_t *seq_off, *rows; /* as above */
+	void *const *rings;             /* [n_seqs]; no ring twice */
+	const uint8_t *out; /* user vector of sequence i goes to row out[i] < max_seqs */
+};
+/* Cold path that leaves a ring behind each sequence. Sequences of length 0 leave theirs alone. */
+struct wr_user_vectors wr_encoder_cold(struct wr_encoder *e, const struct wr_encoder_batch *batch);
+/* Warm path: rows are the new tokens only, 0 … wr_ring_max_new of each sequence; without one the
+ * vector is that of the ring's last call. The other rows of the vectors stay as they were. */
+struct wr_user_vectors wr_encoder_warm(struct wr_encoder *e, const struct wr_encoder_batch *batch);
 /* Multiply-adds done by oneDNN and by own kernels since new. */
 void wr_encoder_macs(const struct wr_encoder *e, uint64_t *onednn, uint64_t *own);
 

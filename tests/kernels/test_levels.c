@@ -269,9 +269,10 @@ static bool panel_same(const struct panel *a, const struct panel *b)
 	return ok;
 }
 
-/* m tokens of random keys and values into slots first …, in pieces, by the kernel of k. */
-static void panel_store(const struct wr_kernels *k, const struct panel *p, size_t head_dim,
-	size_t first, size_t m, unsigned int fill, uint64_t seed)
+/* m tokens of random keys and values into slots first … of a ring, in pieces, by the kernel of k.
+ */
+static void ring_store(const struct wr_kernels *k, const struct panel *p, size_t head_dim,
+	size_t ring, size_t first, size_t m, unsigned int fill, uint64_t seed)
 {
 	struct wr_rng piece;
 	wr_rng_init(&piece, seed, 1);
@@ -284,14 +285,21 @@ static void panel_store(const struct wr_kernels *k, const struct panel *p, size_
 		s[i] = wr_rng_below(&piece, 20) ? fabsf(s[i]) * 0.02f : 0;
 	for (size_t i = 0; i < m;) {
 		size_t n = 1 + wr_rng_below(&piece, 20);
-		n = WR_MIN(m - i, n);
+		size_t slot = (first + i) % ring;
+		n = WR_MIN(WR_MIN(m - i, n), ring - slot);
 		const int8_t *at = (int8_t *)row.p + i * 2 * head_dim;
-		k->kv_store(&p->kv, head_dim, first + i, n, at, at + head_dim, 2 * head_dim,
-			s + 2 * i, s + 2 * i + 1, 2);
+		k->kv_store(&p->kv, head_dim, slot, n, at, at + head_dim, 2 * head_dim, s + 2 * i,
+			s + 2 * i + 1, 2);
 		i += n;
 	}
 	wr_guarded_free(&row);
 	wr_guarded_free(&scale);
+}
+
+static void panel_store(const struct wr_kernels *k, const struct panel *p, size_t head_dim,
+	size_t first, size_t m, unsigned int fill, uint64_t seed)
+{
+	ring_store(k, p, head_dim, first + m, first, m, fill, seed);
 }
 
 static void test_kv_store(void)
@@ -308,41 +316,69 @@ static void test_kv_store(void)
 	}
 }
 
+/* The queries of a, cut into jobs at random places. */
+static void attend_in_jobs(const struct wr_kernels *k, const struct wr_attend *a)
+{
+	struct wr_attend job[80];
+	size_t n_jobs = 0;
+	for (unsigned int i = 0; i < a->n_queries; n_jobs++) {
+		unsigned int n = pick(1, 3) == 1 ? a->n_queries : pick(1, 3);
+		struct wr_attend *to = &job[n_jobs];
+		*to = *a;
+		to->first += i;
+		to->q += i * a->ldq;
+		to->q_scale += i * a->ld_scale;
+		to->o += i * a->ldo;
+		to->n_queries = WR_MIN(n, a->n_queries - i);
+		i += to->n_queries;
+	}
+	k->attend(job, n_jobs);
+}
+
+/* The reference over a panel, the level over the panel and both over a ring with the same rows. */
 static bool attend_case(unsigned int window, unsigned int first, unsigned int n,
 	unsigned int head_dim, unsigned int fill, float sharp, uint64_t seed)
 {
 	unsigned int low = first + 1 > window ? first + 1 - window : 0;
+	unsigned int ring = WR_ALIGN_UP(window + n - 1 + pick(0, 20), 16u);
 	struct panel p = panel_new(WR_ALIGN_UP((size_t)first + n, (size_t)16), head_dim);
+	struct panel around = panel_new(ring, head_dim);
 	panel_store(ref, &p, head_dim, low, first + n - low, fill, seed);
+	ring_store(ref, &around, head_dim, ring, low, first + n - low, fill, seed);
 	wr_rng_init(&rng, seed, 3);
 	size_t ldq = head_dim + pick(0, 3), lds = pick(1, 3), ldo = head_dim + pick(0, 3);
 	struct wr_guarded q = bytes((n - 1) * ldq + head_dim, fill == 1 ? 1 : pick(0, 5));
-	struct wr_guarded scale = floats((n - 1) * lds + 1, 5), o[2];
+	struct wr_guarded scale = floats((n - 1) * lds + 1, 5), o[4];
 	struct wr_guarded bias = floats(window + 2 * WR_ATTEND_BIAS_PAD, 0);
 	for (size_t i = 0; i < (n - 1) * lds + 1; i++)
 		((float *)scale.p)[i] *= -sharp;
-	struct wr_attend a = {.kv = p.kv,
-		.q = q.p,
+	struct wr_attend a = {.q = q.p,
 		.ldq = ldq,
 		.q_scale = scale.p,
 		.ld_scale = lds,
 		.bias = (float *)bias.p + WR_ATTEND_BIAS_PAD + window - 1,
 		.ldo = ldo,
 		.n_queries = n,
-		.first = first,
 		.window = window,
 		.head_dim = head_dim,
 		.inv_sqrt = 1.0f / sqrtf((float)head_dim)};
-	for (int i = 0; i < 2; i++) {
+	for (unsigned int i = 0; i < 4; i++) {
+		bool rings = i >= 2;
 		o[i] = wr_guarded_new(((n - 1) * ldo + head_dim) * sizeof(float));
 		a.o = o[i].p;
-		(i ? level : ref)->attend(&a);
+		a.kv = rings ? around.kv : p.kv;
+		a.ring = rings ? ring : 0;
+		a.first = first;
+		while (rings && a.first + n > 2 * ring)
+			a.first -= ring;
+		attend_in_jobs(i % 2 ? level : ref, &a);
 	}
-	bool ok = same(&o[0], &o[1]);
-	struct wr_guarded *all[] = {&q, &scale, &bias, &o[0], &o[1]};
+	bool ok = same(&o[0], &o[1]) && same(&o[0], &o[2]) && same(&o[0], &o[3]);
+	struct wr_guarded *all[] = {&q, &scale, &bias, &o[0], &o[1], &o[2], &o[3]};
 	for (size_t i = 0; i < WR_ARRAY_LEN(all); i++)
 		wr_guarded_free(all[i]);
 	panel_free(&p);
+	panel_free(&around);
 	return ok;
 }
 

@@ -118,7 +118,7 @@ static void test_attention_against_doubles(void)
 			.head_dim = DH,
 			.inv_sqrt = 1.0f / sqrtf(DH)};
 		wr_kv_store_ref(&a.kv, DH, 0, N, k, v, DH, ks, vs, 1);
-		wr_attend_ref(&a);
+		wr_attend_ref(&a, 1);
 		double want[DH];
 		softmax_in_doubles(&a, k, v, N, want);
 		/*

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Sizes of a session's cached rows. */
+#include "ring.h"
+
+size_t wr_ring_bytes(const struct wr_bundle_model *s)
+{
+	return ring_panels_off(s) + s->n_blocks * ring_block_bytes(s);
+}
+
+unsigned int wr_ring_max_new(const struct wr_bundle_model *s)
+{
+	return WR_MIN(ring_slots(s) - s->window + 1, wr_bundle_history_events(s));
+}
+
+void wr_ring_prefetch(const struct wr_bundle_model *s, void *ring)
+{
+	for (size_t i = 0; i < ring_panels_off(s); i += WR_CACHE_LINE)
+		__builtin_prefetch((uint8_t *)ring + i, 1, 3);
+	ring_prefetch_block(s, ring, 0);
+}

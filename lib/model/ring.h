@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A session's cached rows: head | last user vector | per block and key head a panel of ring_slots
+ * slots. 18.6 KB at d = 64, 2 blocks, 2 heads, W = 50; one is read for every warm request.
+ */
+#ifndef WR_MODEL_RING_H
+#define WR_MODEL_RING_H
+
+#include "model_internal.h"
+
+struct ring_head {
+	uint32_t position; /* of the next token, modulo the slots; at least the slots once they
+			      were full, below twice the slots */
+	float user_scale;
+};
+
+/* W-1 cached rows touch at most (W+14)/16 blocks of 16, wherever they begin. */
+static inline uint32_t ring_slots(const struct wr_bundle_model *s)
+{
+	return WR_ALIGN_UP(s->window + 14u, 16u);
+}
+static inline size_t ring_block_bytes(const struct wr_bundle_model *s)
+{
+	return s->n_kv_heads * wr_kv_panel_bytes(ring_slots(s), s->head_dim);
+}
+static inline int8_t *ring_user(void *ring)
+{
+	return (int8_t *)ring + WR_CACHE_LINE;
+}
+static inline size_t ring_panels_off(const struct wr_bundle_model *s)
+{
+	return WR_CACHE_LINE + WR_ALIGN_UP((size_t)s->d, (size_t)WR_CACHE_LINE);
+}
+/* Panels of block b. */
+static inline uint8_t *ring_block(const struct wr_bundle_model *s, void *ring, unsigned int b)
+{
+	return (uint8_t *)ring + ring_panels_off(s) + b * ring_block_bytes(s);
+}
+/* Brings block b's panels near. */
+static inline void ring_prefetch_block(const struct wr_bundle_model *s, void *ring, unsigned int b)
+{
+	const uint8_t *p = ring_block(s, ring, b);
+	for (size_t i = 0; i < ring_block_bytes(s); i += WR_CACHE_LINE)
+		__builtin_prefetch(p + i, 0, 2);
+}
+
+#endif
