@@ -53,6 +53,7 @@
 	X(shortened, "answers shortened by the length rule")                         \
 	X(deferred, "requests that waited for an earlier one of the same user")      \
 	X(cold, "answers encoded from the event list")                               \
+	X(warm, "answers encoded from cached rows and the clicks behind them")       \
 	X(popular, "answers without a known click")                                  \
 	X(intents, "utterances that matched")                                        \
 	X(sessions_new, "sessions created")                                          \

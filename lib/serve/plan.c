@@ -26,10 +26,8 @@ struct wr_table_shape wr_serve_table_shape(const struct wr_serve_options *o)
 	return (struct wr_table_shape){
 		.n_items = m->n_items,
 		.history_events = wr_bundle_history_events(m),
-		.n_blocks = m->n_blocks,
-		.n_kv_heads = m->n_kv_heads,
-		.head_dim = m->head_dim,
-		.window = m->window,
+		.ring_bytes = (uint32_t)wr_ring_bytes(m),
+		.max_pending = wr_ring_max_new(m),
 	};
 }
 
@@ -46,7 +44,7 @@ static uint64_t worker_scratch_bytes(const struct wr_serve_options *o, uint32_t 
 {
 	return sizeof(struct worker) + sizeof(struct wr_metrics) +
 	       (uint64_t)LIFT_POOL * sizeof(struct wr_rank_lift) +
-	       (uint64_t)o->burst * (history_events * sizeof(uint32_t) +
+	       (uint64_t)o->burst * (2 * history_events * sizeof(uint32_t) +
 					    WR_RANK_MAX_K * sizeof(struct wr_rank_item)) +
 	       2 * (uint64_t)rte_ring_get_memsize(o->handover_ring);
 }

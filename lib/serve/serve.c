@@ -51,8 +51,9 @@ static int new_worker(struct wr_serve *s, unsigned int i, struct wr_errmsg *msg)
 	w->cpu = o->cpus[i];
 	w->socket_id = socket;
 	w->metrics = rte_zmalloc_socket("wr_metrics", sizeof(*w->metrics), WR_CACHE_LINE, socket);
-	w->tokens = rte_zmalloc_socket("wr_tokens",
-		(size_t)o->burst * s->history_events * sizeof(*w->tokens), WR_CACHE_LINE, socket);
+	size_t rows = (size_t)o->burst * s->history_events * sizeof(uint32_t);
+	w->burst.cold.rows = rte_zmalloc_socket("wr_cold", rows, WR_CACHE_LINE, socket);
+	w->burst.warm.rows = rte_zmalloc_socket("wr_warm", rows, WR_CACHE_LINE, socket);
 	w->lifts = rte_zmalloc_socket(
 		"wr_lifts", LIFT_POOL * sizeof(*w->lifts), WR_CACHE_LINE, socket);
 	w->items = rte_zmalloc_socket("wr_items",
@@ -61,7 +62,8 @@ static int new_worker(struct wr_serve *s, unsigned int i, struct wr_errmsg *msg)
 	w->handover = rte_ring_create(name, o->handover_ring, socket, RING_F_SC_DEQ);
 	snprintf(name, sizeof(name), "wr_returns%u", i);
 	w->returns = rte_ring_create(name, o->handover_ring, socket, RING_F_SC_DEQ);
-	if (!w->metrics || !w->tokens || !w->lifts || !w->items || !w->handover || !w->returns)
+	if (!w->metrics || !w->burst.cold.rows || !w->burst.warm.rows || !w->lifts || !w->items ||
+		!w->handover || !w->returns)
 		goto nomem;
 	struct wr_table_shape shape = wr_serve_table_shape(o);
 	snprintf(name, sizeof(name), "wr_users%u", i);
@@ -83,7 +85,8 @@ static void free_worker(struct worker *w)
 	rte_ring_free(w->returns);
 	rte_free(w->items);
 	rte_free(w->lifts);
-	rte_free(w->tokens);
+	rte_free(w->burst.cold.rows);
+	rte_free(w->burst.warm.rows);
 	rte_free(w->metrics);
 	rte_free(w);
 }

@@ -43,6 +43,15 @@ enum todo {
 	TODO_RECOMMEND,
 };
 
+/* What one call of the encoder gets. */
+struct sequences {
+	unsigned int n;
+	uint32_t off[BURST + 1];
+	void *ring[BURST];
+	uint8_t out[BURST]; /* recommendation of sequence i */
+	uint32_t *rows;     /* item rows: [burst][history_events] */
+};
+
 struct burst {
 	unsigned int n;
 	struct rte_mbuf *mbuf[BURST];
@@ -65,7 +74,7 @@ struct burst {
 	uint8_t of[BURST];     /* request of recommendation j */
 	uint8_t rec_of[BURST]; /* recommendation of request i */
 	struct wr_rank_query query[BURST];
-	uint32_t seq_off[BURST + 1];
+	struct sequences cold, warm;
 	unsigned int n_lifts;
 	/* replies in order */
 	unsigned int n_out;
@@ -87,7 +96,6 @@ struct worker {
 	struct burst burst;
 	unsigned int n_deferred;
 	struct rte_mbuf *deferred[BURST];
-	uint32_t *tokens;           /* [burst][history_events]: item rows */
 	struct wr_rank_lift *lifts; /* LIFT_POOL */
 	struct wr_rank_item *items; /* [burst][WR_RANK_MAX_K] */
 	uint8_t n_items[BURST];

@@ -157,20 +157,50 @@ static bool scan_utterance(
 	return true;
 }
 
+/* Recommendation j's tokens: what is new behind the session's ring, or all. Rings are asked for
+ * here: the rest of the burst's recall and the cold sequences pass before they are read. */
+static void snapshot_tokens(struct worker *w, struct burst *b, unsigned int i, unsigned int j)
+{
+	struct wr_session *s = wr_table_session(w->table, b->row[i]);
+	uint32_t generation = w->serve->generation;
+	bool warm = wr_session_warm(w->table, s, generation);
+	struct sequences *to = warm ? &b->warm : &b->cold;
+	uint32_t *rows = to->rows + to->off[to->n];
+	unsigned int n;
+
+	if (s->n_events == 0)
+		return;
+	to->ring[to->n] = wr_session_ring(w->table, s);
+	if (warm) {
+		wr_ring_prefetch(&w->serve->shape, to->ring[to->n]);
+		n = wr_session_pending(w->table, s, rows);
+		count(w, WR_COUNTER_warm, 1);
+	} else {
+		n = wr_session_tokens(w->table, s, rows);
+		b->flags[i] |= WR_ANS_COLD;
+		count(w, WR_COUNTER_cold, 1);
+	}
+	count(w, WR_COUNTER_encoded_tokens, n);
+	wr_session_encoded(s, generation);
+	to->out[to->n] = (uint8_t)j;
+	to->off[to->n + 1] = to->off[to->n] + n;
+	to->n++;
+}
+
 /* The query and the tokens of one recommendation. */
 static void snapshot(struct worker *w, struct burst *b, unsigned int i, struct wr_rank_query *q)
 {
 	const struct wr_message *m = &b->message[i];
-	unsigned int j = b->n_recommends++, n = 0;
+	unsigned int j = b->n_recommends++;
 
+	q->popular = true;
 	if (b->row[i] != WR_TABLE_NONE) {
 		struct wr_session *s = wr_table_session(w->table, b->row[i]);
-		n = wr_session_tokens(w->table, s, w->tokens + b->seq_off[j]);
+		q->popular = s->n_events == 0;
+		snapshot_tokens(w, b, i, j);
 		if (!(m->header.flags & WR_REQ_INCLUDE_SEEN))
 			q->seen = wr_session_seen(w->table, s);
 	}
-	b->seq_off[j + 1] = b->seq_off[j] + n;
-	q->popular = n == 0;
 	if (m->n_exclude) /* in the datagram they stand at any address */
 		memcpy(w->exclude[j], m->exclude, m->n_exclude * sizeof(w->exclude[j][0]));
 	q->exclude = w->exclude[j];
@@ -179,13 +209,9 @@ static void snapshot(struct worker *w, struct burst *b, unsigned int i, struct w
 	b->query[j] = *q;
 	b->of[j] = (uint8_t)i;
 	b->rec_of[i] = (uint8_t)j;
-	if (n == 0) {
+	if (q->popular) {
 		b->degrade[i] = WR_DEGRADE_POPULAR;
 		count(w, WR_COUNTER_popular, 1);
-	} else {
-		b->flags[i] |= WR_ANS_COLD;
-		count(w, WR_COUNTER_cold, 1);
-		count(w, WR_COUNTER_encoded_tokens, n);
 	}
 }
 
@@ -227,7 +253,8 @@ void wr_serve_stage_recall(struct worker *w, struct burst *b)
 
 	w->mark_stamp++;
 	b->n_recommends = b->n_lifts = 0;
-	b->seq_off[0] = 0;
+	b->cold.n = b->warm.n = 0;
+	b->cold.off[0] = b->warm.off[0] = 0;
 	for (unsigned int i = 0; i < b->n; i++) {
 		if (is_stateful(b->todo[i]))
 			recall_one(w, b, i);
@@ -260,12 +287,22 @@ static void swap_users(const struct burst *b, struct wr_user_vectors *v, uint32_
 }
 #endif
 
+static struct wr_encoder_batch batch_of(const struct sequences *s)
+{
+	return (struct wr_encoder_batch){.n_seqs = s->n,
+		.seq_off = s->off,
+		.rows = s->rows,
+		.rings = s->ring,
+		.out = s->out};
+}
+
 void wr_serve_stage_score(struct worker *w, struct burst *b)
 {
 	if (b->n_recommends == 0)
 		return;
-	struct wr_user_vectors users =
-		wr_encoder_encode(w->encoder, b->n_recommends, b->seq_off, w->tokens);
+	struct wr_encoder_batch cold = batch_of(&b->cold), warm = batch_of(&b->warm);
+	struct wr_user_vectors users = wr_encoder_cold(w->encoder, &cold);
+	users = wr_encoder_warm(w->encoder, &warm);
 #if WR_SEED_SWAP_USERS
 	swap_users(b, &users, w->serve->shape.d);
 #endif

@@ -30,6 +30,30 @@ unsigned int wr_session_tokens(const struct wr_table *t, const struct wr_session
 	return s->n_events;
 }
 
+void *wr_session_ring(const struct wr_table *t, const struct wr_session *s)
+{
+	return (uint8_t *)((uintptr_t)s + t->layout.ring_off);
+}
+
+bool wr_session_warm(const struct wr_table *t, const struct wr_session *s, uint32_t generation)
+{
+	return s->generation == generation && generation != 0 &&
+	       s->n_pending <= t->shape.max_pending;
+}
+
+unsigned int wr_session_pending(const struct wr_table *t, const struct wr_session *s, uint32_t *out)
+{
+	for (unsigned int i = 0; i < s->n_pending; i++)
+		out[i] = token_at(t, s, s->n_events - s->n_pending + i)->item - 1;
+	return s->n_pending;
+}
+
+void wr_session_encoded(struct wr_session *s, uint32_t generation)
+{
+	s->generation = generation;
+	s->n_pending = 0;
+}
+
 bool wr_session_approximate(const struct wr_table *t, const struct wr_session *s)
 {
 	return !(s->flags & WR_SESSION_COMPLETE) && s->n_contiguous < t->shape.history_events;
@@ -44,6 +68,8 @@ static void append(struct wr_table *t, struct wr_session *s, const struct wr_ses
 	else
 		s->n_events++;
 	*token_at(t, s, s->n_events - 1u) = *token;
+	if (s->n_pending < UINT8_MAX)
+		s->n_pending++;
 	if (s->n_contiguous < cap)
 		s->n_contiguous++;
 	if (s->n_contiguous == cap)
@@ -100,7 +126,7 @@ static bool stored(
 
 static bool request_known(const struct wr_session *s, uint64_t id)
 {
-	for (unsigned int i = 0; i < s->n_requests; i++)
+	for (unsigned int i = 0; i < WR_MIN(s->requests, WR_SESSION_REQUESTS); i++)
 		if (s->request_ids[i] == id)
 			return true;
 	return false;
@@ -108,10 +134,10 @@ static bool request_known(const struct wr_session *s, uint64_t id)
 
 static void remember_request(struct wr_session *s, uint64_t id)
 {
-	s->request_ids[s->next_request] = id;
-	s->next_request = (uint8_t)((s->next_request + 1) % WR_SESSION_REQUESTS);
-	if (s->n_requests < WR_SESSION_REQUESTS)
-		s->n_requests++;
+	s->request_ids[s->requests % WR_SESSION_REQUESTS] = id;
+	s->requests++;
+	if (s->requests == 2 * WR_SESSION_REQUESTS)
+		s->requests = WR_SESSION_REQUESTS;
 }
 
 /* Numbered events: false for one that is known; notes gaps. */
@@ -250,6 +276,7 @@ void wr_session_history(struct wr_table *t, struct wr_session *s,
 	if (!complete && (n == 0 || (!newest && contains_run(t->old, n_old, entries, n))))
 		return;
 	s->n_events = s->head = s->n_contiguous = 0;
+	s->generation = 0;
 	s->flags = complete ? WR_SESSION_TOLD | WR_SESSION_COMPLETE : WR_SESSION_TOLD;
 	if (newest && !complete)
 		keep_older(

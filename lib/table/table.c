@@ -16,16 +16,13 @@
 
 void wr_table_layout(const struct wr_table_shape *s, struct wr_table_layout *out)
 {
-	uint32_t kv_row = 2 * s->n_kv_heads * (s->head_dim + (uint32_t)sizeof(float));
-
 	out->tokens_off = sizeof(struct wr_session);
 	out->seen_off = WR_ALIGN_UP(
 		out->tokens_off + s->history_events * (uint32_t)sizeof(struct wr_session_token),
 		(uint32_t)WR_CACHE_LINE);
 	out->seen_words = (s->n_items + 63) / 64;
-	out->kv_off = WR_ALIGN_UP(out->seen_off + out->seen_words * 8, (uint32_t)WR_CACHE_LINE);
-	out->kv_block_bytes = WR_ALIGN_UP(s->window * kv_row, (uint32_t)WR_CACHE_LINE);
-	out->row_bytes = out->kv_off + s->n_blocks * out->kv_block_bytes;
+	out->ring_off = WR_ALIGN_UP(out->seen_off + out->seen_words * 8, (uint32_t)WR_CACHE_LINE);
+	out->row_bytes = out->ring_off + WR_ALIGN_UP(s->ring_bytes, (uint32_t)WR_CACHE_LINE);
 }
 
 uint64_t wr_table_bytes_needed(const struct wr_table_shape *s, uint32_t rows)
@@ -147,7 +144,7 @@ void wr_table_locate(struct wr_table *t, unsigned int n, const uint64_t *users, 
 		if (at[i] < 0)
 			continue;
 		const uint8_t *row = (const uint8_t *)table_row(t, rows[i]);
-		for (uint32_t off = 0; off < t->layout.kv_off; off += WR_CACHE_LINE)
+		for (uint32_t off = 0; off < t->layout.ring_off; off += WR_CACHE_LINE)
 			rte_prefetch0(row + off);
 	}
 	for (unsigned int i = 0; i < n; i++) {

@@ -5,8 +5,8 @@
  * of a burst are prefetched before any is read.
  *
  * Row = header (64 bytes) | ring of the last history_events tokens (16 bytes each) | seen filter:
- * exact bitmap of n_items bits | room for the K/V rings of every block: W rows of (key, value: s8
- * [G·dh]; their scales: f32 [G]). Every part starts on a cache line. The bitmap is exact for every
+ * exact bitmap of n_items bits | the encoder's ring: cached keys, values and user vector, opaque
+ * here. Every part starts on a cache line. The bitmap is exact for every
  * catalogue size in this version; beyond 64 k items it outweighs the rest of the row (1 M items:
  * 125 KB), which the memory plan shows.
  *
@@ -35,7 +35,8 @@
 struct wr_table_shape {
 	uint32_t n_items;
 	uint32_t history_events; /* blocks·(W-1)+1 */
-	uint32_t n_blocks, n_kv_heads, head_dim, window;
+	uint32_t ring_bytes;     /* of the encoder's ring, 0 = none */
+	uint32_t max_pending; /* most tokens behind the ring's that it can still take, up to 255 */
 };
 
 enum {
@@ -48,13 +49,15 @@ struct wr_session {
 	uint64_t user;
 	uint64_t last_seq;                         /* highest sequence number applied, 0 = none */
 	uint64_t request_ids[WR_SESSION_REQUESTS]; /* of messages whose events had no time */
-	uint32_t generation;     /* of the model that the K/V room was filled by; 0 = empty */
+	uint32_t generation;     /* of the model that filled the ring; 0 = the ring is void */
 	uint16_t n_events, head; /* tokens in the ring, place of the oldest */
 	uint16_t n_contiguous;   /* newest tokens without a gap between them */
 	uint8_t flags;           /* WR_SESSION_* */
 	uint8_t used;            /* CLOCK's reference bit */
-	uint8_t n_requests, next_request;
-	uint8_t burst; /* stamp of the burst that looked it up last */
+	uint8_t requests;  /* ids remembered; from WR_SESSION_REQUESTS on it goes round in the next
+			      as  many numbers */
+	uint8_t n_pending; /* newest tokens that the ring does not hold yet; 255 = that or more */
+	uint8_t burst;     /* stamp of the burst that looked it up last */
 	uint8_t live;
 };
 static_assert(sizeof(struct wr_session) == 64, "layout");
@@ -74,9 +77,8 @@ static_assert(sizeof(struct wr_session_token) == 16, "layout");
 
 /* Offsets inside a row, bytes. */
 struct wr_table_layout {
-	uint32_t tokens_off, seen_off, kv_off, row_bytes;
-	uint32_t seen_words;     /* u64 */
-	uint32_t kv_block_bytes; /* of one block's ring */
+	uint32_t tokens_off, seen_off, ring_off, row_bytes;
+	uint32_t seen_words; /* u64 */
 };
 void wr_table_layout(const struct wr_table_shape *s, struct wr_table_layout *out);
 /* Rows and hash, for the memory plan. */
@@ -146,6 +148,16 @@ void wr_session_history(struct wr_table *t, struct wr_session *s,
 /* Item rows (id - 1) of the tokens, oldest first, into out (history_events at most); their number.
  */
 unsigned int wr_session_tokens(const struct wr_table *t, const struct wr_session *s, uint32_t *out);
+/* The encoder's ring of the session. */
+void *wr_session_ring(const struct wr_table *t, const struct wr_session *s);
+/* Whether the ring is this generation's and lacks the newest s->n_pending tokens only, few enough
+ * to add. */
+bool wr_session_warm(const struct wr_table *t, const struct wr_session *s, uint32_t generation);
+/* Item rows of the s->n_pending newest tokens, oldest first; their number. For a warm session. */
+unsigned int wr_session_pending(
+	const struct wr_table *t, const struct wr_session *s, uint32_t *out);
+/* The ring holds all tokens now, by this generation of the model (not 0). */
+void wr_session_encoded(struct wr_session *s, uint32_t generation);
 /* Token i, 0 = oldest. */
 const struct wr_session_token *wr_session_token(
 	const struct wr_table *t, const struct wr_session *s, unsigned int i);

@@ -194,7 +194,25 @@ static void test_lists(void)
 			ref_click(&u, e.item);
 			CU_ASSERT_FATAL(ask_recommend(u.id, 10, 0, 0, &e, 1, NULL, 0, &a));
 			CU_ASSERT(list_is(&a, &u, 10));
+			CU_ASSERT_FALSE(a.m.header.flags & WR_ANS_COLD);
 			CU_ASSERT_EQUAL(a.m.answer->durability, WR_DURABLE_MEMORY);
+		}
+		/* without a new click: the vector that the ring remembers */
+		CU_ASSERT_FATAL(ask_recommend(u.id, 10, 0, 0, NULL, 0, NULL, 0, &a));
+		CU_ASSERT(list_is(&a, &u, 10));
+		CU_ASSERT_FALSE(a.m.header.flags & WR_ANS_COLD);
+		/* several at once, up to what a ring takes and beyond */
+		static const unsigned int portions[] = {7, 15, 16};
+		for (unsigned int k = 0; k < WR_ARRAY_LEN(portions); k++) {
+			struct wr_wire_event e[16];
+			for (unsigned int s = 0; s < portions[k]; s++) {
+				e[s] = click(1 + (uint32_t)(wr_mix64(u.id + 100 * k + s) % N_ITEMS),
+					T0 + 910000000 + 100 * k + s);
+				ref_click(&u, e[s].item);
+			}
+			CU_ASSERT_FATAL(ask_recommend(u.id, 10, 0, 0, e, portions[k], NULL, 0, &a));
+			CU_ASSERT(list_is(&a, &u, 10));
+			CU_ASSERT_EQUAL((a.m.header.flags & WR_ANS_COLD) != 0, portions[k] > 15);
 		}
 	}
 }

@@ -9,19 +9,19 @@
 #include <string.h>
 #include <unistd.h>
 
-#define N_ITEMS  70
-#define N_USERS  90 /* below the rows: nothing is evicted in the model test */
-#define N_ROWS   128
-#define MAX_HIST 9 /* history_events: small, so that rings wrap often */
-#define N_STEPS  60000
-#define T0       INT64_C(1600000000000)
+#define N_ITEMS     70
+#define N_USERS     90 /* below the rows: nothing is evicted in the model test */
+#define N_ROWS      128
+#define MAX_HIST    9 /* history_events: small, so that rings wrap often */
+#define N_STEPS     60000
+#define MAX_PENDING 4
+#define GENERATION  2 /* sessions are encoded by it or by 1 */
+#define T0          INT64_C(1600000000000)
 
 static const struct wr_table_shape shape = {.n_items = N_ITEMS,
 	.history_events = MAX_HIST,
-	.n_blocks = 2,
-	.n_kv_heads = 2,
-	.head_dim = 32,
-	.window = 5};
+	.ring_bytes = 192,
+	.max_pending = MAX_PENDING};
 
 static struct wr_table *new_table(uint32_t rows)
 {
@@ -49,6 +49,8 @@ struct model_user {
 	struct model_token token[4000];
 	unsigned int n, since_gap;
 	bool seen[N_ITEMS + 1];
+	uint32_t generation;  /* of the ring, 0 = void */
+	unsigned int encoded; /* tokens when it was filled, of the n */
 	uint64_t last_seq, id[WR_SESSION_REQUESTS];
 	unsigned int n_ids;
 };
@@ -149,7 +151,7 @@ static void model_history(struct model_user *u, const struct wr_wire_history_ent
 	memcpy(old, u->token + model_first(u), n_old * sizeof(old[0]));
 	if (!complete && (n == 0 || (times[n - 1] == 0 && model_contains(old, n_old, e, n))))
 		return;
-	u->n = u->since_gap = 0;
+	u->n = u->since_gap = u->generation = 0;
 	u->complete = complete;
 	for (unsigned int i = 0; i < n_old && !complete && times[n - 1] != 0; i++) {
 		if (old[i].time < times[0])
@@ -199,6 +201,14 @@ static bool same(struct wr_table *t, const struct wr_session *s, const struct mo
 			!!(k->flags & WR_TOKEN_CONVERTED) != m->converted)
 			return false;
 	}
+	bool warm = u->generation == GENERATION && u->n - u->encoded <= MAX_PENDING;
+	if (wr_session_warm(t, s, GENERATION) != warm || wr_session_warm(t, s, 0))
+		return false;
+	if (warm && wr_session_pending(t, s, rows) != u->n - u->encoded)
+		return false;
+	for (unsigned int i = u->encoded; warm && i < u->n; i++)
+		if (rows[i - u->encoded] != u->token[i].item - 1)
+			return false;
 	for (uint32_t i = 0; i < N_ITEMS; i++)
 		if ((wr_session_seen(t, s)[i / 64] >> (i % 64) & 1) != u->seen[i + 1])
 			return false;
@@ -273,7 +283,7 @@ static void test_model(void)
 	CU_ASSERT_PTR_NOT_NULL_FATAL(t);
 	struct wr_rng r;
 	wr_rng_init(&r, 11, 0);
-	unsigned int wrong = 0, histories = 0, forgotten = 0, live = 0;
+	unsigned int wrong = 0, histories = 0, forgotten = 0, live = 0, warm = 0;
 	for (unsigned int step = 0; step < N_STEPS && wrong == 0; step++) {
 		unsigned int i = wr_rng_below(&r, N_USERS);
 		struct model_user *u = &users[i];
@@ -313,26 +323,31 @@ static void test_model(void)
 		model_apply(u, &b, &want);
 		wrong += memcmp(&got, &want, sizeof(got)) != 0;
 		wrong += !same(t, s, u);
+		warm += wr_session_warm(t, s, GENERATION);
+		if (wr_rng_below(&r, 4) == 0) {
+			u->generation = 1 + (wr_rng_below(&r, 8) != 0);
+			u->encoded = u->n;
+			wr_session_encoded(s, u->generation);
+			memset(wr_session_ring(t, s), 0xff, shape.ring_bytes);
+		}
 	}
 	CU_ASSERT_EQUAL(wrong, 0);
 	CU_ASSERT_EQUAL(wr_table_sessions(t), live);
 	CU_ASSERT_EQUAL(wr_table_evicted(t), 0);
-	CU_ASSERT(histories > 500 && forgotten > 500);
+	CU_ASSERT(histories > 500 && forgotten > 500 && warm > 5000);
 	wr_table_free(t);
 }
 
 static void test_layout(void)
 {
-	static const struct wr_table_shape reference = {3416, 99, 2, 2, 32, 50};
+	static const struct wr_table_shape reference = {3416, 99, 18560, 15};
 	struct wr_table_layout l;
 	wr_table_layout(&reference, &l);
 	CU_ASSERT_EQUAL(l.tokens_off, 64);
 	CU_ASSERT_EQUAL(l.seen_off, 64 + 1600); /* 99 · 16, up to a line */
 	CU_ASSERT_EQUAL(l.seen_words, 54);
-	CU_ASSERT_EQUAL(l.kv_off, 64 + 1600 + 448);
-	CU_ASSERT_EQUAL(
-		l.kv_block_bytes, 7232); /* 50 rows of keys and values: 2 · (2·32 s8 + 2 f32) */
-	CU_ASSERT_EQUAL(l.row_bytes, l.kv_off + 2 * l.kv_block_bytes);
+	CU_ASSERT_EQUAL(l.ring_off, 64 + 1600 + 448);
+	CU_ASSERT_EQUAL(l.row_bytes, l.ring_off + 18560);
 	CU_ASSERT_EQUAL(l.row_bytes % WR_CACHE_LINE, 0);
 }
 
