@@ -15,7 +15,7 @@ import wr
 
 SERVER_CORE, GENERATOR_CORE = 1, 0
 USERS = 200_000
-ROW_BYTES = 20_000  # what a resident user costs at most: to ask for no more sessions than memory holds
+ROW_BYTES = 21_000  # what a resident user costs at most: to ask for no more sessions than memory holds
 SECONDS = 4
 WINDOW = 512
 LATENCY_AT = 0.8

@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { ITEMS = 3416, BURST = 32, CLICKS = 50, RUNS = 401 };
+enum { ITEMS = 3416, BURST = 32, CLICKS = 50, RUNS = 401, RINGS = 4096 };
 
 static struct wr_bundle *bundle;
 static uint32_t seq_off[BURST + 1], rows[BURST * CLICKS];
@@ -90,6 +90,56 @@ static void run_encode(void *x)
 	j->users = wr_encoder_encode(j->e, j->n, seq_off, rows);
 }
 
+/* One new click of the next n of n_rings sessions. */
+struct warm_job {
+	struct wr_encoder *e;
+	uint8_t *rings;
+	size_t bytes, n_rings, at;
+	unsigned int n;
+};
+
+static void run_warm(void *x)
+{
+	struct warm_job *j = x;
+	static const uint8_t out[BURST] = {0};
+	static uint32_t off[BURST + 1];
+	void *rings[BURST];
+	for (unsigned int i = 0; i < j->n; i++) {
+		off[i + 1] = i + 1;
+		rings[i] = j->rings + (j->at + i) % j->n_rings * j->bytes;
+	}
+	for (unsigned int i = 0; i < j->n; i++)
+		wr_ring_prefetch(wr_bundle_model(bundle), rings[i]);
+	j->at += j->n;
+	struct wr_encoder_batch b = {j->n, off, rows, rings, out};
+	wr_encoder_warm(j->e, &b);
+}
+
+static void bench_warm(struct wr_encoder *e)
+{
+	struct warm_job j = {.e = e, .bytes = wr_ring_bytes(wr_bundle_model(bundle))};
+	static const uint8_t out[BURST] = {0};
+	j.rings = aligned_alloc(WR_CACHE_LINE, RINGS * j.bytes);
+	if (!j.rings)
+		abort();
+	for (size_t i = 0; i < RINGS; i += BURST) {
+		void *rings[BURST];
+		for (size_t k = 0; k < BURST; k++)
+			rings[k] = j.rings + (i + k) * j.bytes;
+		struct wr_encoder_batch b = {BURST, seq_off, rows, rings, out};
+		wr_encoder_cold(e, &b);
+	}
+	for (j.n = 1; j.n <= BURST; j.n += BURST - 1) {
+		j.n_rings = BURST;
+		double near = median_ns(run_warm, &j);
+		j.n_rings = RINGS;
+		double far = median_ns(run_warm, &j);
+		printf("  warm   %2u x 1 click:   %8.2f us a user, %.2f with rings in memory\n",
+			j.n, near / j.n / 1e3, far / j.n / 1e3);
+	}
+	free(j.rings);
+}
+
 static void run_rank(void *x)
 {
 	struct job *j = x;
@@ -125,6 +175,7 @@ static void bench_model(enum wr_isa isa, enum wr_gemm_engine gemm)
 		ns = median_ns(run_rank, &j);
 		printf("  rank %u items for %2u: %8.2f us a user\n", ITEMS, n, ns / n / 1e3);
 	}
+	bench_warm(j.e);
 	wr_ranker_free(j.r);
 	wr_encoder_free(j.e);
 	wr_model_free(m);
