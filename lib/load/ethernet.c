@@ -59,6 +59,8 @@ static int start_eal(struct wr_load *l, const struct wr_load_port *port, struct 
 	argv[argc++] = (char *)"--no-telemetry";
 	argv[argc++] = (char *)"--iova-mode=va";
 	argv[argc++] = (char *)"--log-level=*:error";
+	/* The driver says at every try to connect that it failed; we say it once. */
+	argv[argc++] = (char *)"--log-level=pmd.net.memif:critical";
 	if (huge) {
 		argv[argc++] = (char *)"--in-memory";
 		argv[argc++] = (char *)"--socket-limit=128";

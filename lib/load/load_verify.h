@@ -19,7 +19,8 @@ enum wr_verdict {
 	WR_VERDICT_TWICE,    /* an item twice in one answer */
 	WR_VERDICT_EXCLUDED, /* an item that the request excluded */
 	WR_VERDICT_SEEN,     /* an item that the user has just reported */
-	WR_VERDICT_LIST,     /* not the expected list */
+	WR_VERDICT_FORGOTTEN, /* "nothing known of the user" although clicks were acknowledged */
+	WR_VERDICT_LIST,      /* not the expected list */
 	WR_VERDICT_N,
 };
 const char *wr_verdict_name(enum wr_verdict v);

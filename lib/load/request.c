@@ -15,7 +15,8 @@ const char *wr_load_kind_name(enum wr_load_kind k)
 /* ---- workloads by name ---- */
 int wr_load_workload(struct wr_load_workload *w, const char *name)
 {
-	*w = (struct wr_load_workload){.datagram = 256, .k = 10, .n_users = 200000, .seed = 1};
+	*w = (struct wr_load_workload){
+		.datagram = 256, .k = 10, .n_users = 200000, .seed = 1, .proof = true};
 	if (strcmp(name, "mixed") == 0) {
 		w->mixed = true;
 		return 0;
@@ -134,7 +135,8 @@ static void write_sections(struct wr_requests *r, enum wr_load_kind kind,
 	}
 	if (kind == WR_LOAD_UTTERANCE && r->w.utterance)
 		wr_writer_utterance(w, r->w.utterance, strlen(r->w.utterance));
-	if (kind == WR_LOAD_FORGET || r->w.proof) {
+	if (kind == WR_LOAD_FORGET ||
+		(r->w.proof && kind != WR_LOAD_HELLO && r->l->server.has_cookie)) {
 		t->cookie_at = begin_body(w);
 		wr_writer_cookie(w, &r->l->server.cookie);
 	}

@@ -5,8 +5,8 @@
  */
 #include "load_verify.h"
 
-static const char *const verdict_names[WR_VERDICT_N] = {
-	"ok", "user", "op", "count", "item", "order", "twice", "excluded", "seen", "list"};
+static const char *const verdict_names[WR_VERDICT_N] = {"ok", "user", "op", "count", "item",
+	"order", "twice", "excluded", "seen", "forgotten", "list"};
 
 const char *wr_verdict_name(enum wr_verdict v)
 {
@@ -57,6 +57,8 @@ enum wr_verdict wr_verify_answer(const struct wr_expect *e, const struct wr_mess
 			return WR_VERDICT_EXCLUDED;
 		if (e->seen && contains(e->seen, e->n_seen, it->item))
 			return WR_VERDICT_SEEN;
+		if (e->seen && e->n_seen && it->reason == WR_REASON_POPULAR)
+			return WR_VERDICT_FORGOTTEN;
 	}
 	return WR_VERDICT_OK;
 }

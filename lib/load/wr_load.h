@@ -90,7 +90,7 @@ struct wr_load_workload {
 	double zipf;        /* 0 = uniform */
 	double malformed;   /* share of all sends */
 	double wrong_queue; /* share that goes to a queue other than the owner's */
-	bool proof;         /* carry the cookie in every request */
+	bool proof;         /* carry HELLO's cookie in every request, as clients do */
 	const char *utterance;
 	uint64_t seed;
 };

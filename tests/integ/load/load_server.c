@@ -4,9 +4,11 @@
  * answers every request by a rule simple enough to be written down twice. On demand it does one
  * thing wrong, so that a test can see whether wrload notices.
  *
- *   load_server serve SOCKET N_QUEUES FAULT EVERY    FAULT: none or a name of fault_names; every
- * EVERY-th answer load_server lists DATASET_DIR                    writes the lists that this
- * server answers to stdout
+ *   load_server serve SOCKET N_QUEUES FAULT EVERY
+ *   load_server lists DATASET_DIR
+ *
+ * FAULT: none or a name of fault_names, in every EVERY-th answer. "lists" writes the lists that
+ * this server answers to stdout.
  *
  * The rule: with L the newest click (0 = none), the candidates are items 1 + (7 L + 13 j) mod
  * N_ITEMS, j = 0, 1, …, without seen and excluded ones; their scores fall from 10 by a quarter.
@@ -34,13 +36,14 @@ enum fault {
 	FAULT_COUNT,     /* an item too few */
 	FAULT_TWICE,     /* an item twice */
 	FAULT_DUPLICATE, /* the answer sent twice */
+	FAULT_FORGOTTEN, /* \"nothing known of the user\" */
 	FAULT_LIST,      /* a sound answer, but not the expected list */
 	FAULT_LOST,      /* no answer */
 	FAULT_STRAY,     /* an answer to a request that was never made */
 	FAULT_N,
 };
 static const char *const fault_names[FAULT_N] = {"none", "swap", "order", "excluded", "seen",
-	"count", "twice", "duplicate", "list", "lost", "stray"};
+	"count", "twice", "duplicate", "forgotten", "list", "lost", "stray"};
 
 struct session {
 	uint64_t user; /* 0 = free */
@@ -171,6 +174,9 @@ static void break_items(struct server *s, const struct wr_message *m, struct wr_
 		break;
 	case FAULT_TWICE:
 		items[1].item = items[0].item;
+		break;
+	case FAULT_FORGOTTEN:
+		items[0].reason = WR_REASON_POPULAR;
 		break;
 	case FAULT_STRAY:
 		h->request_id += 1000000;

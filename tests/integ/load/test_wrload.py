@@ -124,7 +124,7 @@ def test_workloads():
 
 def test_faults(lists):
     reasons = {'swap': 'user', 'order': 'order', 'excluded': 'excluded', 'seen': 'seen', 'count': 'count',
-               'twice': 'twice'}
+               'twice': 'twice', 'forgotten': 'forgotten'}
     for fault, reason in reasons.items():
         with Server(fault=fault) as s:
             rc, r, err = s.wrload('run', '--max=16', '--seconds=0.5', '--exclude=3', '--users=500')

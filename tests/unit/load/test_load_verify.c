@@ -103,6 +103,13 @@ static void test_items(void)
 	make(&a);
 	a.items[3].item = 8;
 	CU_ASSERT_EQUAL(verdict(&a), WR_VERDICT_SEEN);
+	make(&a);
+	a.items[0].reason = WR_REASON_POPULAR; /* its clicks are known */
+	CU_ASSERT_EQUAL(verdict(&a), WR_VERDICT_FORGOTTEN);
+	make(&a);
+	a.items[0].reason = WR_REASON_POPULAR;
+	a.e.n_seen = 0;
+	CU_ASSERT_EQUAL(verdict(&a), WR_VERDICT_OK);
 }
 
 static void test_order(void)
