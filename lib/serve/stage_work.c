@@ -77,8 +77,11 @@ static void take_events(struct worker *w, struct burst *b, unsigned int i)
 
 	if (created && (m->n_events || m->history_head)) {
 		b->row[i] = wr_table_get_or_create(w->table, m->header.user_id, &created);
-		if (created)
+		if (created) {
 			count(w, WR_COUNTER_sessions_new, 1);
+			make_wait(w, m->header.user_id); /* later ones of the burst were looked up
+							    before */
+		}
 	}
 	if (b->row[i] == WR_TABLE_NONE) {
 		b->flags[i] |= WR_ANS_HISTORY_WANTED | WR_ANS_APPROXIMATE;

@@ -359,6 +359,46 @@ static void test_same_user_burst(void)
 	CU_ASSERT_EQUAL(got, 24);
 }
 
+/* New users whose first EVENT and a question without events come in one burst: the question must
+ * see the event. */
+static void test_new_user_burst(void)
+{
+	enum { N = 12 };
+	static struct outgoing o[2 * N];
+	static struct ref_user u[N];
+	struct wr_rank_item items[WR_RANK_MAX_K];
+	struct answer a;
+	struct wr_writer w;
+	uint64_t first = peer.next_id;
+	for (unsigned int i = 0; i < 2 * N; i++) {
+		bool event = i < N;
+		u[i % N].id = 7000 + i % N;
+		outgoing_begin(
+			&o[i], &w, &peer, event ? WR_OP_EVENT : WR_OP_RECOMMEND, u[i % N].id, 0);
+		if (event) {
+			struct wr_wire_event e = click(1 + i * 11 % N_ITEMS, T0 + i);
+			ref_click(&u[i], e.item);
+			wr_writer_events(&w, 0, &e, 1);
+		} else {
+			wr_writer_ask(&w, 10, 0);
+		}
+		outgoing_end(&o[i], &w, &peer, 256);
+	}
+	peer_send_burst(&peer, 0, o, 2 * N);
+	unsigned int got = 0;
+	while (got < 2 * N && peer_receive(&peer, &a, 2000)) {
+		unsigned int i = (unsigned int)(a.m.header.request_id - first);
+		CU_ASSERT_FATAL(i < 2 * N);
+		if (i >= N) {
+			unsigned int n = reference_list(&ref, &u[i - N], 10, true, NULL, 0, items);
+			CU_ASSERT(same_list(&a, items, n));
+			CU_ASSERT_EQUAL(a.m.answer->degrade, WR_DEGRADE_NONE);
+		}
+		got++;
+	}
+	CU_ASSERT_EQUAL(got, 2 * N);
+}
+
 static void test_deadline(void)
 {
 	static struct outgoing o[32];
@@ -467,6 +507,7 @@ int main(void)
 		{"numbers, gaps, history", test_numbers},
 		{"FORGET wants proof", test_forget},
 		{"one user's requests in one burst act one behind the other", test_same_user_burst},
+		{"a new user's first event and question in one burst", test_new_user_burst},
 		{"a spent budget", test_deadline},
 		{"IPv6", test_ipv6},
 		{"ARP is answered", test_aside},
