@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Gives every user of a workload its past: 99 clicks in EVENT messages, closed loop, nothing lost.
- */
+/* Gives every user of a workload its past: 99 clicks in EVENT messages, the last of them in a
+ * RECOMMEND, so that the session is encoded and warm; closed loop, nothing lost. */
 #include "load_request.h"
 #include "load_talk.h"
 
@@ -47,8 +47,12 @@ static bool render(void *ctx, unsigned int i, uint64_t id, struct wr_writer *w, 
 			.item = wr_requests_past_item(p->requests, *user, f->at + j),
 			.kind = WR_KIND_CLICK,
 			.time_ms = p->first_ms + 60000 * (int64_t)(f->at + j)};
-	struct wr_wire_header h = wr_load_header(WR_OP_EVENT, id, *user, 0);
+	bool last = f->at + n == WR_REQUEST_POPULATED;
+	struct wr_wire_header h =
+		wr_load_header(last ? WR_OP_RECOMMEND : WR_OP_EVENT, id, *user, 0);
 	wr_writer_init(w, w->data, w->size, &h);
+	if (last)
+		wr_writer_ask(w, 1, 0);
 	wr_writer_events(w, 0, e, n);
 	wr_writer_pad(w, 128);
 	return true;
@@ -121,7 +125,7 @@ int wr_load_populate(
 	}
 	if (!err && p->errors)
 		err = wr_fail(msg, WR_EIO,
-			"%lu of the EVENT messages that fill the sessions were refused or lost "
+			"%lu of the messages that fill the sessions were refused or lost "
 			"(last status %d)",
 			(unsigned long)p->errors, (int)p->last_error);
 	free(p->requests);
