@@ -14,6 +14,7 @@ import wr
 
 SIZES = (64, 256, 640, 1200)
 WINDOWS = 5
+TRIES = 5
 IN_FLIGHT_BURSTS = 24  # of 32 frames: below the 1,023 that a ring holds, so that nothing is dropped
 
 CYCLES = re.compile(r"CPU cycles/packet=([\d.]+) \(total cycles=(\d+) / total \w+ packets=(\d+)\) at (\d+) MHz Clock")
@@ -79,10 +80,14 @@ def measure(work, size, server_core, peer_core):
 
 
 def limits(work, server_core, peer_core):
-    """{size: most} and {size: [least, median]}."""
+    """{size: most} and {size: [least, median]}. On some starts the two circulate small bursts only and the figure is a third of
+    the machine's; a smaller frame cannot cost more than a larger one, so such a size is measured again."""
     most, rest = {}, {}
-    for size in SIZES:
-        best, least, median = measure(work, size, server_core, peer_core)
-        most[str(size)] = round(best, 2)
-        rest[str(size)] = [round(least, 2), round(median, 2)]
-    return most, rest
+    for size in reversed(SIZES):
+        for _ in range(TRIES):
+            best, least, median = measure(work, size, server_core, peer_core)
+            if best > most.get(str(size), 0):
+                most[str(size)], rest[str(size)] = round(best, 2), [round(least, 2), round(median, 2)]
+            if all(most[str(size)] > 0.95 * most[str(s)] for s in SIZES if s > size):
+                break
+    return {str(s): most[str(s)] for s in SIZES}, rest
