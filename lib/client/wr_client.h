@@ -13,7 +13,8 @@
  *
  * One client belongs to one thread; a program with four network threads makes four. Callbacks run
  * inside wr_client_process, wr_client_run or wr_client_free, never inside a call that submits; they
- * may submit, and must not call any of these three. Source of the rules for sending again, proof and shards: docs/protocol.md.
+ * may submit, and must not call any of these three. Source of the rules for sending again, proof
+ * and shards: docs/protocol.md.
  */
 #ifndef WR_CLIENT_H
 #define WR_CLIENT_H
