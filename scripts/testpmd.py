@@ -81,13 +81,24 @@ def measure(work, size, server_core, peer_core):
 
 def limits(work, server_core, peer_core):
     """{size: most} and {size: [least, median]}. On some starts the two circulate small bursts only and the figure is a third of
-    the machine's; a smaller frame cannot cost more than a larger one, so such a size is measured again."""
+    the machine's or less. A smaller frame cannot cost more than a larger one, and none of the next size costs 2.5 times as
+    much: such a size is measured again. A limit that stays like that is no limit."""
     most, rest = {}, {}
-    for size in reversed(SIZES):
-        for _ in range(TRIES):
+    for _ in range(TRIES):
+        doubtful = [s for s in SIZES if s not in most or implausible(most, s)]
+        if not doubtful:
+            break
+        for size in doubtful:
             best, least, median = measure(work, size, server_core, peer_core)
-            if best > most.get(str(size), 0):
-                most[str(size)], rest[str(size)] = round(best, 2), [round(least, 2), round(median, 2)]
-            if all(most[str(size)] > 0.95 * most[str(s)] for s in SIZES if s > size):
-                break
-    return {str(s): most[str(s)] for s in SIZES}, rest
+            if best > most.get(size, 0):
+                most[size], rest[size] = best, [round(least, 2), round(median, 2)]
+    wrong = [s for s in SIZES if implausible(most, s)]
+    if wrong:
+        raise wr.Failure(f"dpdk-testpmd gave no figure to believe at {wrong} bytes in {TRIES} tries: {most}")
+    return {str(s): round(most[s], 2) for s in SIZES}, {str(s): rest[s] for s in SIZES}
+
+
+def implausible(most, size):
+    larger = [most[s] for s in SIZES if s > size and s in most]
+    smaller = [most[s] for s in SIZES if s < size and s in most]
+    return any(most[size] < 0.95 * v for v in larger) or bool(smaller) and most[size] < 0.4 * smaller[-1]
