@@ -9,9 +9,7 @@ static const struct command {
 	int (*run)(int argc, char **argv);
 	const char *help;
 } commands[] = {
-#ifdef WRTRAIN_SIMULATE
 	{"simulate", wr_cmd_simulate, "make the data set of a simulated customer-service centre"},
-#endif
 	{"import", wr_cmd_import, "turn a log (sasrec, recbole, movielens) into a data set"},
 	{"fit", wr_cmd_fit, "train the student on a data set"},
 	{"pack", wr_cmd_pack, "make the int8 bundle that wirerankd serves"},
