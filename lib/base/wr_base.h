@@ -156,6 +156,11 @@ int wr_parse_bool(const char *s, bool *out) WR_MUST_CHECK;
 /* Bytes with an optional suffix k, M, G (powers of 1024). */
 int wr_parse_bytes(const char *s, uint64_t min, uint64_t max, uint64_t *out) WR_MUST_CHECK;
 
+/* ---- text ---- */
+/* Whether the n bytes are well-formed UTF-8 (Unicode 15, table 3-7: no overlong forms, no
+ * surrogates). */
+bool wr_utf8_valid(const char *s, size_t n);
+
 /* ---- files ---- */
 /*
  * Reads a whole regular file. *data is malloc'ed with one NUL behind *size bytes; the caller frees.

@@ -192,30 +192,6 @@ void wr_intent_scanner_free(struct wr_intent_scanner *s)
 	free(s);
 }
 
-/* Well-formed UTF-8 (Unicode 15, table 3-7): Hyperscan promises nothing for anything else. */
-static bool utf8_valid(const uint8_t *s, size_t n)
-{
-	for (size_t i = 0; i < n;) {
-		uint8_t lead = s[i++];
-		if (lead < 0x80)
-			continue;
-		unsigned int more = lead >= 0xf0 ? 3 : lead >= 0xe0 ? 2 : 1;
-		if (lead < 0xc2 || lead > 0xf4 || more > n - i)
-			return false;
-		/* Over-long forms, surrogates and code points above U+10FFFF show in the second
-		 * byte. */
-		uint8_t low = lead == 0xe0 ? 0xa0 : lead == 0xf0 ? 0x90 : 0x80;
-		uint8_t high = lead == 0xed ? 0x9f : lead == 0xf4 ? 0x8f : 0xbf;
-		if (s[i] < low || s[i] > high)
-			return false;
-		for (unsigned int j = 1; j < more; j++)
-			if ((s[i + j] & 0xc0) != 0x80)
-				return false;
-		i += more;
-	}
-	return true;
-}
-
 struct matches {
 	uint16_t *rules; /* ascending */
 	unsigned int n;
@@ -243,7 +219,8 @@ unsigned int wr_intent_scan(struct wr_intent_scanner *s, const char *text, size_
 	uint16_t rules[WR_INTENT_MAX_MATCHES])
 {
 	struct matches m = {.rules = rules};
-	if (!s->db || bytes > UINT16_MAX || !utf8_valid((const uint8_t *)text, bytes))
+	/* Hyperscan promises nothing for text that is no UTF-8. */
+	if (!s->db || bytes > UINT16_MAX || !wr_utf8_valid(text, bytes))
 		return 0;
 	if (hs_scan(s->db, text, (unsigned int)bytes, 0, s->scratch, take_match, &m) != HS_SUCCESS)
 		return 0;

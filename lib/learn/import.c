@@ -19,7 +19,7 @@ int wr_learn_import_add(struct import_log *l, const struct text *t, char *user, 
 		return wr_learn_text_fail(t, msg, "user or item is empty");
 	if (strlen(user) > MAX_NAME || strlen(item) > MAX_NAME)
 		return wr_learn_text_fail(t, msg, "user or item longer than %d bytes", MAX_NAME);
-	if (!wr_learn_text_utf8(user, strlen(user)) || !wr_learn_text_utf8(item, strlen(item)))
+	if (!wr_utf8_valid(user, strlen(user)) || !wr_utf8_valid(item, strlen(item)))
 		return wr_learn_text_fail(t, msg, "user or item is no UTF-8");
 	wr_learn_text_clean(user);
 	wr_learn_text_clean(item);

@@ -212,8 +212,8 @@ static int recbole_item(struct import_log *l, const char *path, struct wr_errmsg
 		}
 		if (class >= 0)
 			field[class][strcspn(field[class], " ,")] = '\0';
-		if ((title >= 0 && !wr_learn_text_utf8(field[title], strlen(field[title]))) ||
-			(class >= 0 && !wr_learn_text_utf8(field[class], strlen(field[class]))))
+		if ((title >= 0 && !wr_utf8_valid(field[title], strlen(field[title]))) ||
+			(class >= 0 && !wr_utf8_valid(field[class], strlen(field[class]))))
 			err = wr_learn_text_fail(&t, msg, "a text is no UTF-8");
 		else
 			err = wr_learn_import_describe(l, field[item],

@@ -71,32 +71,6 @@ unsigned int wr_learn_text_split(char *line, const char *sep, char **field, unsi
 	}
 }
 
-bool wr_learn_text_utf8(const char *str, size_t bytes)
-{
-	const unsigned char *s = (const unsigned char *)str, *end = s + bytes;
-	while (s < end) {
-		unsigned int c = *s++, more = c < 0x80   ? 0
-					      : c < 0xc2 ? 9
-					      : c < 0xe0 ? 1
-					      : c < 0xf0 ? 2
-					      : c < 0xf5 ? 3
-							 : 9;
-		if (more == 9 || (size_t)(end - s) < more)
-			return false;
-		uint32_t v = more ? c & (0x3fu >> more) : c;
-		for (unsigned int i = 0; i < more; i++) {
-			if ((s[i] & 0xc0) != 0x80)
-				return false;
-			v = v << 6 | (s[i] & 0x3fu);
-		}
-		s += more;
-		if ((more == 2 && (v < 0x800 || (v >= 0xd800 && v < 0xe000))) ||
-			(more == 3 && (v < 0x10000 || v > 0x10ffff)))
-			return false;
-	}
-	return true;
-}
-
 char *wr_learn_text_from_latin1(const char *s)
 {
 	char *out = malloc(2 * strlen(s) + 1), *o = out;

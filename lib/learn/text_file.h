@@ -24,8 +24,6 @@ int wr_learn_text_fail(const struct text *t, struct wr_errmsg *msg, const char *
  */
 unsigned int wr_learn_text_split(char *line, const char *sep, char **field, unsigned int max);
 
-/* Whether s is sound UTF-8 without overlong forms and surrogates. */
-bool wr_learn_text_utf8(const char *s, size_t bytes);
 /* malloc'ed UTF-8 of a Latin-1 string; NULL when memory is out. */
 char *wr_learn_text_from_latin1(const char *s);
 /* Tabs, line feeds and other control characters become spaces, in place. */

@@ -4,7 +4,7 @@
  * datagram. Built for 256-byte requests with three to five sections at some millions a second a
  * core.
  */
-#include "wire_internal.h"
+#include "wr_wire.h"
 
 #include <string.h>
 
@@ -144,7 +144,7 @@ static void read_utterance(struct cursor *c, struct wr_message *m, const struct 
 	}
 	m->utterance = (const char *)s->body;
 	m->utterance_bytes = s->length;
-	if (!wr_wire_utf8_valid(s->body, s->length))
+	if (!wr_utf8_valid((const char *)s->body, s->length))
 		fail(c, WR_DECODE_VALUE);
 }
 

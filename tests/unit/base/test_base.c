@@ -115,6 +115,42 @@ static void test_parsing_refuses(void)
 	CU_ASSERT_EQUAL(wr_parse_bytes("M", 0, UINT64_MAX, &u), WR_EFORMAT);
 }
 
+/* Every code point's encoding is sound; every other sequence of up to three bytes, and cut ones,
+ * are not. */
+static void test_utf8(void)
+{
+	static uint8_t sound[1 << 24 >> 3];
+	char s[16] = "seven by";
+	unsigned int wrong = 0;
+	for (uint32_t c = 0; c < 0x110000; c++) {
+		size_t n = c < 0x80 ? 1 : c < 0x800 ? 2 : c < 0x10000 ? 3 : 4;
+		if (c >= 0xd800 && c < 0xe000)
+			continue;
+		s[8] = (char)(n == 1 ? c : (0xf00u >> n & 0xff) | c >> (6 * (n - 1)));
+		for (size_t i = 1; i < n; i++)
+			s[8 + i] = (char)(0x80 | (c >> (6 * (n - 1 - i)) & 0x3f));
+		wrong += !wr_utf8_valid(s + 8, n) + !wr_utf8_valid(s, 8 + n) +
+			 (n > 1 && wr_utf8_valid(s + 8, n - 1));
+		if (n == 3) {
+			uint32_t key = (uint32_t)(uint8_t)s[8] << 16 |
+				       (uint32_t)(uint8_t)s[9] << 8 | (uint8_t)s[10];
+			sound[key / 8] |= (uint8_t)(1u << key % 8);
+		}
+	}
+	for (uint32_t key = 0xe00000; key < 0xf00000;
+		key++) { /* whatever begins like three bytes */
+		s[8] = (char)(key >> 16);
+		s[9] = (char)(key >> 8);
+		s[10] = (char)key;
+		wrong += wr_utf8_valid(s + 8, 3) != (sound[key / 8] >> key % 8 & 1);
+	}
+	CU_ASSERT_EQUAL(wrong, 0);
+	CU_ASSERT_FALSE(wr_utf8_valid("\xc1\x81", 2));
+	CU_ASSERT_FALSE(wr_utf8_valid("\xf0\x82\x82\xac", 4));
+	CU_ASSERT_FALSE(wr_utf8_valid("\xf4\x90\x80\x80", 4));
+	CU_ASSERT_TRUE(wr_utf8_valid("", 0));
+}
+
 static void test_options(void)
 {
 	const char *rate = "5", *json = NULL, *words[2];
@@ -174,7 +210,7 @@ int main(void)
 	static const struct wr_test tests[] = {{"histogram buckets", test_hist_buckets},
 		{"histogram quantiles", test_hist_quantiles_against_sorted_array},
 		{"random moments", test_rng_moments}, {"zipf", test_zipf_matches_its_probabilities},
-		{"parsing", test_parsing_refuses}, {"options", test_options},
+		{"parsing", test_parsing_refuses}, {"UTF-8", test_utf8}, {"options", test_options},
 		{"files", test_files_are_whole_or_absent}, {"error texts", test_error_texts}};
 	return wr_test_run("base", tests, WR_ARRAY_LEN(tests));
 }
