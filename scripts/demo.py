@@ -78,7 +78,7 @@ def talk(work, daemon, data):
 
 def load(work, daemon, lists):
     """Ten seconds of open-loop load below the highest rate, every answer checked, watched users' lists item for item."""
-    options = [f"--users={LOAD_USERS}", "--workload=warm", "--proof"]
+    options = [f"--users={LOAD_USERS}", "--workload=warm"]
     top = work.run_json(wr.load_command(daemon, "run", *options, "--populate", "--max=128", "--seconds=2"), "max.log")
     rate = max(top["qps"] * LOAD_AT, 100)
     result = work.run_json(wr.load_command(daemon, "run", *options, f"--rate={rate:.0f}", f"--seconds={LOAD_SECONDS}",

@@ -10,8 +10,8 @@
 static struct {
 	const char *workload, *mix, *size, *k, *users, *zipf, *exclude, *utterance, *seed;
 	const char *rate, *arrivals, *seconds, *max, *timeout_ms, *late_us, *max_lag_us, *warmup;
-	const char *lists, *verify_share, *verify_users, *malformed, *wrong_queue, *proof,
-		*unproven, *populate;
+	const char *lists, *verify_share, *verify_users, *malformed, *wrong_queue, *unproven,
+		*populate;
 	const char *ramp, *ramp_step, *p99_us, *svg;
 } o = {.workload = "warm",
 	.users = "200000",
@@ -56,8 +56,6 @@ static const struct wr_opt opts[] = {
 	{"malformed", "SHARE", "of frames that are malformed", &o.malformed},
 	{"wrong-queue", "SHARE", "of requests sent to another queue than the owner's",
 		&o.wrong_queue},
-	{"proof", NULL, "carry the cookie in every request (so it does without being told)",
-		&o.proof},
 	{"unproven", NULL, "do not carry the cookie: answers may not outgrow requests then",
 		&o.unproven},
 	{"ramp", NULL, "raise the rate from --rate until the p99 bound breaks", &o.ramp},
@@ -104,7 +102,7 @@ static int workload(struct wr_load_workload *w, struct wr_errmsg *msg)
 		err = real("malformed", o.malformed, 0, 1, &w->malformed, msg);
 	if (!err && o.wrong_queue)
 		err = real("wrong-queue", o.wrong_queue, 0, 1, &w->wrong_queue, msg);
-	w->proof = o.proof || !o.unproven;
+	w->proof = !o.unproven;
 	return err;
 }
 
