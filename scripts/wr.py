@@ -48,12 +48,12 @@ def build(kind, *targets):
 class Work:
     """A context: a folder, children, DPDK files of their names; all of it gone at the end, whatever happened."""
 
-    def __init__(self, name):
+    def __init__(self, name, logs=None):
         self.name = name
         self.tag = f"wr{os.getpid()}"
         self.children = []
         self.prefixes = set()
-        self.logs = os.path.join(OUT, name)
+        self.logs = logs or os.path.join(OUT, name)
 
     def __enter__(self):
         for s in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
