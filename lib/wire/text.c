@@ -2,7 +2,6 @@
 /* Names of decode outcomes, and the statuses that answer them. */
 #include "wr_wire.h"
 
-
 static const struct {
 	const char *name;
 	enum wr_status status; /* OK: nothing is answered */
