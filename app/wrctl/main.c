@@ -52,6 +52,11 @@ static int cmd_bundle(const struct context *c, struct wr_errmsg *msg)
 	return ask_and_show(c, "/wirerank/bundle", NULL, show_bundle, msg);
 }
 
+static int cmd_shards(const struct context *c, struct wr_errmsg *msg)
+{
+	return ask_and_show(c, "/wirerank/shards", NULL, show_shards, msg);
+}
+
 static int cmd_config(const struct context *c, struct wr_errmsg *msg)
 {
 	json_t *body;
@@ -158,6 +163,8 @@ static const struct command {
 	{"stats", NULL, "every counter of every worker: how frames ended, stages", cmd_stats},
 	{"latency", NULL, "quantiles of the server's time and of every stage", cmd_latency},
 	{"bundle", NULL, "the bundle that is served", cmd_bundle},
+	{"shards", NULL, "the shard table: its epoch, every worker's UDP port and shards",
+		cmd_shards},
 	{"config", NULL, "every configuration key, its value and where it came from", cmd_config},
 	{"raw", "PATH", "any telemetry command, such as /ethdev/list or /wirerank/stats,all,0",
 		cmd_raw},

@@ -249,6 +249,26 @@ void show_bundle(json_t *bundle, bool zeros)
 	}
 }
 
+void show_shards(json_t *st, bool zeros)
+{
+	json_t *which = json_object_get(st, "shards");
+	printf("epoch %" PRIu64 ", %" PRIu64 " worker(s)\n\n%6s %5s %9s %7s   %s\n",
+		number_at(st, "epoch"), number_at(st, "workers"), "worker", "CPU", "UDP port",
+		"shards", "which");
+	for (uint64_t i = 0; i < number_at(st, "workers"); i++) {
+		static const char *const columns[] = {"cpu", "udp_port", "count"};
+		uint64_t figure[WR_ARRAY_LEN(columns)];
+		char key[32];
+		for (unsigned int c = 0; c < WR_ARRAY_LEN(columns); c++) {
+			snprintf(key, sizeof(key), "%s/%" PRIu64, columns[c], i);
+			figure[c] = number_at(st, key);
+		}
+		snprintf(key, sizeof(key), "%" PRIu64, i);
+		printf("%6" PRIu64 " %5" PRIu64 " %9" PRIu64 " %7" PRIu64 "   %s\n", i, figure[0],
+			figure[1], figure[2], text_at(which, key));
+	}
+}
+
 void show_config(json_t *config)
 {
 	const char *section, *key;

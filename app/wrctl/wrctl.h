@@ -41,6 +41,7 @@ void show_status(json_t *status, bool zeros);
 void show_stats(json_t *stats, bool zeros);
 void show_latency(json_t *latency, bool zeros);
 void show_bundle(json_t *bundle, bool zeros);
+void show_shards(json_t *shards, bool zeros);
 void show_config(json_t *config);
 /* One line of rates between two "all" statistics, seconds apart; a heading when line is 0. */
 void show_rates(const json_t *before, const json_t *now, double seconds, unsigned int line);

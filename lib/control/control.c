@@ -30,6 +30,9 @@ static const struct command {
 		 "Quantiles of the server's time and of every stage, ns"},
 		TAKES_WORKER, wr_control_latency},
 	{{"/wirerank/bundle", "", "The bundle that is served"}, TAKES_NOTHING, wr_control_bundle},
+	{{"/wirerank/shards", PAGE_HELP,
+		 "The shard table: epoch, and every worker's CPU, UDP port and shards"},
+		TAKES_PAGE, wr_control_shards},
 	{{"/wirerank/config", PAGE_HELP, "Every configuration key, its value and origin"},
 		TAKES_PAGE, wr_control_config},
 };

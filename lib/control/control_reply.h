@@ -40,6 +40,8 @@ int wr_control_latency(
 	const struct wr_serve *s, const struct params *p, struct reply *r, struct wr_errmsg *msg);
 int wr_control_bundle(
 	const struct wr_serve *s, const struct params *p, struct reply *r, struct wr_errmsg *msg);
+int wr_control_shards(
+	const struct wr_serve *s, const struct params *p, struct reply *r, struct wr_errmsg *msg);
 int wr_control_config(
 	const struct wr_serve *s, const struct params *p, struct reply *r, struct wr_errmsg *msg);
 

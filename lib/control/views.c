@@ -9,7 +9,7 @@
 
 #include <string.h>
 
-enum { STATS_PAGE = 64, CONFIG_PAGE = 8, MAX_NAME = 64 };
+enum { STATS_PAGE = 64, SHARDS_PAGE = 16, CONFIG_PAGE = 8, MAX_NAME = 64 };
 
 /* Of the worker asked for, or the sum of all. */
 static const struct wr_metrics *gather(const struct wr_serve *s, int worker)
@@ -207,6 +207,60 @@ int wr_control_bundle(
 		{"rules_bytes", x ? wr_intents_bytes(x) : 0}};
 	for (unsigned int i = 0; i < WR_ARRAY_LEN(figures); i++)
 		wr_reply_u64(r, figures[i].name, figures[i].value);
+	return WR_OK;
+}
+
+/* ---- shards ---- */
+/* "0-127, 130" of the shards that are this worker's; their number. */
+static unsigned int shards_text(const uint8_t *shards, unsigned int worker, char *out, size_t size)
+{
+	unsigned int n = 0;
+	size_t used = 0;
+	out[0] = '\0';
+	for (unsigned int i = 0, end; i < WR_WIRE_N_SHARDS; i = end) {
+		for (end = i; end < WR_WIRE_N_SHARDS && shards[end] == worker;)
+			end++;
+		if (end == i) {
+			end++;
+			continue;
+		}
+		n += end - i;
+		used += (size_t)snprintf(out + used, size - used, "%s%u", used ? ", " : "", i);
+		if (end > i + 1)
+			used += (size_t)snprintf(out + used, size - used, "-%u", end - 1);
+	}
+	return n;
+}
+
+int wr_control_shards(
+	const struct wr_serve *s, const struct params *p, struct reply *r, struct wr_errmsg *msg)
+{
+	unsigned int n = wr_serve_n_workers(s), n_pages = (n + SHARDS_PAGE - 1) / SHARDS_PAGE;
+	char name[MAX_NAME], text[WR_WIRE_N_SHARDS * 5 + 1];
+	uint32_t epoch;
+	const uint8_t *shards = wr_serve_shards(s, &epoch);
+	if (p->page >= n_pages)
+		return wr_fail(
+			msg, WR_EINVAL, "no page %u: the last one is %u", p->page, n_pages - 1);
+	wr_reply_u64(r, "epoch", epoch);
+	wr_reply_u64(r, "workers", n);
+	wr_reply_u64(r, "page", p->page);
+	wr_reply_u64(r, "pages", n_pages);
+	for (unsigned int i = p->page * SHARDS_PAGE; i < WR_MIN(n, (p->page + 1) * SHARDS_PAGE);
+		i++) {
+		unsigned int count = shards_text(shards, i, text, sizeof(text));
+		const struct {
+			const char *name;
+			uint64_t value;
+		} figures[] = {{"cpu", wr_serve_worker_cpu(s, i)},
+			{"udp_port", wr_serve_udp_port(s, i)}, {"count", count}};
+		for (unsigned int f = 0; f < WR_ARRAY_LEN(figures); f++) {
+			snprintf(name, sizeof(name), "%s/%u", figures[f].name, i);
+			wr_reply_u64(r, name, figures[f].value);
+		}
+		snprintf(name, sizeof(name), "shards/%u", i);
+		wr_reply_long_text(r, name, text);
+	}
 	return WR_OK;
 }
 

@@ -97,9 +97,9 @@ static void describe(struct wr_serve *s)
 
 	for (unsigned int i = 0; i < o->n_workers; i++)
 		s->ports[i] = (uint16_t)(o->port.udp_port + i);
-	for (unsigned int i = 0; i < WR_WIRE_N_SHARDS; i++)
-		s->shards[i] = (uint8_t)(i % o->n_workers);
-	s->epoch = s->generation = 1;
+	wr_serve_share_out(s->shards, o->n_workers);
+	s->epoch = wr_wire_table_epoch(s->shards, s->ports, o->n_workers);
+	s->generation = 1;
 	s->hello = (struct wr_wire_server){
 		.version_min = WR_WIRE_VERSION,
 		.version_max = WR_WIRE_VERSION,

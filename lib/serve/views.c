@@ -102,6 +102,11 @@ const uint8_t *wr_serve_shards(const struct wr_serve *s, uint32_t *epoch)
 	return s->shards;
 }
 
+uint16_t wr_serve_udp_port(const struct wr_serve *s, unsigned int worker)
+{
+	return s->ports[worker];
+}
+
 const struct wr_port *wr_serve_port(const struct wr_serve *s)
 {
 	return s->port;

@@ -109,8 +109,9 @@ const char *wr_serve_engine(const struct wr_serve *s); /* "onednn" or "own" */
 void wr_serve_macs(const struct wr_serve *s, uint64_t *onednn, uint64_t *own);
 uint64_t wr_serve_uptime_ns(const struct wr_serve *s); /* since the port opened, 0 before */
 uint32_t wr_serve_generation(const struct wr_serve *s);
-/* Worker of each virtual shard, and the table's epoch. */
+/* Worker of each virtual shard, and the table's epoch; UDP port (host order) of a worker. */
 const uint8_t *wr_serve_shards(const struct wr_serve *s, uint32_t *epoch);
+uint16_t wr_serve_udp_port(const struct wr_serve *s, unsigned int worker);
 const struct wr_port *wr_serve_port(const struct wr_serve *s); /* NULL before open */
 
 #endif

@@ -349,6 +349,13 @@ static inline uint8_t wr_wire_shard(uint64_t user_id)
  * string is the first 8 bytes of its unkeyed BLAKE2b with 16 bytes of output, read little-endian,
  * with bit 63 set. */
 uint64_t wr_wire_user_id(const char *name, size_t bytes);
+/*
+ * A server's epoch: the first four bytes of the unkeyed BLAKE2b (16 bytes of output) of SHARDS and
+ * PORTS as they stand in HELLO's answer, 1 where they are 0. So equal tables have equal epochs,
+ * over restarts and servers, and a server need remember nothing. Clients compare epochs only.
+ */
+uint32_t wr_wire_table_epoch(
+	const uint8_t shards[WR_WIRE_N_SHARDS], const uint16_t *ports, unsigned int n_ports);
 
 /* ---- proofs ---- */
 /* Cookie: SipHash-2-4 (libsodium) over {address (16 bytes, IPv4 as ::ffff:a.b.c.d), epoch} with a

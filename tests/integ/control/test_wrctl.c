@@ -33,6 +33,7 @@ enum {
 static const char *wrctl;
 static struct daemon daemon_;
 static struct peer peer;
+static struct answer hello;
 
 /* ---- wrctl ---- */
 static int run_wrctl(const char *args, char *out, size_t size)
@@ -79,7 +80,7 @@ static long long sum_of(json_t *group)
 /* ---- the mix ---- */
 static unsigned int owner(uint64_t user)
 {
-	return wr_wire_shard(user) % 2;
+	return hello.m.shards[wr_wire_shard(user)];
 }
 
 static void message(
@@ -148,8 +149,7 @@ static void send_bad_ip(void)
 
 static void send_mix(void)
 {
-	struct answer a;
-	CU_ASSERT_FATAL(peer_hello(&peer, &a));
+	CU_ASSERT_FATAL(peer_hello(&peer, &hello));
 	for (uint64_t u = 1; u <= N_WARM; u++)
 		ask(WR_OP_RECOMMEND, u, 10, false, WR_STATUS_OK);
 	for (uint64_t u = 1; u <= N_ECHO; u++)
@@ -164,6 +164,7 @@ static void send_mix(void)
 	for (unsigned int i = 0; i < N_VERSION; i++) {
 		struct outgoing o;
 		struct wr_writer w;
+		struct answer a;
 		message(&o, &w, WR_OP_RECOMMEND, 1, 10);
 		o.bytes[0] = 99;
 		peer_send(&peer, 0, 0, o.bytes, (size_t)o.size);

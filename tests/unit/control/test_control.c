@@ -239,7 +239,7 @@ static void test_parameters(void)
 		json_decref(b);
 	}
 	close(fd);
-	CU_ASSERT_PTR_NULL(wr_control_command(5));
+	CU_ASSERT_PTR_NULL(wr_control_command(6));
 }
 
 /* ---- wrctl ---- */
@@ -341,6 +341,16 @@ static void test_wrctl_others(void)
 	CU_ASSERT_EQUAL(number(j, "rules"), 1);
 	json_decref(j);
 	CU_ASSERT(run_wrctl("bundle", out, sizeof(out)) == 0 && strstr(out, server.bundle_path));
+	j = wrctl_json("--json shards");
+	uint32_t epoch;
+	(void)wr_serve_shards(server.serve, &epoch);
+	CU_ASSERT(epoch != 0 && number(j, "epoch") == epoch);
+	CU_ASSERT_EQUAL(number(json_object_get(j, "udp_port"), "1"), 4701);
+	CU_ASSERT_STRING_EQUAL(
+		json_string_value(json_object_get(json_object_get(j, "shards"), "0")), "0-127");
+	json_decref(j);
+	CU_ASSERT(run_wrctl("shards", out, sizeof(out)) == 0 &&
+		  strstr(out, " 4701     128   128-255\n"));
 	j = wrctl_json("--json latency");
 	CU_ASSERT_EQUAL(
 		number(json_object_get(json_object_get(j, "stage_ns"), "rx"), "count"), 1001);
@@ -409,7 +419,7 @@ static void test_documentation(void)
 			line + 2);
 		must_hold(doc, row);
 	}
-	CU_ASSERT_EQUAL(n, 6);
+	CU_ASSERT_EQUAL(n, 7);
 	for (line = options + 2; (line = strstr(line, "\n  --")); line += 5) {
 		snprintf(row, sizeof(row), "`%.*s", (int)strcspn(line + 3, "= "), line + 3);
 		if (strcmp(row, "`--help"))
