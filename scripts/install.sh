@@ -6,10 +6,10 @@
 # libdpdk-dev brings every DPDK library and driver, libbpf-dev and libxdp-dev with it; meson brings python3;
 # the suites are built with the rest, so CUnit and SIMDe (intrinsics over plain C) belong here too.
 packages_build=(gcc libc6-dev pkg-config meson ninja-build python3
-	libdpdk-dev libdnnl-dev libhyperscan-dev libinih-dev libsodium-dev libjansson-dev zlib1g-dev libcunit1-dev
+	libdpdk-dev libdnnl-dev libhyperscan-dev libinih-dev libsodium-dev libjansson-dev zlib1g-dev libpcap-dev libcunit1-dev
 	libsimde-dev iproute2 procps)
-# Suites only: the pinned formatter, function lengths.
-packages_test=(clang-format-14 universal-ctags)
+# Suites only: the pinned formatter, function lengths, another reader of our captures.
+packages_test=(clang-format-14 universal-ctags tcpdump)
 # The peer that echo is measured against (dpdk-testpmd).
 packages_bench=(dpdk-dev)
 # A bare system to prove ./run on (show corridor.1).

@@ -162,7 +162,7 @@ int cmd_ask(int argc, char **argv)
 	int n = 0, code = parse_options(argc, argv,
 			   "usage: wrload ask --memif=SOCKET --user=NAME [--history=ID,…] "
 			   "[--click=ID,…] [--say=TEXT] [--k=N]",
-			   opts, WR_ARRAY_LEN(opts));
+			   opts, WR_ARRAY_LEN(opts), OPT_PORT);
 
 	if (code >= 0)
 		return code;

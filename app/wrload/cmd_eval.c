@@ -61,7 +61,7 @@ int cmd_eval(int argc, char **argv)
 	struct wr_errmsg msg;
 	int code = parse_options(argc, argv,
 		"usage: wrload eval --memif=SOCKET --data=DIR [--lists=FILE] [--OPTION=VALUE …]",
-		opts, WR_ARRAY_LEN(opts));
+		opts, WR_ARRAY_LEN(opts), OPT_PORT);
 
 	if (code >= 0)
 		return code;

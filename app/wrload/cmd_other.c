@@ -6,8 +6,8 @@ int cmd_hello(int argc, char **argv)
 {
 	struct wr_load *l = NULL;
 	struct wr_errmsg msg;
-	int code = parse_options(
-		argc, argv, "usage: wrload hello --memif=SOCKET [--OPTION=VALUE …]", NULL, 0);
+	int code = parse_options(argc, argv,
+		"usage: wrload hello --memif=SOCKET [--OPTION=VALUE …]", NULL, 0, OPT_PORT);
 
 	if (code >= 0)
 		return code;
@@ -64,7 +64,7 @@ int cmd_malform(int argc, char **argv)
 	uint64_t every = 0;
 	int code = parse_options(argc, argv,
 		"usage: wrload malform --memif=SOCKET [--count=N] [--seed=N] [--OPTION=VALUE …]",
-		malform_opts, WR_ARRAY_LEN(malform_opts));
+		malform_opts, WR_ARRAY_LEN(malform_opts), OPT_PORT);
 
 	if (code >= 0)
 		return code;
@@ -106,7 +106,7 @@ int cmd_blast(int argc, char **argv)
 	uint64_t size = 0, w = 0;
 	int code = parse_options(argc, argv,
 		"usage: wrload blast --memif=SOCKET --size=BYTES [--OPTION=VALUE …]", blast_opts,
-		WR_ARRAY_LEN(blast_opts));
+		WR_ARRAY_LEN(blast_opts), OPT_PORT);
 
 	if (code >= 0)
 		return code;

@@ -2,21 +2,17 @@
 /* wrload run: one rate, closed loop, or a ramp to the highest rate whose p99 stays under a bound.
  */
 #include "run_print.h"
+#include "workload.h"
 #include "wrload.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 static struct {
-	const char *workload, *mix, *size, *k, *users, *zipf, *exclude, *utterance, *seed;
 	const char *rate, *arrivals, *seconds, *max, *timeout_ms, *late_us, *max_lag_us, *warmup;
-	const char *lists, *verify_share, *verify_users, *malformed, *wrong_queue, *unproven,
-		*populate;
+	const char *lists, *verify_share, *verify_users, *wrong_queue, *unproven, *populate;
 	const char *ramp, *ramp_step, *p99_us, *svg;
-} o = {.workload = "warm",
-	.users = "200000",
-	.seed = "1",
-	.rate = "10000",
+} o = {.rate = "10000",
 	.arrivals = "poisson",
 	.seconds = "5",
 	.timeout_ms = "1000",
@@ -29,16 +25,6 @@ static struct {
 	.p99_us = "1000"};
 
 static const struct wr_opt opts[] = {
-	{"workload", "NAME", "echo, warm, cold, cold-99, event, mixed, utterance", &o.workload},
-	{"mix", "OP:N,…", "instead: operations by weight, such as recommend:80,event:15,hello:1",
-		&o.mix},
-	{"size", "BYTES", "datagram of a request (the workload's, else)", &o.size},
-	{"k", "N", "items to ask for (10)", &o.k},
-	{"users", "N", "users that requests are drawn from", &o.users},
-	{"zipf", "S", "users by Zipf's law with this exponent (uniform, else)", &o.zipf},
-	{"exclude", "N", "random exclusions in every RECOMMEND", &o.exclude},
-	{"utterance", "TEXT", "what the users of --workload=utterance say", &o.utterance},
-	{"seed", "N", "same seed, same schedule and requests", &o.seed},
 	{"rate", "N", "requests a second (open loop)", &o.rate},
 	{"arrivals", "KIND", "poisson or constant", &o.arrivals},
 	{"seconds", "S", "how long (of every step of a ramp)", &o.seconds},
@@ -53,7 +39,6 @@ static const struct wr_opt opts[] = {
 		&o.lists},
 	{"verify-share", "SHARE", "of requests that go to watched users", &o.verify_share},
 	{"verify-users", "N", "watched users at a time", &o.verify_users},
-	{"malformed", "SHARE", "of frames that are malformed", &o.malformed},
 	{"wrong-queue", "SHARE", "of requests sent to another queue than the owner's",
 		&o.wrong_queue},
 	{"unproven", NULL, "do not carry the cookie: answers may not outgrow requests then",
@@ -64,60 +49,17 @@ static const struct wr_opt opts[] = {
 	{"svg", "FILE", "latency against load of the ramp", &o.svg},
 };
 
-static int workload(struct wr_load_workload *w, struct wr_errmsg *msg)
-{
-	uint64_t v = 0;
-	int err = 0;
-
-	if (wr_load_workload(w, o.workload) != 0)
-		return wr_fail(msg, WR_EINVAL,
-			"--workload=%s: there are echo, warm, cold, cold-99, event, mixed, "
-			"utterance",
-			o.workload);
-	if (o.utterance)
-		w->utterance = o.utterance;
-	if (o.mix)
-		err = wr_load_parse_mix(w, o.mix, msg);
-	if (!err && o.size) {
-		err = number("size", o.size, WR_WIRE_MIN_UNPROVEN, WR_WIRE_MAX_BYTES, &v, msg);
-		w->datagram = (unsigned int)v;
-	}
-	if (!err && o.k) {
-		err = number("k", o.k, 0, WR_WIRE_MAX_K, &v, msg);
-		w->k = (unsigned int)v;
-	}
-	if (!err) {
-		err = number("users", o.users, 1, UINT32_MAX - 1, &v, msg);
-		w->n_users = (uint32_t)v;
-	}
-	if (!err && o.exclude) {
-		err = number("exclude", o.exclude, 0, WR_WIRE_MAX_EXCLUDE, &v, msg);
-		w->n_exclude = (unsigned int)v;
-	}
-	if (!err)
-		err = number("seed", o.seed, 0, UINT64_MAX, &w->seed, msg);
-	if (!err && o.zipf)
-		err = real("zipf", o.zipf, 0.01, 10, &w->zipf, msg);
-	if (!err && o.malformed)
-		err = real("malformed", o.malformed, 0, 1, &w->malformed, msg);
-	if (!err && o.wrong_queue)
-		err = real("wrong-queue", o.wrong_queue, 0, 1, &w->wrong_queue, msg);
-	w->proof = !o.unproven;
-	return err;
-}
-
 static int run_options(struct wr_load_run *c, struct wr_errmsg *msg)
 {
 	uint64_t v = 0, users = 0;
 	double timeout_ms = 0;
-	int err = workload(&c->workload, msg);
+	int err = workload_parse(&c->workload, msg);
 
-	if (!strcmp(o.arrivals, "constant"))
-		c->arrivals = WR_ARRIVALS_CONSTANT;
-	else if (!strcmp(o.arrivals, "poisson"))
-		c->arrivals = WR_ARRIVALS_POISSON;
-	else
-		return wr_fail(msg, WR_EINVAL, "--arrivals=%s: poisson or constant", o.arrivals);
+	if (!err && o.wrong_queue)
+		err = real("wrong-queue", o.wrong_queue, 0, 1, &c->workload.wrong_queue, msg);
+	c->workload.proof = !o.unproven;
+	if (!err)
+		err = arrivals_parse(o.arrivals, &c->arrivals, msg);
 	if (!err)
 		err = real("rate", o.rate, 1, 1e9, &c->rate, msg);
 	if (!err)
@@ -173,7 +115,7 @@ static int ramp(struct wr_load *l, struct wr_load_run *c, bool *wrong, struct wr
 	if (!err)
 		err = ramp_run(&rc, &result, wrong, msg);
 	if (!err && result)
-		json_object_set_new(result, "workload", json_string(o.mix ? o.mix : o.workload));
+		json_object_set_new(result, "workload", json_string(workload_name()));
 	return err ? err : write_json(result, msg);
 }
 
@@ -191,7 +133,7 @@ static int once(struct wr_load *l, const struct wr_load_run *c, bool *wrong, str
 		show(r);
 		*wrong = r->wrong > 0;
 		if (j) {
-			json_object_set_new(j, "workload", json_string(o.mix ? o.mix : o.workload));
+			json_object_set_new(j, "workload", json_string(workload_name()));
 			json_object_set_new(j, "datagram", json_integer(c->workload.datagram));
 			json_object_set_new(j, "window", json_integer(c->window));
 		}
@@ -230,7 +172,7 @@ int cmd_run(int argc, char **argv)
 	int code = parse_options(argc, argv,
 		"usage: wrload run --memif=SOCKET [--workload=NAME] [--rate=N | --max=N | --ramp] "
 		"[--OPTION=VALUE …]",
-		opts, WR_ARRAY_LEN(opts));
+		opts, WR_ARRAY_LEN(opts), OPT_WORKLOAD | OPT_PORT);
 
 	if (code >= 0)
 		return code;

@@ -16,6 +16,8 @@ static const struct {
 		cmd_eval},
 	{"ask", "one request, its answer in readable form", cmd_ask},
 	{"hello", "what the server says of itself", cmd_hello},
+	{"pcap", "the requests of a workload as a file for tcpreplay, Pktgen and DPDK's net_pcap",
+		cmd_pcap},
 	{"malform", "malformed frames of every kind, valid requests between them", cmd_malform},
 	{"blast", "raw frames against an echo such as dpdk-testpmd: the machine's own limit",
 		cmd_blast},

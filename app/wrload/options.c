@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The options that every command has: which port, who talks to whom, where the JSON goes. */
+#include "workload.h"
 #include "wrload.h"
 
 struct common common = {
@@ -14,7 +15,7 @@ struct common common = {
 	.client_port = "40000",
 };
 
-static const struct wr_opt common_opts[] = {
+static const struct wr_opt port_opts[] = {
 	{"memif", "SOCKET", "memif socket of the server", &common.memif},
 	{"vdev", "DEVICE", "instead of it: a DPDK virtual device (net_ring0, net_tap0,iface=…)",
 		&common.vdev},
@@ -24,6 +25,9 @@ static const struct wr_opt common_opts[] = {
 	{"ring", "N", "log2 of descriptors of a memif ring", &common.ring},
 	{"core", "CPU", "CPU of the busy thread (the highest that is allowed, else)", &common.core},
 	{"wait", "SECONDS", "how long to wait for the socket and the link", &common.wait},
+};
+
+static const struct wr_opt common_opts[] = {
 	{"server-ip", "ADDRESS", "IPv4 or IPv6 address of the server", &common.server_ip},
 	{"server-mac", "MAC", "its Ethernet address", &common.server_mac},
 	{"server-port", "PORT", "UDP port for HELLO; HELLO tells the others", &common.server_port},
@@ -34,18 +38,28 @@ static const struct wr_opt common_opts[] = {
 	{"quiet", NULL, "no progress, no report", &common.quiet},
 };
 
-int parse_options(
-	int argc, char **argv, const char *usage, const struct wr_opt *own, unsigned int n_own)
+static unsigned int append(
+	struct wr_opt *all, unsigned int n, const struct wr_opt *more, unsigned int n_more)
+{
+	for (unsigned int i = 0; i < n_more && n < MAX_OPTS; i++)
+		all[n++] = more[i];
+	return n;
+}
+
+int parse_options(int argc, char **argv, const char *usage, const struct wr_opt *own,
+	unsigned int n_own, unsigned int more)
 {
 	struct wr_opt all[MAX_OPTS];
 	struct wr_errmsg msg;
 	const char *words[1];
 	unsigned int n_words = 0, n = 0;
 
-	for (unsigned int i = 0; i < n_own; i++)
-		all[n++] = own[i];
-	for (unsigned int i = 0; i < WR_ARRAY_LEN(common_opts) && n < MAX_OPTS; i++)
-		all[n++] = common_opts[i];
+	if (more & OPT_WORKLOAD)
+		n = append(all, n, workload_opts, workload_opts_n);
+	n = append(all, n, own, n_own);
+	if (more & OPT_PORT)
+		n = append(all, n, port_opts, WR_ARRAY_LEN(port_opts));
+	n = append(all, n, common_opts, WR_ARRAY_LEN(common_opts));
 	int err = wr_opt_parse(argc, argv, usage, all, n, words, 0, &n_words, &msg);
 	if (err == WR_EINTR)
 		return EXIT_OK;
@@ -74,7 +88,7 @@ int real(const char *option, const char *value, double min, double max, double *
 	return 0;
 }
 
-static int addresses(struct wr_load_address *a, struct wr_errmsg *msg)
+int addresses(struct wr_load_address *a, struct wr_errmsg *msg)
 {
 	uint64_t server_port, client_port;
 	bool client_ipv6;

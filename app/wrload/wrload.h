@@ -16,9 +16,13 @@ struct common {
 extern struct common common;
 
 #define MAX_OPTS 64
-/* Parses own options and the common ones. Returns -1 to go on, else the exit code. */
-int parse_options(
-	int argc, char **argv, const char *usage, const struct wr_opt *own, unsigned int n_own);
+enum { OPT_PORT = 1, OPT_WORKLOAD = 2 };
+/* Parses own options, those that `more` (OPT_…) names, addresses and output. Returns -1 to go on,
+ * else the exit code. */
+int parse_options(int argc, char **argv, const char *usage, const struct wr_opt *own,
+	unsigned int n_own, unsigned int more);
+/* Who talks to whom. WR_EINVAL names the option. */
+int addresses(struct wr_load_address *a, struct wr_errmsg *msg) WR_MUST_CHECK;
 
 /* A number of an option; 0, or WR_EINVAL with the option's name in msg. */
 int number(const char *option, const char *value, uint64_t min, uint64_t max, uint64_t *out,
@@ -40,5 +44,6 @@ int cmd_malform(int argc, char **argv);
 int cmd_blast(int argc, char **argv);
 int cmd_ask(int argc, char **argv);
 int cmd_hello(int argc, char **argv);
+int cmd_pcap(int argc, char **argv);
 
 #endif

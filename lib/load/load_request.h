@@ -51,6 +51,13 @@ uint32_t wr_requests_item(const struct wr_requests *r, uint64_t number);
 /* Click j of a user's earlier history (populated or sent along). */
 uint32_t wr_requests_past_item(const struct wr_requests *r, uint64_t user, uint32_t j);
 /*
+ * Writes the message that tells clicks at … of a user's past (first_ms: the time of click 0, a
+ * minute to the next) into w's room: EVENT, the last one RECOMMEND with K = 1, so that the session
+ * is encoded. Returns how many clicks it tells; past ends at WR_REQUEST_POPULATED.
+ */
+uint32_t wr_requests_past(const struct wr_requests *r, uint64_t user, uint32_t at, int64_t first_ms,
+	uint64_t id, struct wr_writer *w);
+/*
  * What the answer must be like. n_prior: so many requests right before this one reported clicks of
  * the same user that the server has acknowledged. n_past: clicks of past history that it has for
  * certain. seen: WR_REQUEST_MAX_SEEN ids, exclude: WR_WIRE_MAX_EXCLUDE ids of scratch, which e

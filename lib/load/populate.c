@@ -24,37 +24,44 @@ struct populate {
 	bool show;
 };
 
-static uint32_t chunk(const struct filler *f)
+static uint32_t chunk_at(uint32_t at)
 {
-	return WR_MIN(WR_REQUEST_POPULATED - f->at, (uint32_t)WR_WIRE_MAX_EVENTS);
+	return WR_MIN(WR_REQUEST_POPULATED - at, (uint32_t)WR_WIRE_MAX_EVENTS);
+}
+
+uint32_t wr_requests_past(const struct wr_requests *r, uint64_t user, uint32_t at, int64_t first_ms,
+	uint64_t id, struct wr_writer *w)
+{
+	struct wr_wire_event e[WR_WIRE_MAX_EVENTS];
+	uint32_t n = chunk_at(at);
+
+	for (uint32_t j = 0; j < n; j++)
+		e[j] = (struct wr_wire_event){.item = wr_requests_past_item(r, user, at + j),
+			.kind = WR_KIND_CLICK,
+			.time_ms = first_ms + 60000 * (int64_t)(at + j)};
+	bool last = at + n == WR_REQUEST_POPULATED;
+	struct wr_wire_header h = wr_load_header(last ? WR_OP_RECOMMEND : WR_OP_EVENT, id, user, 0);
+	h.time_ms = e[n - 1].time_ms;
+	wr_writer_init(w, w->data, w->size, &h);
+	if (last)
+		wr_writer_ask(w, 1, 0);
+	wr_writer_events(w, 0, e, n);
+	wr_writer_pad(w, 128);
+	return n;
 }
 
 static bool render(void *ctx, unsigned int i, uint64_t id, struct wr_writer *w, uint64_t *user)
 {
 	struct populate *p = ctx;
 	struct filler *f = &p->filler[i];
-	struct wr_wire_event e[WR_WIRE_MAX_EVENTS];
 
 	if (f->at == WR_REQUEST_POPULATED || f->user == UINT32_MAX) {
 		if (p->next_user == p->n_users)
 			return false;
 		*f = (struct filler){.user = p->next_user++};
 	}
-	uint32_t n = chunk(f);
 	*user = WR_USERS_LOAD | f->user;
-	for (uint32_t j = 0; j < n; j++)
-		e[j] = (struct wr_wire_event){
-			.item = wr_requests_past_item(p->requests, *user, f->at + j),
-			.kind = WR_KIND_CLICK,
-			.time_ms = p->first_ms + 60000 * (int64_t)(f->at + j)};
-	bool last = f->at + n == WR_REQUEST_POPULATED;
-	struct wr_wire_header h =
-		wr_load_header(last ? WR_OP_RECOMMEND : WR_OP_EVENT, id, *user, 0);
-	wr_writer_init(w, w->data, w->size, &h);
-	if (last)
-		wr_writer_ask(w, 1, 0);
-	wr_writer_events(w, 0, e, n);
-	wr_writer_pad(w, 128);
+	(void)wr_requests_past(p->requests, *user, f->at, p->first_ms, id, w);
 	return true;
 }
 
@@ -73,7 +80,7 @@ static void take_answer(void *ctx, unsigned int i, const struct wr_message *m, u
 		p->errors++;
 		p->last_error = m->answer->status;
 	}
-	done_with(p, &p->filler[i], chunk(&p->filler[i]));
+	done_with(p, &p->filler[i], chunk_at(p->filler[i].at));
 }
 
 static void fail(void *ctx, unsigned int i)
@@ -81,7 +88,7 @@ static void fail(void *ctx, unsigned int i)
 	struct populate *p = ctx;
 
 	p->errors++;
-	done_with(p, &p->filler[i], chunk(&p->filler[i]));
+	done_with(p, &p->filler[i], chunk_at(p->filler[i].at));
 }
 
 static void tick(void *ctx)

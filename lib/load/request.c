@@ -21,11 +21,11 @@ int wr_load_workload(struct wr_load_workload *w, const char *name)
 		w->mixed = true;
 		return 0;
 	}
-	for (unsigned int i = 0; i <= WR_LOAD_UTTERANCE; i++) {
+	for (unsigned int i = 0; i <= WR_LOAD_HELLO; i++) {
 		if (i == WR_LOAD_ASK || strcmp(name, kind_names[i]) != 0)
 			continue;
 		w->weight[i] = 1;
-		if (i == WR_LOAD_COLD)
+		if (i == WR_LOAD_COLD || i == WR_LOAD_HELLO)
 			w->datagram = 640;
 		if (i == WR_LOAD_COLD99)
 			w->datagram = 1024;

@@ -22,6 +22,7 @@ OUTSIDE = [
     ("rte_lpm/rte_acl", r"rte_(lpm6?|acl)\.h", {"lib/admit"}),
     ("rte_telemetry", r"rte_telemetry\.h", {"lib/control"}),
     ("ethdev", r"rte_(ethdev|eth_.*|flow|bus_vdev|bus_pci|dev)\.h", {"lib/port", "lib/load"}),
+    ("libpcap", r"pcap(/.*)?\.h", {"lib/load"}),
     ("libbpf/libxdp", r"(bpf|xdp)/.*\.h", {"lib/port", "kernels"}),
     ("DPDK's basic types", r"rte_.*\.h", None),
     ("CUnit", r"CUnit/.*\.h", {"tests"}),
