@@ -34,6 +34,13 @@ static void fill_options(const struct wr_config *c, const struct wr_bundle *b, c
 		[WR_CONFIG_GEMM_OWN] = WR_GEMM_OWN,
 		[WR_CONFIG_GEMM_ONEDNN] = WR_GEMM_ONEDNN,
 	};
+	static const enum wr_port_kind kind[] = {
+		[WR_CONFIG_KIND_MEMIF] = WR_PORT_MEMIF,
+		[WR_CONFIG_KIND_AF_XDP] = WR_PORT_AF_XDP,
+		[WR_CONFIG_KIND_TAP] = WR_PORT_TAP,
+		[WR_CONFIG_KIND_NIC] = WR_PORT_NIC,
+		[WR_CONFIG_KIND_VDEV] = WR_PORT_VDEV,
+	};
 	*o = (struct wr_serve_options){
 		.name = c->server_name,
 		.n_workers = c->server_lcores.n,
@@ -43,8 +50,10 @@ static void fill_options(const struct wr_config *c, const struct wr_bundle *b, c
 		.gemm = gemm[c->server_gemm],
 		.port =
 			{
-				.kind = "memif",
+				.kind = kind[c->port_kind],
 				.socket = c->port_socket,
+				.interface = c->port_interface,
+				.device = c->port_device,
 				.id = (unsigned int)c->port_id,
 				.server = c->port_role == WR_CONFIG_ROLE_SERVER,
 				.udp_port = (uint16_t)c->port_udp_port,
@@ -134,13 +143,12 @@ static void report_end(const struct wr_serve *s)
 
 static void print_ready(const struct wr_serve *s, const struct wr_config *c)
 {
-	char cpus[WR_CONFIG_MAX_VALUE];
+	char cpus[WR_CONFIG_MAX_VALUE], port[256];
 	wr_config_value(c, WR_CONFIG_server_lcores, cpus, sizeof(cpus));
-	printf("ready: %u worker(s) on CPU %s, isa %s, gemm %s, memif %s id %u, UDP port %u, "
-	       "bundle %s\n",
-		wr_serve_n_workers(s), cpus, wr_isa_name(wr_serve_isa(s)), wr_serve_engine(s),
-		c->port_socket, (unsigned int)c->port_id, (unsigned int)c->port_udp_port,
-		c->bundle_path);
+	wr_port_describe(wr_serve_port(s), port, sizeof(port));
+	printf("ready: %u worker(s) on CPU %s, isa %s, gemm %s, %s, UDP port %u, bundle %s\n",
+		wr_serve_n_workers(s), cpus, wr_isa_name(wr_serve_isa(s)), wr_serve_engine(s), port,
+		(unsigned int)c->port_udp_port, c->bundle_path);
 	fflush(stdout);
 }
 
@@ -185,8 +193,8 @@ static int run(struct wr_config *c, bool check_only, struct wr_errmsg *msg)
 	err = plan_memory(c, &o, &plan, msg);
 	/* Before EAL, so that the commonest mistakes cost nothing; tried again when the port opens.
 	 */
-	if (!err && o.port.server)
-		err = wr_port_check_socket(o.port.socket, msg);
+	if (!err)
+		err = wr_port_check(&o.port, msg);
 	if (!err && !check_only) {
 		err = wr_serve_eal_init(&o, &plan, msg);
 		if (!err) {

@@ -278,8 +278,13 @@ void show_config(json_t *config)
 	{
 		printf("%s[%s]\n", first ? "" : "\n", section);
 		first = false;
-		json_object_foreach(keys, key, entry) printf("%s = %-*s ; %s\n", key,
-			32 - (int)strlen(key), text_at(entry, "value"), text_at(entry, "from"));
+		json_object_foreach(keys, key, entry)
+		{
+			const char *text = text_at(entry, "value");
+			/* an unset key reads back as unset */
+			printf("%s%s = %-*s ; %s\n", text[0] ? "" : "# ", key,
+				32 - (int)strlen(key), text, text_at(entry, "from"));
+		}
 	}
 }
 

@@ -208,12 +208,32 @@ int wr_config_take_sets(int *argc, char **argv, const char **sets, unsigned int 
 	return WR_OK;
 }
 
+/* What each kind of port must be given. */
+static int check_port(const struct wr_config *c, struct wr_errmsg *msg)
+{
+	unsigned int kind = c->port_kind;
+	if ((kind == WR_CONFIG_KIND_AF_XDP || kind == WR_CONFIG_KIND_TAP) && !c->port_interface[0])
+		return wr_fail(msg, WR_EINVAL, "[port] kind = %s needs interface: %s",
+			kind == WR_CONFIG_KIND_TAP ? "tap" : "af_xdp",
+			kind == WR_CONFIG_KIND_TAP ? "the name of the interface to make"
+						   : "the kernel interface to share (ip link)");
+	if ((kind == WR_CONFIG_KIND_NIC || kind == WR_CONFIG_KIND_VDEV) && !c->port_device[0])
+		return wr_fail(msg, WR_EINVAL, "[port] kind = %s needs device: %s",
+			kind == WR_CONFIG_KIND_NIC ? "nic" : "vdev",
+			kind == WR_CONFIG_KIND_NIC ? "the NIC's PCI address (dpdk-devbind.py -s)"
+						   : "DPDK's name for it, such as net_ring0");
+	return WR_OK;
+}
+
 int wr_config_check(const struct wr_config *c, struct wr_errmsg *msg)
 {
 	if (!c->bundle_path[0])
 		return wr_fail(msg, WR_EINVAL,
 			"no bundle: write 'path = FILE' under [bundle], or give --set "
 			"bundle.path=FILE");
+	int err = check_port(c, msg);
+	if (err)
+		return err;
 	if (!c->port_ipv4.set && !c->port_ipv6.set)
 		return wr_fail(
 			msg, WR_EINVAL, "[port] ipv4 and ipv6 are both none: set one of them");

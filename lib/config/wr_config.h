@@ -36,11 +36,17 @@
 	X(server, gemm, ENUM, "", "auto", 0, 0, false, "auto|own|onednn", \
 		"matrix products: own kernels or oneDNN; onednn needs a CPU with VNNI") \
 	X(server, lcores, CPUS, "CPUs", "1", 1, WR_CONFIG_MAX_LCORES, false, NULL, \
-		"CPUs of the workers, such as 1 or 0,1 or 2-5; worker i serves queue i and UDP port udp_port + i") \
+		"CPUs of the workers, such as 1 or 0,1 or 2-5; worker i serves queue i, where the port has it, and UDP port udp_port + i") \
 	X(bundle, path, STRING, "characters", "", 1, WR_CONFIG_MAX_STRING - 1, false, NULL, \
 		"the bundle that wrtrain pack wrote; has no default") \
-	X(port, kind, ENUM, "", "memif", 0, 0, false, "memif", \
-		"what requests arrive on: memif = shared memory with another process of this machine") \
+	X(port, kind, ENUM, "", "memif", 0, 0, false, "memif|af_xdp|tap|nic|vdev", \
+		"what requests arrive on: memif = shared memory with another process of this machine, af_xdp = a " \
+		"kernel interface shared with the kernel, tap = an interface made for the kernel, nic = a NIC bound " \
+		"to DPDK, vdev = any virtual device of DPDK") \
+	X(port, interface, STRING, "characters", "", 1, 15, false, NULL, \
+		"af_xdp: the kernel interface to share; tap: name of the interface to make") \
+	X(port, device, STRING, "characters", "", 1, WR_CONFIG_MAX_STRING - 1, false, NULL, \
+		"nic: PCI address, such as 0000:03:00.0; vdev: name and arguments, such as net_ring0") \
 	X(port, socket, STRING, "characters", "/run/wirerank/memif.sock", 1, 107, false, NULL, \
 		"memif: path of the control socket; its folder must exist") \
 	X(port, id, U64, "", "0", 0, 65535, false, NULL, "memif: interface id, equal on both sides") \
@@ -79,7 +85,13 @@ enum wr_config_isa {
 	WR_CONFIG_ISA_AVX512VNNI
 };
 enum wr_config_gemm { WR_CONFIG_GEMM_AUTO, WR_CONFIG_GEMM_OWN, WR_CONFIG_GEMM_ONEDNN };
-enum wr_config_kind { WR_CONFIG_KIND_MEMIF };
+enum wr_config_kind {
+	WR_CONFIG_KIND_MEMIF,
+	WR_CONFIG_KIND_AF_XDP,
+	WR_CONFIG_KIND_TAP,
+	WR_CONFIG_KIND_NIC,
+	WR_CONFIG_KIND_VDEV
+};
 enum wr_config_role { WR_CONFIG_ROLE_SERVER, WR_CONFIG_ROLE_CLIENT };
 enum wr_config_huge { WR_CONFIG_HUGE_AUTO, WR_CONFIG_HUGE_YES, WR_CONFIG_HUGE_NO };
 

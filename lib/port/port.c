@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The device: vdev arguments, pool, queues, start and end. Control path only. */
-#include "wr_port.h"
+#include "port_int.h"
 
 #include "gate.h"
 
@@ -10,37 +10,46 @@
 #include <rte_ethdev.h>
 #include <rte_mbuf.h>
 
-#include <errno.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #define DATA_ROOM  (RTE_PKTMBUF_HEADROOM + 2048)
 #define PRIV_BYTES WR_PORT_PRIV_BYTES
 #define POOL_CACHE 256
-#define MAX_RING   16384
+/* Buffers that net_af_xdp gives a queue's fill ring, and entries of its completion ring. */
+#define XDP_FILL       2048
+#define XDP_COMPLETION 2048
 
 struct wr_port {
 	struct wr_port_options o;
-	char vdev[32];
+	char name[PORT_NAME_BYTES]; /* DPDK's */
 	char socket[108];
-	uint16_t ethdev;
+	uint16_t ethdev, n_queues;
 	bool memif, probed, started;
 	struct rte_mempool *pool;
 };
 
-static bool is_memif(const struct wr_port_options *o)
+const char *wr_port_kind_name(enum wr_port_kind kind)
 {
-	return strcmp(o->kind, "memif") == 0;
+	static const char *const names[] = {
+		[WR_PORT_MEMIF] = "memif",
+		[WR_PORT_AF_XDP] = "af_xdp",
+		[WR_PORT_TAP] = "tap",
+		[WR_PORT_NIC] = "nic",
+		[WR_PORT_VDEV] = "vdev",
+	};
+	return names[kind];
 }
 
 unsigned int wr_port_mbufs_needed(const struct wr_port_options *o)
 {
 	/* memif copies: only bursts in flight and every lcore's cache hold mbufs; other drivers
 	 * fill their rings. */
-	unsigned int rings = is_memif(o) ? 0 : 2 * o->ring_size;
+	unsigned int rings = 2 * o->ring_size;
+	if (o->kind == WR_PORT_MEMIF)
+		rings = 0;
+	else if (o->kind == WR_PORT_AF_XDP)
+		rings = XDP_FILL + o->ring_size + XDP_COMPLETION;
 	return o->n_queues * (rings + 4 * WR_PORT_MAX_BURST + 2 * POOL_CACHE) + 1024;
 }
 
@@ -55,97 +64,56 @@ uint64_t wr_port_bytes_needed(const struct wr_port_options *o)
 	       (DATA_ROOM + PRIV_BYTES + sizeof(struct rte_mbuf) + 2 * WR_CACHE_LINE);
 }
 
-int wr_port_check_socket(const char *path, struct wr_errmsg *msg)
+/* The device's name and arguments. */
+static void device_arguments(struct wr_port *p, char *args, size_t size)
 {
-	struct sockaddr_un un = {.sun_family = AF_UNIX};
-	struct stat st;
-	char dir[sizeof(un.sun_path)];
+	const struct wr_port_options *o = &p->o;
+	static const uint8_t none[6];
+	static unsigned int n_opened;
 
-	if (path[0] != '/' || strlen(path) >= sizeof(un.sun_path))
-		return wr_fail(msg, WR_EINVAL,
-			"port.socket = %s: give an absolute path of at most %zu characters", path,
-			sizeof(un.sun_path) - 1);
-	strcpy(un.sun_path, path);
-	strcpy(dir, path);
-	*strrchr(dir, '/') = '\0';
-	if (access(dir[0] ? dir : "/", R_OK | W_OK | X_OK) != 0)
-		return wr_fail(msg, WR_EPERM,
-			"port.socket = %s: folder %s: %s; create it or choose another", path, dir,
-			strerror(errno));
-	if (stat(path, &st) != 0)
-		return 0;
-	if (!S_ISSOCK(st.st_mode))
-		return wr_fail(msg, WR_EIO,
-			"port.socket = %s: exists and is no socket; remove it or choose another",
-			path);
-	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-	if (fd < 0)
-		return wr_fail(msg, WR_EIO, "socket: %s", strerror(errno));
-	int alive = connect(fd, (struct sockaddr *)&un, sizeof(un)) == 0 || errno != ECONNREFUSED;
-	close(fd);
-	if (alive)
-		return wr_fail(msg, WR_EIO,
-			"port.socket = %s: in use by another process; stop it or choose another",
-			path);
-	if (unlink(path) != 0)
-		return wr_fail(msg, WR_EIO,
-			"port.socket = %s: a dead server's socket cannot be removed: %s", path,
-			strerror(errno));
-	return 0;
-}
-
-static int check_options(const struct wr_port_options *o, struct wr_errmsg *msg)
-{
-	if (o->n_queues == 0 || o->n_queues > WR_PORT_MAX_QUEUES)
-		return wr_fail(msg, WR_EINVAL, "a port has 1 … %d queue pairs, not %u",
-			WR_PORT_MAX_QUEUES, o->n_queues);
-	if (o->ring_size < 32 || o->ring_size > MAX_RING || (o->ring_size & (o->ring_size - 1)))
-		return wr_fail(msg, WR_EINVAL, "port.ring_size = %u: a power of two from 32 to %d",
-			o->ring_size, MAX_RING);
-	if (is_memif(o) && o->server)
-		return wr_port_check_socket(o->socket, msg);
-	return 0;
+	args[0] = '\0';
+	if (o->kind == WR_PORT_MEMIF) {
+		int n = snprintf(args, size,
+			"role=%s,id=%u,socket-abstract=no,socket=%s,rsize=%d,bsize=2048",
+			o->server ? "server" : "client", o->id, p->socket,
+			__builtin_ctz(o->ring_size));
+		if (memcmp(o->mac, none, 6) != 0)
+			snprintf(args + n, size - (size_t)n, ",mac=%02x:%02x:%02x:%02x:%02x:%02x",
+				o->mac[0], o->mac[1], o->mac[2], o->mac[3], o->mac[4], o->mac[5]);
+	} else if (o->kind == WR_PORT_AF_XDP) {
+		snprintf(args, size, "iface=%s,queue_count=%u", o->interface, p->n_queues);
+	} else if (o->kind == WR_PORT_TAP) {
+		snprintf(args, size, "iface=%s", o->interface);
+	} else if (o->kind == WR_PORT_VDEV && strchr(o->device, ',')) {
+		snprintf(args, size, "%s", strchr(o->device, ',') + 1);
+	}
+	if (o->kind == WR_PORT_NIC)
+		snprintf(p->name, sizeof(p->name), "%s", o->device);
+	else if (o->kind == WR_PORT_VDEV)
+		snprintf(p->name, sizeof(p->name), "%.*s", (int)strcspn(o->device, ","), o->device);
+	else
+		snprintf(p->name, sizeof(p->name), "net_%s%u", wr_port_kind_name(o->kind),
+			n_opened++);
 }
 
 static int probe(struct wr_port *p, struct wr_errmsg *msg)
 {
 	const struct wr_port_options *o = &p->o;
-	char args[256];
+	char args[512];
 
-	if (p->memif) {
-		static unsigned int n_opened;
-		static const uint8_t none[6];
-		snprintf(p->vdev, sizeof(p->vdev), "net_memif%u", n_opened++);
-		int n = snprintf(args, sizeof(args),
-			"role=%s,id=%u,socket-abstract=no,socket=%s,rsize=%d,bsize=2048",
-			o->server ? "server" : "client", o->id, p->socket,
-			__builtin_ctz(o->ring_size));
-		if (memcmp(o->mac, none, 6) != 0)
-			snprintf(args + n, sizeof(args) - (size_t)n,
-				",mac=%02x:%02x:%02x:%02x:%02x:%02x", o->mac[0], o->mac[1],
-				o->mac[2], o->mac[3], o->mac[4], o->mac[5]);
-	} else {
-		const char *comma = strchr(o->kind, ',');
-		size_t n = comma ? (size_t)(comma - o->kind) : strlen(o->kind);
-		if (n >= sizeof(p->vdev))
-			return wr_fail(
-				msg, WR_EINVAL, "port.kind = %s: device name too long", o->kind);
-		memcpy(p->vdev, o->kind, n);
-		snprintf(args, sizeof(args), "%s", comma ? comma + 1 : "");
-	}
-	if (rte_eal_hotplug_add("vdev", p->vdev, args) != 0 ||
-		rte_eth_dev_get_port_by_name(p->vdev, &p->ethdev) != 0)
+	device_arguments(p, args, sizeof(args));
+	bool nic = o->kind == WR_PORT_NIC; /* EAL probed it when it started */
+	if ((!nic && rte_eal_hotplug_add("vdev", p->name, args) != 0) ||
+		rte_eth_dev_get_port_by_name(p->name, &p->ethdev) != 0)
 		return wr_fail(msg, WR_EIO,
 			"port %s does not come up: the driver refused \"%s\"; see its line above, "
-			"or check "
-			"that its library is installed (dpdk)",
-			p->vdev, args);
+			"or check that its library is installed (dpdk)",
+			p->name, args);
 	p->probed = true;
 	if (p->memif && !wr_gate_is_interposed() && o->server)
 		return wr_fail(msg, WR_ESTATE,
 			"the memif driver is not behind the gate: this executable was linked "
-			"without "
-			"exported symbols (-rdynamic); mend the build");
+			"without exported symbols (-rdynamic); mend the build");
 	return 0;
 }
 
@@ -167,27 +135,29 @@ static int configure(struct wr_port *p, struct wr_errmsg *msg)
 {
 	struct rte_eth_conf conf = {0};
 	struct rte_eth_dev_info info;
-	uint16_t n = p->o.n_queues;
 	int ret = rte_eth_dev_info_get(p->ethdev, &info);
+	uint16_t n = p->n_queues;
 
-	if (ret == 0 && (info.max_rx_queues < n || info.max_tx_queues < n))
-		return wr_fail(msg, WR_EINVAL,
-			"port %s has %u/%u queues, %u worker lcores need one each; use fewer "
-			"(server.lcores)",
-			p->vdev, info.max_rx_queues, info.max_tx_queues, n);
+	if (ret == 0)
+		n = p->n_queues = WR_MIN(n, WR_MIN(info.max_rx_queues, info.max_tx_queues));
+	if (n == 0)
+		return wr_fail(msg, WR_EIO, "port %s has no queues", p->name);
 	conf.rxmode.mtu = p->o.mtu;
+	uint16_t n_rx = (uint16_t)p->o.ring_size, n_tx = n_rx;
 	if (ret == 0)
 		ret = rte_eth_dev_configure(p->ethdev, n, n, &conf);
+	if (ret == 0)
+		ret = rte_eth_dev_adjust_nb_rx_tx_desc(p->ethdev, &n_rx, &n_tx);
 	for (uint16_t q = 0; q < n && ret == 0; q++) {
-		ret = rte_eth_rx_queue_setup(p->ethdev, q, (uint16_t)p->o.ring_size,
-			(unsigned int)p->o.socket_id, NULL, p->pool);
+		ret = rte_eth_rx_queue_setup(
+			p->ethdev, q, n_rx, (unsigned int)p->o.socket_id, NULL, p->pool);
 		if (ret == 0)
-			ret = rte_eth_tx_queue_setup(p->ethdev, q, (uint16_t)p->o.ring_size,
-				(unsigned int)p->o.socket_id, NULL);
+			ret = rte_eth_tx_queue_setup(
+				p->ethdev, q, n_tx, (unsigned int)p->o.socket_id, NULL);
 	}
 	if (ret != 0)
 		return wr_fail(msg, WR_EIO,
-			"port %s: the driver refuses %u queues of %u with mtu %u: %s", p->vdev, n,
+			"port %s: the driver refuses %u queues of %u with mtu %u: %s", p->name, n,
 			p->o.ring_size, p->o.mtu, rte_strerror(-ret));
 	return 0;
 }
@@ -195,14 +165,17 @@ static int configure(struct wr_port *p, struct wr_errmsg *msg)
 int wr_port_open(struct wr_port **out, const struct wr_port_options *o, struct wr_errmsg *msg)
 {
 	*out = NULL;
-	int err = check_options(o, msg);
+	int err = wr_port_check(o, msg);
 	if (err)
 		return err;
 	struct wr_port *p = calloc(1, sizeof(*p));
 	if (!p)
 		return wr_fail(msg, WR_ENOMEM, "out of memory");
 	p->o = *o;
-	p->memif = is_memif(o);
+	p->memif = o->kind == WR_PORT_MEMIF;
+	p->n_queues = o->n_queues;
+	if (o->kind == WR_PORT_AF_XDP)
+		p->n_queues = (uint16_t)WR_MIN(p->n_queues, wr_xdp_n_queues(o->interface));
 	if (p->memif)
 		snprintf(p->socket, sizeof(p->socket), "%s", o->socket);
 	err = make_pool(p, msg);
@@ -214,7 +187,7 @@ int wr_port_open(struct wr_port **out, const struct wr_port_options *o, struct w
 		wr_port_close(p);
 		return err;
 	}
-	wr_gate_attach(p->ethdev, p->o.n_queues, p->memif, p->memif && p->o.server);
+	wr_gate_attach(p->ethdev, p->n_queues, p->memif, p->memif && p->o.server);
 	*out = p;
 	return 0;
 }
@@ -227,7 +200,7 @@ int wr_port_start(struct wr_port *p, struct wr_errmsg *msg)
 			return wr_fail(msg, WR_EIO, "no memif server answers at %s; start it first",
 				p->socket);
 		return wr_fail(
-			msg, WR_EIO, "port %s does not start: %s", p->vdev, rte_strerror(-ret));
+			msg, WR_EIO, "port %s does not start: %s", p->name, rte_strerror(-ret));
 	}
 	p->started = true;
 	wr_gate_run(wr_gate_refresh, NULL);
@@ -238,15 +211,18 @@ static void stop_device(void *arg)
 {
 	struct wr_port *p = arg;
 	if (rte_eth_dev_stop(p->ethdev) != 0)
-		wr_log(WR_LOG_WARN, "port", "%s did not stop cleanly", p->vdev);
+		wr_log(WR_LOG_WARN, "port", "%s did not stop cleanly", p->name);
 	wr_gate_refresh(NULL);
 }
 
 static void remove_device(void *arg)
 {
 	struct wr_port *p = arg;
-	if (rte_eal_hotplug_remove("vdev", p->vdev) != 0)
-		wr_log(WR_LOG_WARN, "port", "%s was not removed cleanly", p->vdev);
+	/* A NIC stays EAL's: it is closed, and let go by rte_eal_cleanup. */
+	int ret = p->o.kind == WR_PORT_NIC ? rte_eth_dev_close(p->ethdev)
+					   : rte_eal_hotplug_remove("vdev", p->name);
+	if (ret != 0)
+		wr_log(WR_LOG_WARN, "port", "%s was not removed cleanly", p->name);
 }
 
 void wr_port_close(struct wr_port *p)
@@ -295,9 +271,45 @@ bool wr_port_link_up(const struct wr_port *p)
 	       link.link_status == RTE_ETH_LINK_UP;
 }
 
+unsigned int wr_port_n_queues(const struct wr_port *p)
+{
+	return p->n_queues;
+}
+
 void wr_port_mac(const struct wr_port *p, uint8_t mac[6])
 {
+	static const uint8_t none[6];
 	struct rte_ether_addr a = {0};
+	/* net_tap's own address is the one of the kernel's interface: we are another station. */
+	if (p->o.kind == WR_PORT_TAP && memcmp(p->o.mac, none, 6) != 0) {
+		memcpy(mac, p->o.mac, 6);
+		return;
+	}
 	(void)rte_eth_macaddr_get(p->ethdev, &a);
 	memcpy(mac, a.addr_bytes, 6);
+}
+
+void wr_port_describe(const struct wr_port *p, char *out, size_t size)
+{
+	const struct wr_port_options *o = &p->o;
+	const char *kind = wr_port_kind_name(o->kind);
+	if (o->kind == WR_PORT_MEMIF)
+		snprintf(out, size, "memif %s id %u", p->socket, o->id);
+	else
+		snprintf(out, size, "%s %s, %u queue%s", kind,
+			o->kind == WR_PORT_AF_XDP || o->kind == WR_PORT_TAP ? o->interface : o->device,
+			p->n_queues, p->n_queues == 1 ? "" : "s");
+}
+
+unsigned int wr_port_eal_arguments(const struct wr_port_options *o, const char **args)
+{
+	if (o->kind == WR_PORT_NIC) {
+		args[0] = "-a";
+		args[1] = o->device;
+		return 2;
+	}
+	args[0] = "--no-pci";
+	/* One piece of memory to the driver, whatever lies behind it physically. */
+	args[1] = "--iova-mode=va";
+	return o->kind == WR_PORT_AF_XDP ? 2 : 1;
 }

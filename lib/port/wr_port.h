@@ -21,16 +21,28 @@ struct rte_mempool;
 #define WR_PORT_PRIV_BYTES 128 /* private area of every mbuf (rte_mbuf_to_priv), for its user */
 
 /* ---- the port ---- */
+enum wr_port_kind {
+	WR_PORT_MEMIF,  /* shared memory with another process */
+	WR_PORT_AF_XDP, /* a kernel interface, shared with the kernel */
+	WR_PORT_TAP,    /* an interface made for the kernel; we are what is behind it */
+	WR_PORT_NIC,  /* a NIC that is bound to DPDK; EAL was told of it (wr_port_eal_arguments) */
+	WR_PORT_VDEV, /* any virtual device of DPDK */
+};
+const char *wr_port_kind_name(enum wr_port_kind kind);
+
+/* Strings outlive the port. */
 struct wr_port_options {
-	const char *kind;   /* "memif", or any vdev's devargs ("net_ring0", "net_tap0,iface=wr0") */
-	const char *socket; /* memif: path of the unix socket */
+	enum wr_port_kind kind;
+	const char *socket;    /* memif: path of the unix socket */
+	const char *interface; /* af_xdp: kernel interface to share; tap: name of the one to make */
+	const char *device; /* nic: PCI address; vdev: devargs ("net_ring0", "net_null0,size=64") */
 	unsigned int id;    /* memif: interface id on that socket */
 	bool server;        /* memif: role; a server survives its peers */
 	uint8_t mac[6];     /* all zero = the driver's */
 	uint8_t ipv4[4];    /* our addresses, network order; all zero = none */
 	uint8_t ipv6[16];
 	uint16_t udp_port;      /* first port of the service */
-	uint16_t n_queues;      /* pairs */
+	uint16_t n_queues;      /* pairs wanted; the port may offer fewer (wr_port_n_queues) */
 	unsigned int ring_size; /* descriptors a queue, a power of two, at most 16,384 */
 	unsigned int mtu;       /* largest IP packet that is received */
 	unsigned int n_mbufs;   /* of the pool; 0 = what rings and bursts need */
@@ -49,9 +61,15 @@ int wr_port_start(struct wr_port *p, struct wr_errmsg *msg) WR_MUST_CHECK;
 /* Stops and closes the device, frees the pool, removes the socket file. No worker may use the port
  * any more. */
 void wr_port_close(struct wr_port *p);
-/* Whether a path can become a memif server socket: removes a stale socket of a dead server. Same
- * errors as open. */
-int wr_port_check_socket(const char *path, struct wr_errmsg *msg) WR_MUST_CHECK;
+/*
+ * What can be known before EAL runs: values, and whether socket, interface or device can be had. A
+ * stale socket of a dead memif server is removed. Same errors as open, which checks again.
+ */
+int wr_port_check(const struct wr_port_options *o, struct wr_errmsg *msg) WR_MUST_CHECK;
+/* Arguments that EAL needs for this port beside --in-memory or --no-huge; at most max, their
+ * number. They point into o. */
+#define WR_PORT_MAX_EAL_ARGUMENTS 4
+unsigned int wr_port_eal_arguments(const struct wr_port_options *o, const char **args);
 
 /* At most n frames of a queue into m, their number; and out of m, the number that the driver took
  * (it frees those). Only inside of a port section (below), on a live queue, by the queue's one
@@ -63,7 +81,14 @@ uint16_t wr_port_transmit(
 uint16_t wr_port_ethdev(const struct wr_port *p); /* ethdev port id */
 struct rte_mempool *wr_port_pool(const struct wr_port *p);
 bool wr_port_link_up(const struct wr_port *p);
+/* Queue pairs that the port has: 1 … n_queues of the options. Queue i is worker i's; workers
+ * beyond them live on hand-over. */
+unsigned int wr_port_n_queues(const struct wr_port *p);
+/* The address that the port answers under: port.mac where DPDK owns the port and it is set, else
+ * the device's. */
 void wr_port_mac(const struct wr_port *p, uint8_t mac[6]);
+/* "memif /run/w.sock id 0", "tap wr0, 1 queue", …: one line for operators. */
+void wr_port_describe(const struct wr_port *p, char *out, size_t size);
 /* Mbufs that open will create for these options, and the pool's bytes, for the memory plan. */
 unsigned int wr_port_mbufs_needed(const struct wr_port_options *o);
 uint64_t wr_port_bytes_needed(const struct wr_port_options *o);

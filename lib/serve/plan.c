@@ -179,8 +179,9 @@ int wr_serve_eal_init(
 	snprintf(memory, sizeof(memory), "%llu",
 		(unsigned long long)((plan->total_bytes + plan->total_bytes / 10) >> 20));
 	const char *args[16] = {"wirerankd", "--lcores", lcores, "--main-lcore", "0", prefix,
-		"--no-pci", "--log-level=*:error"};
-	int n = 8;
+		"--log-level=*:error"};
+	int n = 7;
+	n += (int)wr_port_eal_arguments(&o->port, args + n);
 	if (o->huge) {
 		args[n++] = "--in-memory"; /* needs no hugetlbfs mount, leaves no file */
 	} else {

@@ -213,7 +213,7 @@ void peer_connect(struct peer *p, const struct daemon *d, uint16_t n_queues)
 {
 	struct wr_errmsg msg;
 	struct wr_port_options o = {
-		.kind = "memif",
+		.kind = WR_PORT_MEMIF,
 		.socket = d->socket,
 		.udp_port = 5000,
 		.n_queues = n_queues,

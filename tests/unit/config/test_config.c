@@ -87,7 +87,7 @@ static void test_enum_order(void)
 	} rows[] = {
 		{WR_CONFIG_server_isa, "auto|ref|avx2|avx512vnni", WR_CONFIG_ISA_AVX512VNNI},
 		{WR_CONFIG_server_gemm, "auto|own|onednn", WR_CONFIG_GEMM_ONEDNN},
-		{WR_CONFIG_port_kind, "memif", WR_CONFIG_KIND_MEMIF},
+		{WR_CONFIG_port_kind, "memif|af_xdp|tap|nic|vdev", WR_CONFIG_KIND_VDEV},
 		{WR_CONFIG_port_role, "server|client", WR_CONFIG_ROLE_CLIENT},
 		{WR_CONFIG_memory_huge, "auto|yes|no", WR_CONFIG_HUGE_NO},
 	};
@@ -242,6 +242,24 @@ static void test_cross_checks(void)
 	CU_ASSERT_EQUAL(wr_config_check(&c, &msg), WR_OK);
 	CU_ASSERT_EQUAL(parse("[bundle]\npath=p\n[port]\nipv4=none\nipv6=none\n"), WR_OK);
 	CU_ASSERT(wr_config_check(&c, &msg) == WR_EINVAL && strstr(msg.text, "ipv4"));
+	static const struct {
+		const char *kind, *key, *value;
+	} needs[] = {
+		{"af_xdp", "interface", "veth0"},
+		{"tap", "interface", "wr0"},
+		{"nic", "device", "0000:03:00.0"},
+		{"vdev", "device", "net_ring0"},
+	};
+	for (unsigned int i = 0; i < WR_ARRAY_LEN(needs); i++) {
+		char text[128];
+		snprintf(text, sizeof(text), "[bundle]\npath=p\n[port]\nkind=%s\n", needs[i].kind);
+		CU_ASSERT_EQUAL(parse(text), WR_OK);
+		CU_ASSERT(wr_config_check(&c, &msg) == WR_EINVAL &&
+			  strstr(msg.text, needs[i].kind) && strstr(msg.text, needs[i].key));
+		snprintf(text, sizeof(text), "port.%s=%s", needs[i].key, needs[i].value);
+		CU_ASSERT_EQUAL(wr_config_set(&c, text, &msg), WR_OK);
+		CU_ASSERT_EQUAL(wr_config_check(&c, &msg), WR_OK);
+	}
 }
 
 /* The dump of a, parsed again, has the values of a. */

@@ -48,7 +48,7 @@ static int make_server(struct server *s, struct wr_errmsg *msg)
 		.bundle = s->bundle,
 		.config = &s->config,
 		.isa = WR_ISA_REF,
-		.port = {.kind = "memif",
+		.port = {.kind = WR_PORT_MEMIF,
 			.socket = "/tmp/unused",
 			.server = true,
 			.ipv4 = {10, 47, 0, 1},

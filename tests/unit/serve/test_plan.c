@@ -16,7 +16,7 @@ static struct wr_serve_options options(void)
 		.n_workers = 1,
 		.bundle = bundle,
 		.isa = WR_ISA_AUTO,
-		.port = {.kind = "memif", .ring_size = 1024, .mtu = 1500},
+		.port = {.kind = WR_PORT_MEMIF, .ring_size = 1024, .mtu = 1500},
 		.allow = "0.0.0.0/0",
 		.rows_per_lcore = 1000,
 		.burst = 32,
