@@ -18,7 +18,7 @@
 #define SOCKET_NAME "dpdk_telemetry.v2"
 
 struct link {
-	int fd;
+	int fd, pid;
 	const char *path;
 	char answer[MAX_ANSWER];
 };
@@ -156,6 +156,7 @@ int link_open(struct link **out, const char *path, const char *name, unsigned in
 		link_close(l);
 		return err;
 	}
+	l->pid = (int)number_at(greeting, "pid");
 	json_decref(greeting);
 	*out = l;
 	return WR_OK;
@@ -167,6 +168,11 @@ void link_close(struct link *l)
 		return;
 	close(l->fd);
 	free(l);
+}
+
+int link_pid(const struct link *l)
+{
+	return l->pid;
 }
 
 int link_ask_raw(

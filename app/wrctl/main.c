@@ -5,169 +5,29 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
-
-struct context {
-	struct link *link;
-	const char *worker; /* NULL = not given */
-	const char *argument;
-	bool json, zeros;
-	unsigned int watch_s;
-};
-
-static int print_json(const json_t *root, struct wr_errmsg *msg)
-{
-	return wr_json_write(root, "-", msg);
-}
-
-/* ---- commands ---- */
-static int ask_and_show(const struct context *c, const char *path, const char *worker,
-	void (*show)(json_t *, bool), struct wr_errmsg *msg)
-{
-	json_t *body;
-	int err = link_ask(c->link, path, worker, &body, msg);
-	if (err)
-		return err;
-	if (c->json)
-		err = print_json(body, msg);
-	else
-		show(body, c->zeros);
-	json_decref(body);
-	return err;
-}
-
-static int cmd_status(const struct context *c, struct wr_errmsg *msg)
-{
-	return ask_and_show(c, "/wirerank/status", NULL, show_status, msg);
-}
-
-static int cmd_latency(const struct context *c, struct wr_errmsg *msg)
-{
-	return ask_and_show(
-		c, "/wirerank/latency", c->worker ? c->worker : "all", show_latency, msg);
-}
-
-static int cmd_bundle(const struct context *c, struct wr_errmsg *msg)
-{
-	return ask_and_show(c, "/wirerank/bundle", NULL, show_bundle, msg);
-}
-
-static int cmd_shards(const struct context *c, struct wr_errmsg *msg)
-{
-	return ask_and_show(c, "/wirerank/shards", NULL, show_shards, msg);
-}
-
-static int cmd_config(const struct context *c, struct wr_errmsg *msg)
-{
-	json_t *body;
-	int err = link_ask(c->link, "/wirerank/config", NULL, &body, msg);
-	if (err)
-		return err;
-	json_t *config = answer_config(body);
-	if (c->json)
-		err = print_json(config, msg);
-	else
-		show_config(config);
-	json_decref(config);
-	json_decref(body);
-	return err;
-}
-
-/* {"all": sum, "workers": [each]}, or the one worker asked for in "workers". */
-static int gather_stats(const struct context *c, json_t **out, struct wr_errmsg *msg)
-{
-	json_t *one, *stats = json_object(), *workers = json_array();
-	json_object_set_new(stats, "workers", workers);
-	int err = link_ask(c->link, "/wirerank/stats", c->worker ? c->worker : "all", &one, msg);
-	if (!err && c->worker && strcmp(c->worker, "all")) {
-		json_array_append_new(workers, one);
-	} else if (!err) {
-		uint64_t n = number_at(one, "workers");
-		json_object_set_new(stats, "all", one);
-		for (uint64_t i = 0; i < n && !err; i++) {
-			char worker[24];
-			snprintf(worker, sizeof(worker), "%ju", (uintmax_t)i);
-			err = link_ask(c->link, "/wirerank/stats", worker, &one, msg);
-			if (!err)
-				json_array_append_new(workers, one);
-		}
-	}
-	if (err) {
-		json_decref(stats);
-		return err;
-	}
-	*out = stats;
-	return WR_OK;
-}
-
-static int watch_stats(const struct context *c, struct wr_errmsg *msg)
-{
-	json_t *before = NULL, *now;
-	uint64_t before_ns = 0;
-	int err = WR_OK;
-	wr_stop_catch_signals();
-	for (unsigned int line = 0; !wr_stop_requested(); line++) {
-		err = link_ask(
-			c->link, "/wirerank/stats", c->worker ? c->worker : "all", &now, msg);
-		if (err)
-			break;
-		uint64_t now_ns = wr_clock_ns();
-		if (c->json)
-			json_dumpf(now, stdout, JSON_COMPACT), putchar('\n'), fflush(stdout);
-		else if (before)
-			show_rates(before, now, (double)(now_ns - before_ns) / 1e9, line - 1);
-		json_decref(before);
-		before = now;
-		before_ns = now_ns;
-		sleep(c->watch_s); /* a signal ends it early */
-	}
-	json_decref(before);
-	return err;
-}
-
-static int cmd_stats(const struct context *c, struct wr_errmsg *msg)
-{
-	json_t *stats;
-	if (c->watch_s)
-		return watch_stats(c, msg);
-	int err = gather_stats(c, &stats, msg);
-	if (err)
-		return err;
-	if (c->json)
-		err = print_json(stats, msg);
-	else
-		show_stats(stats, c->zeros);
-	json_decref(stats);
-	return err;
-}
-
-static int cmd_raw(const struct context *c, struct wr_errmsg *msg)
-{
-	json_t *body;
-	int err = link_ask_raw(c->link, c->argument, NULL, &body, msg);
-	if (err)
-		return err;
-	err = json_is_null(body)
-		      ? wr_fail(msg, WR_ENOENT, "%s: null: unknown to the process, or it failed",
-				c->argument)
-		      : print_json(body, msg);
-	json_decref(body);
-	return err;
-}
 
 static const struct command {
 	const char *name, *argument, *help;
+	enum daemon_need need;
 	int (*run)(const struct context *c, struct wr_errmsg *msg);
+	/* Option values, before anything is asked; NULL = none of its own. */
+	int (*check)(struct context *c, struct wr_errmsg *msg);
 } commands[] = {
-	{"status", NULL, "state, bundle, sessions, peers, sums of answers and drops", cmd_status},
-	{"stats", NULL, "every counter of every worker: how frames ended, stages", cmd_stats},
-	{"latency", NULL, "quantiles of the server's time and of every stage", cmd_latency},
-	{"bundle", NULL, "the bundle that is served", cmd_bundle},
+	{"status", NULL, "state, bundle, sessions, peers, sums of answers and drops", NEEDS_DAEMON,
+		cmd_status, NULL},
+	{"stats", NULL, "every counter of every worker: how frames ended, stages", NEEDS_DAEMON,
+		cmd_stats, check_stats},
+	{"latency", NULL, "quantiles of the server's time and of every stage", NEEDS_DAEMON,
+		cmd_latency, check_stats},
+	{"bundle", NULL, "the bundle that is served", NEEDS_DAEMON, cmd_bundle, NULL},
 	{"shards", NULL, "the shard table: its epoch, every worker's UDP port and shards",
-		cmd_shards},
-	{"config", NULL, "every configuration key, its value and where it came from", cmd_config},
+		NEEDS_DAEMON, cmd_shards, NULL},
+	{"config", NULL, "every configuration key, its value and where it came from", NEEDS_DAEMON,
+		cmd_config, NULL},
+	{"doctor", NULL, "what this machine and the daemon lack for full speed, and what to change",
+		MAY_LACK_DAEMON, cmd_doctor, check_doctor},
 	{"raw", "PATH", "any telemetry command, such as /ethdev/list or /wirerank/stats,all,0",
-		cmd_raw},
+		NEEDS_DAEMON, cmd_raw, NULL},
 };
 
 /* ---- command line ---- */
@@ -207,8 +67,7 @@ static const struct command *find_command(
 	return NULL;
 }
 
-static int parse_seconds(
-	const char *option, const char *text, unsigned int *out, struct wr_errmsg *msg)
+int option_seconds(const char *option, const char *text, unsigned int *out, struct wr_errmsg *msg)
 {
 	uint64_t v;
 	if (wr_parse_u64(text, 1, 3600, &v))
@@ -218,36 +77,54 @@ static int parse_seconds(
 	return WR_OK;
 }
 
-static int check_worker(const char *worker, struct wr_errmsg *msg)
-{
-	uint64_t v;
-	if (worker && strcmp(worker, "all") && wr_parse_u64(worker, 0, 999, &v))
-		return wr_fail(msg, WR_EINVAL, "--worker=%s: must be all or a number", worker);
-	return WR_OK;
-}
-
 static int fail(const struct wr_errmsg *msg, int code)
 {
 	fprintf(stderr, "wrctl: %s\n", msg->text);
 	return code;
 }
 
+/* Runs a command with a connection, where it needs one; its exit status. */
+static int run_command(const struct command *command, struct context *c, const char *socket,
+	const char *name, struct wr_errmsg *msg)
+{
+	char path[512];
+	if (socket)
+		snprintf(path, sizeof(path), "%s", socket);
+	else
+		link_path(name, path, sizeof(path));
+	int err = WR_OK;
+	if (command->need != NO_DAEMON)
+		err = link_open(&c->link, path, socket ? NULL : name, c->timeout_s, msg);
+	if (err && command->need == MAY_LACK_DAEMON) {
+		c->no_link = *msg;
+		err = WR_OK;
+	}
+	if (!err)
+		err = command->run(c, msg);
+	link_close(c->link);
+	return err < 0 ? fail(msg, 1) : err;
+}
+
 int main(int argc, char **argv)
 {
-	const char *name = "wirerank", *socket = NULL, *json = NULL, *zeros = NULL, *worker = NULL;
-	const char *watch = NULL, *timeout = "5", *words[2] = {NULL, NULL};
+	const char *name = "wirerank", *socket = NULL, *json = NULL, *zeros = NULL;
+	const char *timeout = "5", *words[2] = {NULL, NULL};
+	struct context c = {.sysroot = ""};
 	const struct wr_opt opts[] = {
 		{"name", "NAME", "the daemon's [server] name", &name},
 		{"socket", "PATH", "its telemetry socket, instead of --name", &socket},
 		{"json", NULL, "JSON instead of a table", &json},
-		{"worker", "N", "stats, latency: one worker, or all", &worker},
+		{"worker", "N", "stats, latency: one worker, or all", &c.worker},
 		{"all", NULL, "stats, latency: show zeros too", &zeros},
-		{"watch", "SEC", "stats: rates every SEC seconds until interrupted", &watch},
+		{"watch", "SEC", "stats: rates every SEC seconds until interrupted", &c.watch},
 		{"timeout", "SEC", "longest wait for the daemon", &timeout},
+		{"machine", NULL, "doctor: the machine alone; no daemon need run", &c.machine},
+		{"config", "FILE", "doctor --machine: for a daemon with this configuration",
+			&c.config},
+		{"sysroot", "DIR", "doctor: read DIR/proc and DIR/sys", &c.sysroot},
 	};
-	char usage[2048], path[512];
-	unsigned int n_words, timeout_s;
-	struct context c = {0};
+	char usage[4096];
+	unsigned int n_words;
 	struct wr_errmsg msg;
 	make_usage(usage, sizeof(usage));
 	int err = wr_opt_parse(argc, argv, usage, opts, WR_ARRAY_LEN(opts), words,
@@ -255,25 +132,14 @@ int main(int argc, char **argv)
 	if (err == WR_EINTR)
 		return 0;
 	if (!err)
-		err = parse_seconds("timeout", timeout, &timeout_s, &msg);
-	if (!err && watch)
-		err = parse_seconds("watch", watch, &c.watch_s, &msg);
-	if (!err)
-		err = check_worker(worker, &msg);
+		err = option_seconds("timeout", timeout, &c.timeout_s, &msg);
 	const struct command *command = err ? NULL : find_command(words, n_words, &msg);
 	if (!command)
 		return fail(&msg, 2);
-	c.worker = worker;
 	c.argument = words[1];
 	c.json = json != NULL;
 	c.zeros = zeros != NULL;
-	if (socket)
-		snprintf(path, sizeof(path), "%s", socket);
-	else
-		link_path(name, path, sizeof(path));
-	err = link_open(&c.link, path, socket ? NULL : name, timeout_s, &msg);
-	if (!err)
-		err = command->run(&c, &msg);
-	link_close(c.link);
-	return err ? fail(&msg, 1) : 0;
+	if (command->check && command->check(&c, &msg))
+		return fail(&msg, 2);
+	return run_command(command, &c, socket, name, &msg);
 }

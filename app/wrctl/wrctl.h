@@ -28,6 +28,36 @@ int link_ask_raw(struct link *l, const char *path, const char *params, json_t **
 int link_ask(struct link *l, const char *path, const char *worker, json_t **body,
 	struct wr_errmsg *msg) WR_MUST_CHECK;
 
+/* Process id of the daemon, from its greeting; 0 when it gave none. */
+int link_pid(const struct link *l);
+
+/* ---- main.c: what a command gets ---- */
+enum daemon_need { NEEDS_DAEMON, MAY_LACK_DAEMON, NO_DAEMON };
+struct context {
+	struct link *link;        /* NULL: none was needed, or none could be made */
+	struct wr_errmsg no_link; /* why, for MAY_LACK_DAEMON */
+	const char *argument;     /* the word behind the command */
+	bool json, zeros;
+	unsigned int timeout_s, watch_s;
+	/* options as given, NULL = not given; a command's check parses its own */
+	const char *worker, *watch, *machine, *config, *sysroot;
+};
+/* A number of seconds from 1 to 3600. */
+int option_seconds(const char *option, const char *text, unsigned int *out,
+	struct wr_errmsg *msg) WR_MUST_CHECK;
+
+/* ---- commands: 0, an exit status above 0, or negative with msg ---- */
+int cmd_status(const struct context *c, struct wr_errmsg *msg);
+int cmd_stats(const struct context *c, struct wr_errmsg *msg);
+int cmd_latency(const struct context *c, struct wr_errmsg *msg);
+int cmd_bundle(const struct context *c, struct wr_errmsg *msg);
+int cmd_shards(const struct context *c, struct wr_errmsg *msg);
+int cmd_config(const struct context *c, struct wr_errmsg *msg);
+int cmd_raw(const struct context *c, struct wr_errmsg *msg);
+int cmd_doctor(const struct context *c, struct wr_errmsg *msg);
+int check_stats(struct context *c, struct wr_errmsg *msg);
+int check_doctor(struct context *c, struct wr_errmsg *msg);
+
 /* ---- answer.c: merging ---- */
 /* Adds the entries of a page to body, as link_ask says. */
 int answer_merge(json_t *body, json_t *page, struct wr_errmsg *msg) WR_MUST_CHECK;

@@ -35,6 +35,11 @@ static const struct command {
 		TAKES_PAGE, wr_control_shards},
 	{{"/wirerank/config", PAGE_HELP, "Every configuration key, its value and origin"},
 		TAKES_PAGE, wr_control_config},
+	{{"/wirerank/port", "",
+		 "The port: driver, queues, offloads, buffers, what the driver counted"},
+		TAKES_NOTHING, wr_control_port},
+	{{"/wirerank/machine", "", "Pages, memory plan, clock, steal since the port opened"},
+		TAKES_NOTHING, wr_control_machine},
 };
 
 /* writer: wr_control_start/stop; readers: telemetry threads; all under the lock, which also keeps
@@ -165,6 +170,7 @@ int wr_control_start(struct wr_serve *s, struct wr_errmsg *msg)
 	if (!err) {
 		registered = true;
 		served = s;
+		wr_control_note_start(s);
 	}
 	pthread_mutex_unlock(&lock);
 	return err;

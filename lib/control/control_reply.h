@@ -42,6 +42,12 @@ int wr_control_bundle(
 	const struct wr_serve *s, const struct params *p, struct reply *r, struct wr_errmsg *msg);
 int wr_control_shards(
 	const struct wr_serve *s, const struct params *p, struct reply *r, struct wr_errmsg *msg);
+int wr_control_port(
+	const struct wr_serve *s, const struct params *p, struct reply *r, struct wr_errmsg *msg);
+int wr_control_machine(
+	const struct wr_serve *s, const struct params *p, struct reply *r, struct wr_errmsg *msg);
+/* What later answers are counted from; when commands start. */
+void wr_control_note_start(const struct wr_serve *s);
 int wr_control_config(
 	const struct wr_serve *s, const struct params *p, struct reply *r, struct wr_errmsg *msg);
 

@@ -93,6 +93,21 @@ void wr_port_describe(const struct wr_port *p, char *out, size_t size);
 unsigned int wr_port_mbufs_needed(const struct wr_port_options *o);
 uint64_t wr_port_bytes_needed(const struct wr_port_options *o);
 
+/* What a started port is made of and what its driver counted since. */
+struct wr_port_facts {
+	char driver[32], device[64]; /* device: RTE_ETH_NAME_MAX_LEN */
+	char interface[16];          /* the kernel's name of it; "" = the kernel does not know it */
+	uint16_t rx_queues, tx_queues, mtu;
+	uint16_t rx_descriptors, tx_descriptors; /* a queue; 0 = the driver does not tell */
+	bool rx_checksum;                        /* the port verifies IPv4 and UDP checksums */
+	int numa;                                /* -1 = any */
+	unsigned int mbufs, mbufs_free;          /* of the pool; lcores' caches count as free */
+	unsigned int xdp_sockets, xdp_zero_copy; /* of this process; the second of the first */
+	uint64_t rx_missed, rx_errors, rx_no_mbuf, tx_errors;
+};
+/* Any thread, while the port is open. Takes a lock of nobody; some system calls. */
+void wr_port_facts(const struct wr_port *p, struct wr_port_facts *f);
+
 /*
  * ---- the gate ----
  * net_memif as a server unmaps a peer's rings in EAL's interrupt thread, when the peer goes,

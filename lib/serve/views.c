@@ -86,6 +86,17 @@ void wr_serve_macs(const struct wr_serve *s, uint64_t *onednn, uint64_t *own)
 	}
 }
 
+bool wr_serve_huge(const struct wr_serve *s)
+{
+	return s->o.huge;
+}
+
+int64_t wr_serve_unix_us(const struct wr_serve *s)
+{
+	int64_t offset = atomic_load_explicit(&s->unix_offset_us, memory_order_relaxed);
+	return (int64_t)(tsc_to_ns(s, wr_clock_tsc()) / 1000) + offset;
+}
+
 uint64_t wr_serve_uptime_ns(const struct wr_serve *s)
 {
 	return s->opened_ns ? wr_clock_ns() - s->opened_ns : 0;

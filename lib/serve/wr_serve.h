@@ -107,6 +107,8 @@ enum wr_isa wr_serve_isa(const struct wr_serve *s);
 const char *wr_serve_engine(const struct wr_serve *s); /* "onednn" or "own" */
 /* Multiply-adds of all workers' encoders so far. */
 void wr_serve_macs(const struct wr_serve *s, uint64_t *onednn, uint64_t *own);
+bool wr_serve_huge(const struct wr_serve *s);          /* EAL runs on hugepages */
+int64_t wr_serve_unix_us(const struct wr_serve *s);    /* the clock that answers are stamped with */
 uint64_t wr_serve_uptime_ns(const struct wr_serve *s); /* since the port opened, 0 before */
 uint32_t wr_serve_generation(const struct wr_serve *s);
 /* Worker of each virtual shard, and the table's epoch; UDP port (host order) of a worker. */

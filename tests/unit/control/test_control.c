@@ -229,7 +229,7 @@ static void test_parameters(void)
 	int fd = client();
 	for (unsigned int round = 0; round < 2000; round++) {
 		char request[300];
-		const struct wr_control_command *c = wr_control_command(round % 5);
+		const struct wr_control_command *c = wr_control_command(round % 8);
 		size_t n = (size_t)snprintf(request, sizeof(request), "%s,", c->path), bytes;
 		for (unsigned int more = wr_rng_below(&r, round % 16 ? 12 : 200); more > 0; more--)
 			request[n++] = round % 2 ? (char)(1 + wr_rng_below(&r, 255))
@@ -239,7 +239,7 @@ static void test_parameters(void)
 		json_decref(b);
 	}
 	close(fd);
-	CU_ASSERT_PTR_NULL(wr_control_command(6));
+	CU_ASSERT_PTR_NULL(wr_control_command(8));
 }
 
 /* ---- wrctl ---- */
@@ -419,7 +419,7 @@ static void test_documentation(void)
 			line + 2);
 		must_hold(doc, row);
 	}
-	CU_ASSERT_EQUAL(n, 7);
+	CU_ASSERT_EQUAL(n, 8);
 	for (line = options + 2; (line = strstr(line, "\n  --")); line += 5) {
 		snprintf(row, sizeof(row), "`%.*s", (int)strcspn(line + 3, "= "), line + 3);
 		if (strcmp(row, "`--help"))
