@@ -8,8 +8,8 @@
 packages_build=(gcc libc6-dev pkg-config meson ninja-build python3
 	libdpdk-dev libdnnl-dev libhyperscan-dev libinih-dev libsodium-dev libjansson-dev zlib1g-dev libpcap-dev libcunit1-dev
 	libsimde-dev iproute2 procps)
-# Suites only: the pinned formatter, function lengths, another reader of our captures.
-packages_test=(clang-format-14 universal-ctags tcpdump)
+# Suites only: the pinned formatter, function lengths, another reader of our captures, a parser of Pktgen scripts.
+packages_test=(clang-format-14 universal-ctags tcpdump lua5.3)
 # The peer that echo is measured against (dpdk-testpmd).
 packages_bench=(dpdk-dev)
 # A bare system to prove ./run on (show corridor.1).
