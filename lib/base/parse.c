@@ -102,6 +102,33 @@ int wr_parse_bytes(const char *s, uint64_t min, uint64_t max, uint64_t *out)
 	return WR_OK;
 }
 
+int wr_parse_host_port(const char *s, char *host, size_t size, uint16_t *port)
+{
+	const char *end, *colon, *digits = NULL;
+	uint64_t v = 0;
+	if (*s == '[') {
+		end = strchr(++s, ']');
+		if (!end || (end[1] != '\0' && end[1] != ':'))
+			return WR_EFORMAT;
+		digits = end[1] ? end + 2 : NULL;
+	} else {
+		colon = strchr(s, ':');
+		/* More than one: an IPv6 address without a port. */
+		bool one = colon && !strchr(colon + 1, ':');
+		end = one ? colon : s + strlen(s);
+		digits = one ? colon + 1 : NULL;
+	}
+	size_t n = (size_t)(end - s);
+	if (n == 0 || n >= size)
+		return WR_EFORMAT;
+	if (digits && wr_parse_u64(digits, 1, UINT16_MAX, &v))
+		return WR_EFORMAT;
+	memcpy(host, s, n);
+	host[n] = '\0';
+	*port = (uint16_t)v;
+	return WR_OK;
+}
+
 static void print_help(const char *usage, const struct wr_opt *opts, unsigned int n)
 {
 	printf("%s\n", usage);

@@ -155,6 +155,9 @@ int wr_parse_double(const char *s, double min, double max, double *out) WR_MUST_
 int wr_parse_bool(const char *s, bool *out) WR_MUST_CHECK;
 /* Bytes with an optional suffix k, M, G (powers of 1024). */
 int wr_parse_bytes(const char *s, uint64_t min, uint64_t max, uint64_t *out) WR_MUST_CHECK;
+/* "HOST", "HOST:PORT", "[IPv6]:PORT", or an IPv6 address alone; *port = 0 when none is given.
+ * WR_EFORMAT, also when host (size bytes with its NUL) is too small. */
+int wr_parse_host_port(const char *s, char *host, size_t size, uint16_t *port) WR_MUST_CHECK;
 
 /* ---- text ---- */
 /* Whether the n bytes are well-formed UTF-8 (Unicode 15, table 3-7: no overlong forms, no

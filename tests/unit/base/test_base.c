@@ -205,12 +205,34 @@ static void test_error_texts(void)
 	CU_ASSERT_STRING_EQUAL(wr_strerror(3), "unknown error");
 }
 
+static void test_host_port(void)
+{
+	static const struct {
+		const char *text, *host;
+		uint16_t port;
+	} good[] = {{"edge", "edge", 0}, {"192.0.2.7:4700", "192.0.2.7", 4700},
+		{"[fd47::1]:65535", "fd47::1", 65535}, {"[::1]", "::1", 0},
+		{"fd47::1", "fd47::1", 0}};
+	static const char *const bad[] = {"", ":4700", "a:", "a:0", "a:65536", "a:x", "[::1",
+		"[]:1", "[::1]4700", "longer-than-15b"};
+	char host[15];
+	uint16_t port;
+	for (unsigned int i = 0; i < WR_ARRAY_LEN(good); i++) {
+		port = 9;
+		CU_ASSERT_EQUAL(wr_parse_host_port(good[i].text, host, sizeof(host), &port), WR_OK);
+		CU_ASSERT(!strcmp(host, good[i].host) && port == good[i].port);
+	}
+	for (unsigned int i = 0; i < WR_ARRAY_LEN(bad); i++)
+		CU_ASSERT_EQUAL(wr_parse_host_port(bad[i], host, sizeof(host), &port), WR_EFORMAT);
+}
+
 int main(void)
 {
 	static const struct wr_test tests[] = {{"histogram buckets", test_hist_buckets},
 		{"histogram quantiles", test_hist_quantiles_against_sorted_array},
 		{"random moments", test_rng_moments}, {"zipf", test_zipf_matches_its_probabilities},
 		{"parsing", test_parsing_refuses}, {"UTF-8", test_utf8}, {"options", test_options},
-		{"files", test_files_are_whole_or_absent}, {"error texts", test_error_texts}};
+		{"host and port", test_host_port}, {"files", test_files_are_whole_or_absent},
+		{"error texts", test_error_texts}};
 	return wr_test_run("base", tests, WR_ARRAY_LEN(tests));
 }
