@@ -112,6 +112,7 @@ void wr_client_receive(struct wr_client *c, struct client_socket *k)
 		}
 		int n = recvmmsg(k->fd, c->rx_msgs, n_buffers, MSG_DONTWAIT, NULL);
 		c->stats.n_recv_calls++;
+		c->now_ns = wr_clock_ns(); /* a turn may take longer than an answer does */
 		for (int i = 0; i < n; i++)
 			take_message(c, (unsigned int)i);
 		/* An error here is an earlier datagram's; the kernel has cleared it. */

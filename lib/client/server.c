@@ -104,6 +104,7 @@ void wr_client_server_hello_answered(
 	wr_client_timer_clear(c, s);
 	wr_client_send_unqueue(c, s);
 	s->id = 0;
+	c->stats.n_epoch_changes += v->view.greeted && v->view.epoch != m->server->shard_epoch;
 	v->view.greeted = true;
 	v->view.epoch = m->server->shard_epoch;
 	v->view.bundle_version = m->server->bundle_version;
@@ -136,7 +137,6 @@ void wr_client_server_alive(
 		return;
 	if (hello_slot(c, server)->id || c->now_ns - v->last_hello_ns < EPOCH_HELLO_NS)
 		return;
-	c->stats.n_epoch_changes++;
 	wr_client_server_hello(c, server);
 }
 

@@ -162,7 +162,8 @@ struct wr_client_stats {
 	uint64_t n_submitted;
 	/* Every submitted request ends in one of these four, or is outstanding. */
 	uint64_t n_ok, n_refused, n_gave_up, n_interrupted;
-	uint64_t n_timeouts, n_resent, n_failovers, n_hellos, n_epoch_changes, n_histories, n_downs;
+	uint64_t n_timeouts, n_resent, n_failovers, n_hellos, n_histories, n_downs;
+	uint64_t n_epoch_changes; /* shard tables that replaced an older one of their server */
 	uint64_t n_sent, n_send_calls, n_send_errors; /* datagrams, system calls, refused by the
 							 kernel */
 	/* Every received datagram is one of these seven: ended a request, answered a HELLO, made us

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* client_bench: options, results, modes. Exit: 0, 1 = failed or an answer was wrong, 2 = usage. */
+/* client_bench: options, results, modes. Exit: 0; 1 = could not, or lists stayed unanswered; 2 = an
+ * answer was wrong. */
 #ifndef CLIENT_BENCH_H
 #define CLIENT_BENCH_H
 
-#include "udp.h"
+#include "bench_udp.h"
 #include "wr_client.h"
 #include "wr_report.h"
 

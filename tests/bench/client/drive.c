@@ -4,7 +4,7 @@
  * a window of outstanding requests lets; each answer checked.
  */
 #include "load_verify.h"
-#include "pin.h"
+#include "bench_pin.h"
 #include "talks.h"
 
 #include <stdlib.h>
@@ -204,8 +204,13 @@ static void loop(struct drive *d)
 			wr_progress_update(&p, d->r->answered, NULL);
 	}
 	d->r->wall_s = (double)(d->now - d->start) / 1e9;
-	d->r->unsent = o->rate > 0 && o->seconds > 0 ? (uint64_t)(d->r->wall_s * o->rate) : 0;
-	d->r->unsent = d->r->unsent > d->number ? d->r->unsent - d->number : 0;
+	if (o->rate > 0 && d->now - d->start >= end) {
+		/* What was due while the last turn ran. */
+		d->now = d->start + end - 1;
+		submit_due(d);
+		uint64_t scheduled = (uint64_t)(o->seconds * o->rate);
+		d->r->unsent = scheduled > d->number ? scheduled - d->number : 0;
+	}
 	d->finish = true;
 	if (d->talks)
 		talks_finish(d->talks);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The echo thread: receive a batch, turn each datagram into its answer in place, send it back. */
 #include "echo.h"
-#include "pin.h"
+#include "bench_pin.h"
 #include "wr_wire.h"
 
 #include <pthread.h>

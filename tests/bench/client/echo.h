@@ -7,7 +7,7 @@
 #ifndef BENCH_ECHO_H
 #define BENCH_ECHO_H
 
-#include "udp.h"
+#include "bench_udp.h"
 
 struct echo;
 /* Starts the thread, pinned to the core (-1 = not). Listens on a port of its own choice on

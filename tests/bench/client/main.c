@@ -211,7 +211,7 @@ int main(int argc, char **argv)
 	if (!err)
 		err = core("echo-core", t.echo_core, &echo_core, &msg);
 	if (err)
-		return fail(&msg, 2);
+		return fail(&msg, 1);
 	wr_stop_catch_signals();
 	if (t.loopback) {
 		err = loopback_run(&o, (unsigned int)runs, echo_core, &j, &msg);
@@ -226,5 +226,5 @@ int main(int argc, char **argv)
 		err = write_result(j, &msg);
 	if (err)
 		return fail(&msg, 1);
-	return r.wrong || r.unanswered ? 1 : 0;
+	return r.wrong ? 2 : r.unanswered ? 1 : 0;
 }

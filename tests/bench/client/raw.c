@@ -5,7 +5,7 @@
  * time at which it was to leave. Any peer that returns the payload unchanged up to that id will do.
  */
 #include "bench.h"
-#include "pin.h"
+#include "bench_pin.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -7,8 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define TELL_ABOVE   100 /* more events than a history is sure to hold go ahead as EVENT */
-#define MAX_ATTEMPTS 64  /* of one step; then it counts as wrong */
+#define TELL_ABOVE   120 /* more events than a history holds go ahead as numbered EVENTs */
+#define MAX_ATTEMPTS 64  /* answers to one step; then it counts as wrong */
 
 enum phase { PHASE_FORGET, PHASE_TELL, PHASE_CLICK, PHASE_AGAIN };
 
@@ -18,7 +18,7 @@ struct talk {
 	uint32_t step, total; /* events up to and with this step's */
 	uint32_t told;        /* by EVENT ahead */
 	uint8_t phase, attempts;
-	bool waits, failed;
+	bool numbered, waits, failed;
 };
 
 struct talks {
@@ -51,6 +51,7 @@ static bool begin(struct talks *t, struct talk *k)
 	*k = (struct talk){.of = of,
 		.user = user_of_round(of->user, t->round),
 		.total = l->steps[of->first_step].n_events};
+	k->numbered = k->total + of->n_steps > TELL_ABOVE;
 	return true;
 }
 
@@ -137,6 +138,7 @@ static void put_events(struct talks *t, const struct talk *k, uint32_t from, uin
 			.time_ms = wr_lists_time(from + i)};
 	r->events = t->events;
 	r->n_events = n;
+	r->base_seq = k->numbered ? from + 1 : 0;
 }
 
 static uint32_t chunk(const struct talk *k)
@@ -180,7 +182,7 @@ bool talks_history(void *arg, uint64_t user_id, uint8_t domain, unsigned int n_w
 	const struct talk *k = &t->talk[t->current];
 	(void)domain;
 	(void)n_wanted;
-	if (user_id != k->user || k->phase < PHASE_CLICK)
+	if (user_id != k->user || k->numbered)
 		return false;
 	h->items = events_of(t, k);
 	h->times = t->times;
@@ -189,10 +191,10 @@ bool talks_history(void *arg, uint64_t user_id, uint8_t domain, unsigned int n_w
 	return true;
 }
 
-static void tell_first(struct talk *k)
+static void forgotten(struct talk *k)
 {
 	k->told = 0;
-	k->phase = k->total > TELL_ABOVE ? PHASE_TELL : PHASE_CLICK;
+	k->phase = k->numbered && k->total > 1 ? PHASE_TELL : PHASE_CLICK;
 }
 
 static void next_step(struct talks *t, struct talk *k, struct bench_result *r)
@@ -225,12 +227,12 @@ static void compare(
 	next_step(t, k, r);
 }
 
-/* What the server had of the user was not enough: tell it all. */
+/* What the server had of the user was not enough. A history tells it; where events were numbered,
+ * those below the gap would count as known: all from the start. */
 static void retell(struct talk *k, struct bench_result *r)
 {
 	r->retold++;
-	k->told = 0;
-	k->phase = k->total > TELL_ABOVE ? PHASE_TELL : PHASE_AGAIN;
+	k->phase = k->numbered ? PHASE_FORGET : PHASE_AGAIN;
 }
 
 void talks_answer(
@@ -239,7 +241,9 @@ void talks_answer(
 	struct talk *k = &t->talk[talk];
 	k->waits = false;
 	k->failed = a->result != WR_OK;
-	if (k->attempts++ == MAX_ATTEMPTS) {
+	/* A server may be away for long; one that answers must come to a list. */
+	k->attempts += !k->failed;
+	if (k->attempts > MAX_ATTEMPTS) {
 		fprintf(stderr, "client_bench: user %lu, step %u: no list after %d attempts\n",
 			(unsigned long)k->user, k->step, MAX_ATTEMPTS);
 		r->wrong++;
@@ -248,14 +252,14 @@ void talks_answer(
 	} else if (k->failed) {
 		r->steps_again++;
 	} else if (k->phase == PHASE_FORGET) {
-		tell_first(k);
+		forgotten(k);
+	} else if (a->message->header.flags & (WR_ANS_HISTORY_WANTED | WR_ANS_APPROXIMATE)) {
+		retell(k, r);
 	} else if (k->phase == PHASE_TELL) {
 		k->attempts = 0;
 		k->told += chunk(k);
 		if (k->told == k->total - 1)
 			k->phase = PHASE_CLICK;
-	} else if (a->message->header.flags & (WR_ANS_HISTORY_WANTED | WR_ANS_APPROXIMATE)) {
-		retell(k, r);
 	} else {
 		compare(t, k, a->message, r);
 	}

@@ -2,8 +2,9 @@
 /*
  * Users of a lists file (docs/architecture.md, "Lists") who are led through their steps side by
  * side, and every list compared to the item. A user is forgotten first, then reports its newest
- * click; the server asks for the history, the callback tells it, the list is asked for again. What
- * fails or finds the user forgotten (a restart, another server) is told and asked again.
+ * click; the server asks for the history, the callback tells it, the list is asked for again.
+ * Longer pasts than a history holds go ahead as numbered EVENTs. What fails, or finds the user
+ * forgotten (a restart, another server), is told and asked again.
  */
 #ifndef BENCH_TALKS_H
 #define BENCH_TALKS_H

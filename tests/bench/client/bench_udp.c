@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Batches over one UDP socket. */
-#include "udp.h"
+#include "bench_udp.h"
 
 #include <errno.h>
 #include <netinet/udp.h>
