@@ -3,11 +3,12 @@
 # Debian packages, each group with its reason. Only what is missing is installed; when nothing is, apt is not called.
 
 # Compiler and build, and one line per outside library (docs/architecture.md says which part includes it).
-# libdpdk-dev brings every DPDK library and driver, libbpf-dev and libxdp-dev with it; meson brings python3;
+# clang-14 compiles the XDP program, libbpf-dev attaches it.
+# libdpdk-dev brings every DPDK library and driver and libxdp-dev with it; meson brings python3;
 # the suites are built with the rest, so CUnit and SIMDe (intrinsics over plain C) belong here too.
 packages_build=(gcc libc6-dev pkg-config meson ninja-build python3
 	libdpdk-dev libdnnl-dev libhyperscan-dev libinih-dev libsodium-dev libjansson-dev zlib1g-dev libpcap-dev libcunit1-dev
-	libsimde-dev iproute2 procps)
+	libsimde-dev iproute2 procps clang-14 libbpf-dev)
 # Suites only: the pinned formatter, function lengths, another reader of our captures, a parser of Pktgen scripts.
 packages_test=(clang-format-14 universal-ctags tcpdump lua5.3)
 # The peer that echo is measured against (dpdk-testpmd).

@@ -41,6 +41,16 @@ static void fill_options(const struct wr_config *c, const struct wr_bundle *b, c
 		[WR_CONFIG_KIND_NIC] = WR_PORT_NIC,
 		[WR_CONFIG_KIND_VDEV] = WR_PORT_VDEV,
 	};
+	static const enum wr_port_xdp_mode xdp_mode[] = {
+		[WR_CONFIG_XDP_MODE_AUTO] = WR_PORT_XDP_AUTO,
+		[WR_CONFIG_XDP_MODE_NATIVE] = WR_PORT_XDP_NATIVE,
+		[WR_CONFIG_XDP_MODE_GENERIC] = WR_PORT_XDP_GENERIC,
+	};
+	static const enum wr_port_xdp_copy xdp_copy[] = {
+		[WR_CONFIG_XDP_COPY_AUTO] = WR_PORT_XDP_COPY_AUTO,
+		[WR_CONFIG_XDP_COPY_COPY] = WR_PORT_XDP_COPY,
+		[WR_CONFIG_XDP_COPY_ZERO_COPY] = WR_PORT_XDP_ZERO_COPY,
+	};
 	*o = (struct wr_serve_options){
 		.name = c->server_name,
 		.n_workers = c->server_lcores.n,
@@ -54,6 +64,9 @@ static void fill_options(const struct wr_config *c, const struct wr_bundle *b, c
 				.socket = c->port_socket,
 				.interface = c->port_interface,
 				.device = c->port_device,
+				.xdp_mode = xdp_mode[c->port_xdp_mode],
+				.xdp_copy = xdp_copy[c->port_xdp_copy],
+				.xdp_busy_budget = (unsigned int)c->port_xdp_busy_budget,
 				.id = (unsigned int)c->port_id,
 				.server = c->port_role == WR_CONFIG_ROLE_SERVER,
 				.udp_port = (uint16_t)c->port_udp_port,

@@ -47,6 +47,14 @@
 		"af_xdp: the kernel interface to share; tap: name of the interface to make") \
 	X(port, device, STRING, "characters", "", 1, WR_CONFIG_MAX_STRING - 1, false, NULL, \
 		"nic: PCI address, such as 0000:03:00.0; vdev: name and arguments, such as net_ring0") \
+	X(port, xdp_mode, ENUM, "", "auto", 0, 0, false, "auto|native|generic", \
+		"af_xdp: where the program runs: native = in the driver, generic = behind it, auto = in the driver " \
+		"where that can do it") \
+	X(port, xdp_copy, ENUM, "", "auto", 0, 0, false, "auto|copy|zero_copy", \
+		"af_xdp: copy = frames are copied, zero_copy = refuse to start without zero-copy, auto = zero-copy " \
+		"where driver and hugepages allow it") \
+	X(port, xdp_busy_budget, U64, "frames", "64", 0, 1024, false, NULL, \
+		"af_xdp: frames that a worker takes through the driver in one busy poll; 0 = the kernel polls") \
 	X(port, socket, STRING, "characters", "/run/wirerank/memif.sock", 1, 107, false, NULL, \
 		"memif: path of the control socket; its folder must exist") \
 	X(port, id, U64, "", "0", 0, 65535, false, NULL, "memif: interface id, equal on both sides") \
@@ -91,6 +99,16 @@ enum wr_config_kind {
 	WR_CONFIG_KIND_TAP,
 	WR_CONFIG_KIND_NIC,
 	WR_CONFIG_KIND_VDEV
+};
+enum wr_config_xdp_mode {
+	WR_CONFIG_XDP_MODE_AUTO,
+	WR_CONFIG_XDP_MODE_NATIVE,
+	WR_CONFIG_XDP_MODE_GENERIC
+};
+enum wr_config_xdp_copy {
+	WR_CONFIG_XDP_COPY_AUTO,
+	WR_CONFIG_XDP_COPY_COPY,
+	WR_CONFIG_XDP_COPY_ZERO_COPY
 };
 enum wr_config_role { WR_CONFIG_ROLE_SERVER, WR_CONFIG_ROLE_CLIENT };
 enum wr_config_huge { WR_CONFIG_HUGE_AUTO, WR_CONFIG_HUGE_YES, WR_CONFIG_HUGE_NO };

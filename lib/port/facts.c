@@ -1,40 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* What a running port is made of, for people who look at it. A few calls a second at most. */
-#include "wr_port.h"
+#include "port_int.h"
 
 #include <rte_ethdev.h>
 #include <rte_mempool.h>
 
-#include <dirent.h>
 #include <net/if.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-
-#include <linux/if_xdp.h>
 
 #define CHECKSUMS (RTE_ETH_RX_OFFLOAD_IPV4_CKSUM | RTE_ETH_RX_OFFLOAD_UDP_CKSUM)
-
-/* AF_XDP sockets of this process, and those that the driver gave zero copy. The poll mode driver
- * does not tell, the kernel does. */
-static void count_xdp_sockets(struct wr_port_facts *f)
-{
-	DIR *d = opendir("/proc/self/fd");
-	for (struct dirent *e; d && (e = readdir(d));) {
-		struct xdp_options options;
-		socklen_t n = sizeof(int);
-		int fd = atoi(e->d_name), domain = 0;
-		if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &n) || domain != AF_XDP)
-			continue;
-		f->xdp_sockets++;
-		n = sizeof(options);
-		if (!getsockopt(fd, SOL_XDP, XDP_OPTIONS, &options, &n) &&
-			(options.flags & XDP_OPTIONS_ZEROCOPY))
-			f->xdp_zero_copy++;
-	}
-	if (d)
-		closedir(d);
-}
 
 void wr_port_facts(const struct wr_port *p, struct wr_port_facts *f)
 {
@@ -72,5 +46,5 @@ void wr_port_facts(const struct wr_port *p, struct wr_port_facts *f)
 	f->mbufs = pool->size;
 	f->mbufs_free = rte_mempool_avail_count(pool);
 	f->numa = rte_eth_dev_socket_id(id);
-	count_xdp_sockets(f);
+	wr_xdp_sockets(&f->xdp_sockets, &f->xdp_zero_copy);
 }

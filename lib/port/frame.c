@@ -74,7 +74,7 @@ static enum wr_outcome parse_ipv4(
 		return WR_OUTCOME_frame_bad_ip;
 	if (rte_raw_cksum(ip, head) != 0xffff)
 		return WR_OUTCOME_frame_bad_ip;
-	if (!us->has_ipv4 || memcmp(&ip->dst_addr, us->ipv4, 4) != 0)
+	if (!us->any && (!us->has_ipv4 || memcmp(&ip->dst_addr, us->ipv4, 4) != 0))
 		return WR_OUTCOME_frame_not_ours;
 	if (ip->fragment_offset & rte_cpu_to_be_16(RTE_IPV4_HDR_MF_FLAG | RTE_IPV4_HDR_OFFSET_MASK))
 		return WR_OUTCOME_frame_fragment;
@@ -98,7 +98,7 @@ static enum wr_outcome parse_ipv6(
 	uint32_t payload = rte_be_to_cpu_16(ip->payload_len);
 	if ((data[f->l3_off] >> 4) != 6 || f->l3_off + sizeof(*ip) + payload > len)
 		return WR_OUTCOME_frame_bad_ip;
-	if (!us->has_ipv6 || memcmp(&ip->dst_addr, us->ipv6, 16) != 0)
+	if (!us->any && (!us->has_ipv6 || memcmp(&ip->dst_addr, us->ipv6, 16) != 0))
 		return WR_OUTCOME_frame_not_ours;
 	if (ip->proto == IPPROTO_FRAGMENT)
 		return WR_OUTCOME_frame_fragment;

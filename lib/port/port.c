@@ -3,6 +3,7 @@
 #include "port_int.h"
 
 #include "gate.h"
+#include "steer.h"
 
 #include <rte_bus_vdev.h>
 #include <rte_dev.h>
@@ -26,6 +27,7 @@ struct wr_port {
 	char socket[108];
 	uint16_t ethdev, n_queues;
 	bool memif, probed, started;
+	bool xdp; /* the shared interface is open */
 	struct rte_mempool *pool;
 };
 
@@ -65,7 +67,7 @@ uint64_t wr_port_bytes_needed(const struct wr_port_options *o)
 }
 
 /* The device's name and arguments. */
-static void device_arguments(struct wr_port *p, char *args, size_t size)
+static int device_arguments(struct wr_port *p, char *args, size_t size, struct wr_errmsg *msg)
 {
 	const struct wr_port_options *o = &p->o;
 	static const uint8_t none[6];
@@ -80,8 +82,6 @@ static void device_arguments(struct wr_port *p, char *args, size_t size)
 		if (memcmp(o->mac, none, 6) != 0)
 			snprintf(args + n, size - (size_t)n, ",mac=%02x:%02x:%02x:%02x:%02x:%02x",
 				o->mac[0], o->mac[1], o->mac[2], o->mac[3], o->mac[4], o->mac[5]);
-	} else if (o->kind == WR_PORT_AF_XDP) {
-		snprintf(args, size, "iface=%s,queue_count=%u", o->interface, p->n_queues);
 	} else if (o->kind == WR_PORT_TAP) {
 		snprintf(args, size, "iface=%s", o->interface);
 	} else if (o->kind == WR_PORT_VDEV && strchr(o->device, ',')) {
@@ -94,6 +94,7 @@ static void device_arguments(struct wr_port *p, char *args, size_t size)
 	else
 		snprintf(p->name, sizeof(p->name), "net_%s%u", wr_port_kind_name(o->kind),
 			n_opened++);
+	return o->kind == WR_PORT_AF_XDP ? wr_xdp_open(o, p->n_queues, args, size, msg) : 0;
 }
 
 static int probe(struct wr_port *p, struct wr_errmsg *msg)
@@ -101,7 +102,10 @@ static int probe(struct wr_port *p, struct wr_errmsg *msg)
 	const struct wr_port_options *o = &p->o;
 	char args[512];
 
-	device_arguments(p, args, sizeof(args));
+	int err = device_arguments(p, args, sizeof(args), msg);
+	if (err)
+		return err;
+	p->xdp = o->kind == WR_PORT_AF_XDP;
 	bool nic = o->kind == WR_PORT_NIC; /* EAL probed it when it started */
 	if ((!nic && rte_eal_hotplug_add("vdev", p->name, args) != 0) ||
 		rte_eth_dev_get_port_by_name(p->name, &p->ethdev) != 0)
@@ -155,6 +159,8 @@ static int configure(struct wr_port *p, struct wr_errmsg *msg)
 			ret = rte_eth_tx_queue_setup(
 				p->ethdev, q, n_tx, (unsigned int)p->o.socket_id, NULL);
 	}
+	if (ret != 0 && p->xdp)
+		return wr_xdp_refusal(&p->o, -ret, msg);
 	if (ret != 0)
 		return wr_fail(msg, WR_EIO,
 			"port %s: the driver refuses %u queues of %u with mtu %u: %s", p->name, n,
@@ -183,6 +189,8 @@ int wr_port_open(struct wr_port **out, const struct wr_port_options *o, struct w
 		err = probe(p, msg);
 	if (!err)
 		err = configure(p, msg);
+	if (!err && p->xdp)
+		err = wr_xdp_configured(&p->o, msg);
 	if (err) {
 		wr_port_close(p);
 		return err;
@@ -194,6 +202,8 @@ int wr_port_open(struct wr_port **out, const struct wr_port_options *o, struct w
 
 int wr_port_start(struct wr_port *p, struct wr_errmsg *msg)
 {
+	if (p->xdp && wr_xdp_promiscuous())
+		(void)rte_eth_promiscuous_enable(p->ethdev);
 	int ret = rte_eth_dev_start(p->ethdev);
 	if (ret != 0) {
 		if (p->memif && !p->o.server)
@@ -204,7 +214,13 @@ int wr_port_start(struct wr_port *p, struct wr_errmsg *msg)
 	}
 	p->started = true;
 	wr_gate_run(wr_gate_refresh, NULL);
-	return 0;
+	return p->xdp ? wr_xdp_start(p->o.udp_port, p->o.n_udp_ports, msg) : 0;
+}
+
+void wr_port_tick(struct wr_port *p)
+{
+	if (p->xdp)
+		wr_xdp_tick();
 }
 
 static void stop_device(void *arg)
@@ -229,6 +245,8 @@ void wr_port_close(struct wr_port *p)
 {
 	if (!p)
 		return;
+	if (p->xdp && p->started)
+		wr_xdp_stop();
 	if (p->started)
 		wr_gate_run(stop_device, p);
 	if (p->probed) {
@@ -239,6 +257,8 @@ void wr_port_close(struct wr_port *p)
 	}
 	if (p->memif && p->o.server && p->probed)
 		(void)unlink(p->socket);
+	if (p->xdp)
+		wr_xdp_close();
 	rte_mempool_free(p->pool);
 	free(p);
 }
@@ -271,6 +291,13 @@ bool wr_port_link_up(const struct wr_port *p)
 	       link.link_status == RTE_ETH_LINK_UP;
 }
 
+void wr_port_xdp_counts(const struct wr_port *p, struct wr_port_xdp_counts *out)
+{
+	memset(out, 0, sizeof(*out));
+	if (p && p->xdp)
+		wr_steer_counts(&out->passed, &out->taken, &out->no_socket);
+}
+
 unsigned int wr_port_n_queues(const struct wr_port *p)
 {
 	return p->n_queues;
@@ -293,12 +320,15 @@ void wr_port_describe(const struct wr_port *p, char *out, size_t size)
 {
 	const struct wr_port_options *o = &p->o;
 	const char *kind = wr_port_kind_name(o->kind);
+	char how[64] = "";
+	if (p->xdp)
+		wr_xdp_describe(how, sizeof(how));
 	if (o->kind == WR_PORT_MEMIF)
 		snprintf(out, size, "memif %s id %u", p->socket, o->id);
 	else
-		snprintf(out, size, "%s %s, %u queue%s", kind,
+		snprintf(out, size, "%s %s, %u queue%s%s%s", kind,
 			o->kind == WR_PORT_AF_XDP || o->kind == WR_PORT_TAP ? o->interface : o->device,
-			p->n_queues, p->n_queues == 1 ? "" : "s");
+			p->n_queues, p->n_queues == 1 ? "" : "s", how[0] ? ", " : "", how);
 }
 
 unsigned int wr_port_eal_arguments(const struct wr_port_options *o, const char **args)

@@ -29,6 +29,9 @@ enum wr_port_kind {
 	WR_PORT_VDEV, /* any virtual device of DPDK */
 };
 const char *wr_port_kind_name(enum wr_port_kind kind);
+/* af_xdp: where the program runs (in the driver, or behind it), and whether frames are copied. */
+enum wr_port_xdp_mode { WR_PORT_XDP_AUTO, WR_PORT_XDP_NATIVE, WR_PORT_XDP_GENERIC };
+enum wr_port_xdp_copy { WR_PORT_XDP_COPY_AUTO, WR_PORT_XDP_COPY, WR_PORT_XDP_ZERO_COPY };
 
 /* Strings outlive the port. */
 struct wr_port_options {
@@ -41,7 +44,11 @@ struct wr_port_options {
 	uint8_t mac[6];     /* all zero = the driver's */
 	uint8_t ipv4[4];    /* our addresses, network order; all zero = none */
 	uint8_t ipv6[16];
-	uint16_t udp_port;      /* first port of the service */
+	enum wr_port_xdp_mode xdp_mode;
+	enum wr_port_xdp_copy xdp_copy;
+	unsigned int xdp_busy_budget; /* frames of one busy poll, 0 = the kernel's threads poll */
+	uint16_t udp_port;            /* first port of the service */
+	uint16_t n_udp_ports;         /* af_xdp: that are taken from the kernel */
 	uint16_t n_queues;      /* pairs wanted; the port may offer fewer (wr_port_n_queues) */
 	unsigned int ring_size; /* descriptors a queue, a power of two, at most 16,384 */
 	unsigned int mtu;       /* largest IP packet that is received */
@@ -58,6 +65,15 @@ struct wr_port;
 int wr_port_open(
 	struct wr_port **p, const struct wr_port_options *o, struct wr_errmsg *msg) WR_MUST_CHECK;
 int wr_port_start(struct wr_port *p, struct wr_errmsg *msg) WR_MUST_CHECK;
+/* Control's share: what the kernel has changed meanwhile. Some ten times a second, main thread. */
+void wr_port_tick(struct wr_port *p);
+/* af_xdp: frames that our program on the interface has seen; zeros elsewhere. Any thread. */
+struct wr_port_xdp_counts {
+	uint64_t passed;    /* to the kernel */
+	uint64_t taken;     /* to us */
+	uint64_t no_socket; /* ours, but in on a queue that is not served: to the kernel */
+};
+void wr_port_xdp_counts(const struct wr_port *p, struct wr_port_xdp_counts *out);
 /* Stops and closes the device, frees the pool, removes the socket file. No worker may use the port
  * any more. */
 void wr_port_close(struct wr_port *p);
@@ -139,6 +155,7 @@ void wr_gate_stats(struct wr_gate_stats *out);
 /* ---- frames ---- */
 struct wr_frame_local { /* who we are */
 	uint8_t mac[6];
+	bool any; /* whatever arrives is for us: the kernel owns the addresses (af_xdp) */
 	bool has_ipv4, has_ipv6;
 	uint8_t ipv4[4], ipv6[16];
 	uint16_t udp_port, n_ports; /* host order: udp_port … udp_port + n_ports - 1 are ours */

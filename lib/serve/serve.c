@@ -151,6 +151,7 @@ int wr_serve_new(struct wr_serve **out, const struct wr_serve_options *o,
 	s->o.allow = s->allow;
 	s->o.port.socket = s->socket_path;
 	s->o.port.n_queues = (uint16_t)o->n_workers;
+	s->o.port.n_udp_ports = (uint16_t)o->n_workers;
 	s->o.port.n_mbufs = wr_serve_mbufs(o);
 	s->shape = *wr_bundle_model(o->bundle);
 	s->history_events = wr_bundle_history_events(&s->shape);
@@ -220,8 +221,9 @@ int wr_serve_open(struct wr_serve *s, struct wr_errmsg *msg)
 	wr_port_mac(s->port, us->mac);
 	memcpy(us->ipv4, s->o.port.ipv4, 4);
 	memcpy(us->ipv6, s->o.port.ipv6, 16);
-	us->has_ipv4 = memcmp(us->ipv4, none, 4) != 0;
-	us->has_ipv6 = memcmp(us->ipv6, none, 16) != 0;
+	us->any = s->o.port.kind == WR_PORT_AF_XDP;
+	us->has_ipv4 = !us->any && memcmp(us->ipv4, none, 4) != 0;
+	us->has_ipv6 = !us->any && memcmp(us->ipv6, none, 16) != 0;
 	us->udp_port = s->o.port.udp_port;
 	us->n_ports = (uint16_t)s->o.n_workers;
 	err = wr_port_start(s->port, msg);
@@ -241,6 +243,7 @@ void wr_serve_tick(struct wr_serve *s)
 {
 	wr_serve_rebase_clock(s);
 	wr_admit_rotate(s->admit, wr_clock_ns());
+	wr_port_tick(s->port);
 }
 
 void wr_serve_stop(struct wr_serve *s)

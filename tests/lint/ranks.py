@@ -24,11 +24,12 @@ OUTSIDE = [
     ("ethdev", r"rte_(ethdev|eth_.*|flow|bus_vdev|bus_pci|dev)\.h", {"lib/port", "lib/load"}),
     ("libpcap", r"pcap(/.*)?\.h", {"lib/load"}),
     ("libbpf/libxdp", r"(bpf|xdp)/.*\.h", {"lib/port", "kernels"}),
+    ("kernels/xdp, which makes it at build time", r"wr_steer_object\.h", {"lib/port"}),
     ("DPDK's basic types", r"rte_.*\.h", None),
     ("CUnit", r"CUnit/.*\.h", {"tests"}),
     ("SIMDe", r"simde/.*\.h", {"tests"}),
     ("compiler and system", r"(x86intrin|immintrin|cpuid)\.h|(sys|linux|arpa|netinet|net)/.*\.h|"
-     r"(assert|ctype|dirent|dlfcn|endian|errno|fcntl|float|ftw|getopt|glob|inttypes|libgen|limits|locale|malloc|math|netdb|poll|"
+     r"(assert|ctype|dirent|dlfcn|endian|errno|fcntl|float|ftw|getopt|glob|ifaddrs|inttypes|libgen|limits|locale|malloc|math|netdb|poll|"
      r"pthread|regex|sched|setjmp|signal|stdalign|stdarg|stdatomic|stdbool|stddef|stdint|stdio|stdlib|string|strings|syslog|"
      r"termios|time|unistd|wchar)\.h", None),
 ]

@@ -12,6 +12,8 @@ import lintlib
 INTERPOSED = {name: "lib/port's gate stands between DPDK's interrupt thread and net_memif" for name in (
     "rte_intr_callback_register", "rte_intr_callback_unregister", "rte_intr_callback_unregister_sync",
     "rte_intr_callback_unregister_pending")}
+INTERPOSED.update({name: "lib/port's steer.c holds the XDP program by a link in place of net_af_xdp" for name in (
+    "bpf_xdp_attach", "bpf_xdp_detach", "bpf_xdp_query_id")})
 # What the compiler adds: sanitizers, tables of weak constants.
 COMPILER = ("__asan_", "__odr_asan", "__ubsan_", "DW.ref.", "__x86.")
 

@@ -10,7 +10,8 @@ import lintlib
 
 SOURCES = (".c", ".h", ".py", ".sh")
 TEXTS = SOURCES + ("meson.build", ".md", ".ini", ".txt", ".lua", ".pkt")
-SPDX = re.compile(r"SPDX-License-Identifier: BSD-3-Clause")
+# The kernel takes an XDP program under the GPL, too.
+SPDX = re.compile(r"SPDX-License-Identifier: (GPL-2.0-only OR )?BSD-3-Clause")
 HOSTS = {"arxiv.org", "doi.org", "dpdk.org", "doc.dpdk.org", "github.com", "gnu.org", "grouplens.org", "files.grouplens.org", "recbole.io",
          "example.com",
          "example.org", "www.rfc-editor.org", "www.w3.org", "creativecommons.org", "cdla.dev", "prng.di.unimi.it",

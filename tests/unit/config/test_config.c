@@ -88,6 +88,8 @@ static void test_enum_order(void)
 		{WR_CONFIG_server_isa, "auto|ref|avx2|avx512vnni", WR_CONFIG_ISA_AVX512VNNI},
 		{WR_CONFIG_server_gemm, "auto|own|onednn", WR_CONFIG_GEMM_ONEDNN},
 		{WR_CONFIG_port_kind, "memif|af_xdp|tap|nic|vdev", WR_CONFIG_KIND_VDEV},
+		{WR_CONFIG_port_xdp_mode, "auto|native|generic", WR_CONFIG_XDP_MODE_GENERIC},
+		{WR_CONFIG_port_xdp_copy, "auto|copy|zero_copy", WR_CONFIG_XDP_COPY_ZERO_COPY},
 		{WR_CONFIG_port_role, "server|client", WR_CONFIG_ROLE_CLIENT},
 		{WR_CONFIG_memory_huge, "auto|yes|no", WR_CONFIG_HUGE_NO},
 	};
@@ -106,7 +108,9 @@ static void test_enum_order(void)
 		unsigned int got = i == 0   ? c.server_isa
 				   : i == 1 ? c.server_gemm
 				   : i == 2 ? c.port_kind
-				   : i == 3 ? c.port_role
+				   : i == 3 ? c.port_xdp_mode
+				   : i == 4 ? c.port_xdp_copy
+				   : i == 5 ? c.port_role
 					    : c.memory_huge;
 		CU_ASSERT_EQUAL(got, rows[i].last);
 	}
