@@ -26,6 +26,8 @@ static const struct command {
 		cmd_config, NULL},
 	{"doctor", NULL, "what this machine and the daemon lack for full speed, and what to change",
 		MAY_LACK_DAEMON, cmd_doctor, check_doctor},
+	{"ask", NULL, "asks a server for recommendations through libwirerank, over UDP",
+		MAY_LACK_DAEMON, cmd_ask, check_ask},
 	{"raw", "PATH", "any telemetry command, such as /ethdev/list or /wirerank/stats,all,0",
 		NEEDS_DAEMON, cmd_raw, NULL},
 };
@@ -122,6 +124,19 @@ int main(int argc, char **argv)
 		{"config", "FILE", "doctor --machine: for a daemon with this configuration",
 			&c.config},
 		{"sysroot", "DIR", "doctor: read DIR/proc and DIR/sys", &c.sysroot},
+		{"server", "HOST[:PORT]", "ask: the server; else the daemon that runs here",
+			&c.ask.server},
+		{"user", "NAME", "ask: a number, or a name that is hashed", &c.ask.user},
+		{"click", "ID,…", "ask: new clicks, oldest first", &c.ask.click},
+		{"say", "TEXT", "ask: an utterance", &c.ask.say},
+		{"k", "N", "ask: items wanted, 10 if not given, 0 = echo", &c.ask.k},
+		{"history", "ID,…", "ask: all that the user clicked before, told when wanted",
+			&c.ask.history},
+		{"exclude", "ID,…", "ask: items that are not wanted", &c.ask.exclude},
+		{"include-seen", NULL, "ask: items seen before may come back", &c.ask.include_seen},
+		{"forget", NULL, "ask: erase the user first", &c.ask.forget},
+		{"bundle", "FILE", "ask: titles from this bundle", &c.ask.bundle},
+		{"items", "FILE", "ask: titles from this items.tsv", &c.ask.items},
 	};
 	char usage[4096];
 	unsigned int n_words;

@@ -3,6 +3,7 @@
 #ifndef WRCTL_H
 #define WRCTL_H
 
+#include "ask.h"
 #include "wr_report.h"
 
 /* ---- link.c: the socket ---- */
@@ -41,6 +42,7 @@ struct context {
 	unsigned int timeout_s, watch_s;
 	/* options as given, NULL = not given; a command's check parses its own */
 	const char *worker, *watch, *machine, *config, *sysroot;
+	struct ask_options ask;
 };
 /* A number of seconds from 1 to 3600. */
 int option_seconds(const char *option, const char *text, unsigned int *out,
@@ -55,6 +57,8 @@ int cmd_shards(const struct context *c, struct wr_errmsg *msg);
 int cmd_config(const struct context *c, struct wr_errmsg *msg);
 int cmd_raw(const struct context *c, struct wr_errmsg *msg);
 int cmd_doctor(const struct context *c, struct wr_errmsg *msg);
+int cmd_ask(const struct context *c, struct wr_errmsg *msg);
+int check_ask(struct context *c, struct wr_errmsg *msg);
 int check_stats(struct context *c, struct wr_errmsg *msg);
 int check_doctor(struct context *c, struct wr_errmsg *msg);
 

@@ -2,19 +2,14 @@
 /* Results as JSON objects, every counter under its name; only what happened is listed by kind. */
 #include "load_report.h"
 
-static const char *const status_names[] = {"ok", "malformed", "unsupported", "version", "denied",
-	"busy", "deadline", "domain", "internal"};
-static const char *const flag_names[] = {
-	"history_wanted", "shortened", "handed_over", "approximate", "cold", "duplicate", "intent"};
-
 const char *wr_load_status_name(unsigned int status)
 {
-	return status < WR_ARRAY_LEN(status_names) ? status_names[status] : "other";
+	return status <= WR_STATUS_INTERNAL ? wr_wire_status_name(status) : "other";
 }
 
 const char *wr_load_flag_name(unsigned int bit)
 {
-	return bit < WR_ARRAY_LEN(flag_names) ? flag_names[bit] : "other";
+	return bit < WR_ANS_FLAGS ? wr_wire_flag_name(bit) : "other";
 }
 
 static void put(json_t *o, const char *name, uint64_t v)
@@ -73,8 +68,8 @@ static void put_kinds(json_t *o, const struct wr_load_result *r)
 	for (unsigned int s = 0; s < WR_ARRAY_LEN(r->errors); s++)
 		if (r->errors[s])
 			put(errors, wr_load_status_name(s), r->errors[s]);
-	for (unsigned int b = 0; b < WR_ARRAY_LEN(flag_names); b++)
-		put(flags, flag_names[b], r->flags[b]);
+	for (unsigned int b = 0; b < WR_ANS_FLAGS; b++)
+		put(flags, wr_wire_flag_name(b), r->flags[b]);
 	for (unsigned int v = 1; v < WR_VERDICT_N; v++)
 		put(wrong, wr_verdict_name(v), r->verdicts[v]);
 	json_object_set_new(o, "sent_by_kind", kinds);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Names of decode outcomes, and the statuses that answer them. */
+/* Names of decode outcomes, with the statuses that answer them; of statuses, flags and reasons. */
 #include "wr_wire.h"
 
 static const struct {
@@ -28,4 +28,29 @@ const char *wr_decode_name(enum wr_decode d)
 enum wr_status wr_decode_status(enum wr_decode d)
 {
 	return (unsigned int)d < WR_DECODE_N ? decode_table[d].status : WR_STATUS_MALFORMED;
+}
+
+static const char *name_of(const char *const *names, unsigned int n, unsigned int i)
+{
+	return i < n ? names[i] : "unknown";
+}
+
+const char *wr_wire_status_name(unsigned int status)
+{
+	static const char *const names[] = {"ok", "malformed", "unsupported", "version", "denied",
+		"busy", "deadline", "domain", "internal"};
+	return name_of(names, WR_ARRAY_LEN(names), status);
+}
+
+const char *wr_wire_flag_name(unsigned int bit)
+{
+	static const char *const names[WR_ANS_FLAGS] = {"history_wanted", "shortened",
+		"handed_over", "approximate", "cold", "duplicate", "intent"};
+	return name_of(names, WR_ARRAY_LEN(names), bit);
+}
+
+const char *wr_wire_reason_name(unsigned int reason)
+{
+	static const char *const names[] = {"none", "model", "intent", "popular"};
+	return name_of(names, WR_ARRAY_LEN(names), reason);
 }

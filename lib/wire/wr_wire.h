@@ -76,6 +76,7 @@ enum {
 	WR_ANS_DUPLICATE = 1 << 5, /* at least one event was known already and changed nothing */
 	WR_ANS_INTENT = 1 << 6,    /* the utterance matched at least one intent */
 };
+#define WR_ANS_FLAGS 7 /* bits in use */
 
 enum wr_status {
 	WR_STATUS_OK = 0,
@@ -116,6 +117,11 @@ enum wr_reason {
 	WR_REASON_INTENT = 2,  /* lifted by an intent of the utterance */
 	WR_REASON_POPULAR = 3, /* nothing known of the user */
 };
+/* Names for people and JSON ("history_wanted"): of a status, of bit 0 … of an answer's flags, of a
+ * reason; "unknown" beyond. */
+const char *wr_wire_status_name(unsigned int status);
+const char *wr_wire_flag_name(unsigned int bit);
+const char *wr_wire_reason_name(unsigned int reason);
 
 /* ---- layouts; all fields little-endian, all sections 4-byte aligned in the message. A UDP payload
  * starts at any even address, hence packed: plain loads on x86-64, and UBSan has nothing to say.

@@ -29,18 +29,14 @@ static void set_n(json_t *j, const char *key, uint64_t n)
 
 static json_t *library_json(const struct bench_result *r)
 {
-	static const char *const flags[8] = {"history_wanted", "shortened", "handed_over",
-		"approximate", "cold", "duplicate", "intent", "bit7"};
-	static const char *const status[16] = {"ok", "malformed", "unsupported", "version",
-		"denied", "busy", "deadline", "domain", "internal"};
 	const struct wr_client_stats *s = &r->stats;
 	json_t *j = json_object(), *f = json_object(), *v = json_object(), *st = json_object();
-	for (unsigned int i = 0; i < 7; i++)
-		set_n(f, flags[i], r->flag[i]);
+	for (unsigned int i = 0; i < WR_ANS_FLAGS; i++)
+		set_n(f, wr_wire_flag_name(i), r->flag[i]);
 	for (unsigned int i = 1; i < WR_VERDICT_N; i++)
 		set_n(v, wr_verdict_name(i), r->verdict[i]);
-	for (unsigned int i = 1; i < 9; i++)
-		set_n(st, status[i], r->refused_status[i]);
+	for (unsigned int i = 1; i <= WR_STATUS_INTERNAL; i++)
+		set_n(st, wr_wire_status_name(i), r->refused_status[i]);
 	set_n(j, "refused", s->n_refused);
 	set_n(j, "gave_up", s->n_gave_up);
 	set_n(j, "timeouts", s->n_timeouts);

@@ -359,6 +359,13 @@ static void test_names(void)
 	CU_ASSERT_EQUAL(wr_decode_status(WR_DECODE_SECTION_UNKNOWN), WR_STATUS_UNSUPPORTED);
 	CU_ASSERT_EQUAL(wr_decode_status(WR_DECODE_VALUE), WR_STATUS_MALFORMED);
 	CU_ASSERT_STRING_EQUAL(wr_decode_name(WR_DECODE_N), "unknown");
+	CU_ASSERT_STRING_EQUAL(wr_wire_status_name(WR_STATUS_INTERNAL), "internal");
+	CU_ASSERT_STRING_EQUAL(wr_wire_status_name(WR_STATUS_INTERNAL + 1), "unknown");
+	CU_ASSERT_STRING_EQUAL(wr_wire_flag_name(0), "history_wanted");
+	CU_ASSERT_STRING_EQUAL(wr_wire_flag_name(WR_ANS_FLAGS - 1), "intent");
+	CU_ASSERT_STRING_EQUAL(wr_wire_flag_name(WR_ANS_FLAGS), "unknown");
+	CU_ASSERT_STRING_EQUAL(wr_wire_reason_name(WR_REASON_POPULAR), "popular");
+	CU_ASSERT_STRING_EQUAL(wr_wire_reason_name(WR_REASON_POPULAR + 1), "unknown");
 }
 
 int main(void)
