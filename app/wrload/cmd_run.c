@@ -9,7 +9,8 @@
 #include <string.h>
 
 static struct {
-	const char *rate, *arrivals, *seconds, *max, *timeout_ms, *late_us, *max_lag_us, *warmup;
+	const char *rate, *arrivals, *seconds, *max, *timeout_ms, *late_us, *max_lag_us, *warmup,
+		*outage;
 	const char *lists, *verify_share, *verify_users, *wrong_queue, *unproven, *populate;
 	const char *ramp, *ramp_step, *p99_us, *svg;
 } o = {.rate = "10000",
@@ -19,6 +20,7 @@ static struct {
 	.late_us = "50000",
 	.max_lag_us = "500",
 	.warmup = "0",
+	.outage = "0",
 	.verify_share = "0.05",
 	.verify_users = "256",
 	.ramp_step = "1.25",
@@ -31,6 +33,8 @@ static const struct wr_opt opts[] = {
 	{"warmup", "S", "run this long before, not counted", &o.warmup},
 	{"max", "N", "closed loop: N requests in flight, as fast as answers come", &o.max},
 	{"timeout-ms", "MS", "without an answer for so long a request is lost", &o.timeout_ms},
+	{"outage", "S", "memif: when the server goes, wait so long for it to come back (0: end)",
+		&o.outage},
 	{"late-us", "US", "an answer that took longer is late", &o.late_us},
 	{"max-lag-us", "US", "schedule lag (p99) from which this side is called the bottleneck",
 		&o.max_lag_us},
@@ -70,6 +74,8 @@ static int run_options(struct wr_load_run *c, struct wr_errmsg *msg)
 	if (!err)
 		err = real("timeout-ms", o.timeout_ms, 1, 60000, &timeout_ms, msg);
 	c->timeout_s = timeout_ms / 1000;
+	if (!err)
+		err = real("outage", o.outage, 0, 3600, &c->outage_s, msg);
 	if (!err)
 		err = number("late-us", o.late_us, 1, 60000000, &c->late_us, msg);
 	if (!err)

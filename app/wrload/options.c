@@ -20,7 +20,7 @@ static const struct wr_opt port_opts[] = {
 	{"vdev", "DEVICE", "instead of it: a DPDK virtual device (net_ring0, net_tap0,iface=…)",
 		&common.vdev},
 	{"id", "N", "memif interface id", &common.id},
-	{"queues", "N", "queue pairs, at most the server's lcores; queue i leads to lcore i",
+	{"queues", "N", "queue pairs, as far as the server has lcores; queue i leads to lcore i",
 		&common.queues},
 	{"ring", "N", "log2 of descriptors of a memif ring", &common.ring},
 	{"core", "CPU", "CPU of the busy thread (the highest that is allowed, else)", &common.core},
@@ -142,12 +142,16 @@ int open_load(struct wr_load **l, bool hello, struct wr_errmsg *msg)
 	port.n_queues = (unsigned int)queues;
 	port.ring_log2 = (unsigned int)ring;
 	wr_stop_catch_signals();
+	port.narrow = hello;
 	err = wr_load_open(l, &port, &address, msg);
 	if (!err && hello)
-		err = wr_load_hello(*l, msg);
+		err = wr_load_greet(*l, msg);
 	if (err || !hello)
 		return err;
 	const struct wr_load_server *s = wr_load_server(*l);
+	if (s->n_ports < port.n_queues && common.memif && !common.quiet)
+		wr_log(WR_LOG_WARN, "wrload", "the server has %u queue(s), fewer than --queues=%u",
+			s->n_ports, port.n_queues);
 	if (s->n_ports > port.n_queues && !common.quiet)
 		wr_log(WR_LOG_WARN, "wrload",
 			"the server has %u queues, --queues=%u: users of the others go through "

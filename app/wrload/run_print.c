@@ -28,6 +28,9 @@ static void print_trouble(const struct wr_load_result *r)
 	if (r->handover_missing || r->handover_unexpected)
 		printf("  handed over without the flag %lu, flagged without need %lu\n",
 			ul(r->handover_missing), ul(r->handover_unexpected));
+	if (r->epoch_changes || r->reconnects)
+		printf("  server gone and come back %lu, new shard tables %lu\n", ul(r->reconnects),
+			ul(r->epoch_changes));
 	if (r->malformed_sent)
 		printf("  malformed frames %lu, answered with an error %lu\n",
 			ul(r->malformed_sent), ul(r->malformed_answered));

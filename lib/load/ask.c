@@ -21,10 +21,8 @@ static bool render(void *ctx, unsigned int i, uint64_t id, struct wr_writer *w, 
 	if (a->done)
 		return false;
 	if (!a->message) {
-		struct wr_wire_header h = wr_load_header(WR_OP_HELLO, id, WR_USERS_TALK, 0);
-		wr_writer_init(w, w->data, w->size, &h);
-		wr_writer_pad(w, WR_WIRE_MAX_BYTES);
-		*user = h.user_id;
+		wr_load_hello_message(w, id);
+		*user = WR_USERS_TALK;
 		return true;
 	}
 	struct wr_wire_header h;
@@ -62,8 +60,12 @@ static const struct wr_talk_ops ask_ops = {render, take_answer, fail};
 
 static int run(struct ask *a, double timeout_s, struct wr_errmsg *msg)
 {
-	struct wr_talks t = {
-		.ops = &ask_ops, .ctx = a, .n = 1, .timeout_s = timeout_s, .max_tries = 5};
+	struct wr_talks t = {.ops = &ask_ops,
+		.ctx = a,
+		.n = 1,
+		.timeout_s = timeout_s,
+		.max_tries = 5,
+		.hello = a->message == NULL};
 	int err = wr_talks_run(a->l, &t, msg);
 
 	if (err)

@@ -67,10 +67,14 @@ static int loop(struct blast *b, const struct wr_load_blast *c, struct wr_load_c
 	next_tick = clock->start + tick;
 	for (;;) {
 		uint64_t now = wr_clock_tsc();
-		unsigned int worked = 0;
-		for (uint16_t q = 0; q < l->n_queues && now < *end && b->in_flight < c->window; q++)
-			worked += send_frames(b, q, (unsigned int)(c->window - b->in_flight));
-		worked += receive(b);
+		unsigned int worked = 0, n_live;
+		if (wr_gate_pass(0, &n_live) && n_live >= l->n_queues) {
+			for (uint16_t q = 0;
+				q < l->n_queues && now < *end && b->in_flight < c->window; q++)
+				worked +=
+					send_frames(b, q, (unsigned int)(c->window - b->in_flight));
+			worked += receive(b);
+		}
 		if (now < *end)
 			wr_load_clock_pass(clock, now, worked);
 		if (now > *end && (b->in_flight == 0 || now > *end + drain))

@@ -9,13 +9,14 @@
 
 struct wr_load_route wr_load_route(const struct wr_load *l, uint64_t user)
 {
-	struct wr_load_route r = {0, l->address.server_port};
+	struct wr_load_route r = {.port = l->address.server_port};
 
 	if (!l->server.known)
 		return r;
 	unsigned int owner = l->server.shards[wr_wire_shard(user)];
 	r.port = l->server.ports[owner];
 	r.queue = (uint16_t)(owner < l->n_queues ? owner : 0);
+	r.astray = r.queue != owner && l->options.memif;
 	return r;
 }
 
@@ -24,6 +25,7 @@ struct wr_load_route wr_load_detour(const struct wr_load *l, struct wr_load_rout
 	r.queue = (uint16_t)((r.queue + n) % l->n_queues);
 	if (r.queue < l->server.n_ports)
 		r.port = l->server.ports[r.queue];
+	r.astray = true;
 	return r;
 }
 
@@ -51,9 +53,11 @@ void wr_load_commit(struct wr_load *l, uint16_t queue, uint16_t bytes)
 
 unsigned int wr_load_flush(struct wr_load *l)
 {
-	unsigned int total = 0;
+	unsigned int total = 0, n_live;
 
-	for (uint16_t i = 0; i < l->n_queues; i++) {
+	if (!wr_gate_pass(0, &n_live))
+		return 0;
+	for (uint16_t i = 0; i < WR_MIN(l->n_queues, n_live); i++) {
 		struct wr_load_queue *q = &l->queue[i];
 		if (q->n_staged == 0)
 			continue;
@@ -129,6 +133,14 @@ static void receive(
 		l->malformed_answers[message.answer->status & 15]++;
 		return;
 	}
+	if (l->hello_id && message.header.request_id == l->hello_id) {
+		struct wr_errmsg msg;
+		l->hello_id = 0; /* one that is no use is asked again */
+		(void)!wr_load_take_hello(l, &message, &msg);
+		return;
+	}
+	if (l->server.known && message.answer->shard_epoch != l->server.shard_epoch)
+		l->stale = true;
 	l->datagram = payload;
 	l->datagram_bytes = n;
 	fn(ctx, &message, now);
@@ -137,9 +149,11 @@ static void receive(
 unsigned int wr_load_poll(struct wr_load *l, wr_load_answer fn, void *ctx)
 {
 	struct rte_mbuf *burst[WR_LOAD_BURST];
-	unsigned int total = 0;
+	unsigned int total = 0, n_live;
 
-	for (uint16_t q = 0; q < l->n_queues; q++) {
+	if (!wr_gate_pass(0, &n_live))
+		return 0;
+	for (uint16_t q = 0; q < WR_MIN(l->n_queues, n_live); q++) {
 		uint16_t n = rte_eth_rx_burst(l->port_id, q, burst, WR_LOAD_BURST);
 		if (n == 0)
 			continue;
@@ -199,6 +213,9 @@ int wr_load_take_hello(struct wr_load *l, const struct wr_message *m, struct wr_
 	s->n_ports = m->n_ports;
 	s->n_items = m->server->n_items;
 	s->history_events = m->server->history_events;
+	if (s->known && s->shard_epoch != m->server->shard_epoch)
+		l->epoch_changes++;
+	l->stale = false;
 	s->shard_epoch = m->server->shard_epoch;
 	s->bundle_version = m->server->bundle_version;
 	s->model_generation = m->server->model_generation;
@@ -207,6 +224,33 @@ int wr_load_take_hello(struct wr_load *l, const struct wr_message *m, struct wr_
 	wr_load_take_cookie(l, m);
 	s->known = true;
 	return 0;
+}
+
+void wr_load_hello_message(struct wr_writer *w, uint64_t id)
+{
+	struct wr_wire_header h = wr_load_header(WR_OP_HELLO, id, WR_USERS_TALK, 0);
+
+	wr_writer_init(w, w->data, w->size, &h);
+	wr_writer_pad(w, WR_WIRE_MAX_BYTES);
+}
+
+void wr_load_follow(struct wr_load *l, uint64_t now)
+{
+	if (!l->stale || (l->hello_id && now - l->hello_tsc < wr_load_ticks(l, 0.1)))
+		return;
+	uint8_t *frame = wr_load_stage(l, 0);
+	if (!frame)
+		return;
+	struct wr_load_route r = {.port = l->address.server_port};
+	struct wr_writer w = {.data = frame + l->head.size, .size = WR_WIRE_MAX_BYTES};
+	l->hello_id =
+		l->tag | WR_ID_TALK | ((uint64_t)l->next_talk++ & 0x7fffff) << WR_TALK_INDEX_BITS;
+	l->hello_tsc = now;
+	l->n_follows++;
+	wr_load_hello_message(&w, l->hello_id);
+	int n = wr_writer_finish(&w);
+	assert(n > 0);
+	wr_load_send(l, r, frame, (uint16_t)n, (uint16_t)n);
 }
 
 const struct wr_load_server *wr_load_server(const struct wr_load *l)

@@ -58,9 +58,10 @@ static int start_eal(struct wr_load *l, const struct wr_load_port *port, struct 
 	argv[argc++] = (char *)"--no-pci";
 	argv[argc++] = (char *)"--no-telemetry";
 	argv[argc++] = (char *)"--iova-mode=va";
-	argv[argc++] = (char *)"--log-level=*:error";
-	/* The driver says at every try to connect that it failed; we say it once. */
+	/* The driver says at every try to connect that it failed; we say it once. Of two patterns
+	 * that match a driver which is loaded later, EAL takes the first. */
 	argv[argc++] = (char *)"--log-level=pmd.net.memif:critical";
+	argv[argc++] = (char *)"--log-level=*:error";
 	if (huge) {
 		argv[argc++] = (char *)"--in-memory";
 		argv[argc++] = (char *)"--socket-limit=128";
@@ -136,9 +137,11 @@ static int create_device(struct wr_load *l, const struct wr_load_port *port, str
 	return 0;
 }
 
-static int configure_port(struct wr_load *l, struct wr_errmsg *msg)
+static int configure_port(struct wr_load *l, unsigned int n_queues, struct wr_errmsg *msg)
 {
 	struct rte_eth_conf conf = {0};
+
+	l->n_queues = (uint16_t)n_queues;
 	int err = rte_eth_dev_configure(l->port_id, l->n_queues, l->n_queues, &conf);
 
 	if (err)
@@ -155,13 +158,41 @@ static int configure_port(struct wr_load *l, struct wr_errmsg *msg)
 	if (err)
 		return wr_fail(msg, WR_ENOMEM, "a queue of the port cannot be set up: %s",
 			rte_strerror(-err));
+	wr_gate_attach(l->port_id, l->n_queues, l->options.memif != NULL, false);
+	l->attached = true;
 	return 0;
 }
 
-/* A memif client tries to connect in start only, so start is what gets repeated. */
-static int wait_for_link(struct wr_load *l, const struct wr_load_port *port, uint64_t until_ns,
-	struct wr_errmsg *msg)
+static void stop_port(void *arg)
 {
+	struct wr_load *l = arg;
+
+	if (l->started)
+		(void)rte_eth_dev_stop(l->port_id);
+	l->started = false;
+}
+
+static void start_port(void *arg)
+{
+	struct wr_load *l = arg;
+
+	l->started = rte_eth_dev_start(l->port_id) == 0;
+}
+
+/* Whether the busy thread is in a loop that passes the gate: the driver's callbacks wait for it. */
+static void set_online(struct wr_load *l, bool online)
+{
+	if (online && !l->online)
+		wr_gate_worker_online(0);
+	else if (!online && l->online)
+		wr_gate_worker_offline(0);
+	l->online = online;
+}
+
+/* A memif client tries to connect in start only, so start is what gets repeated. */
+static int wait_for_link(struct wr_load *l, uint64_t until_ns, struct wr_errmsg *msg)
+{
+	const struct wr_load_port *port = &l->options;
 	struct rte_eth_link link;
 	uint64_t retry_ns = 0;
 
@@ -175,9 +206,8 @@ static int wait_for_link(struct wr_load *l, const struct wr_load_port *port, uin
 		if (now > until_ns)
 			break;
 		if (now > retry_ns) {
-			if (l->started)
-				(void)rte_eth_dev_stop(l->port_id);
-			l->started = rte_eth_dev_start(l->port_id) == 0;
+			wr_gate_run(stop_port, l);
+			wr_gate_run(start_port, l);
 			retry_ns = now + (l->started ? 1000000000u : 100000000u);
 		}
 		usleep(1000);
@@ -201,7 +231,7 @@ int wr_load_open(struct wr_load **out, const struct wr_load_port *port,
 	struct wr_load *l = calloc(1, sizeof(*l));
 	if (!l)
 		return wr_fail(msg, WR_ENOMEM, "not enough memory");
-	l->n_queues = (uint16_t)port->n_queues;
+	l->options = *port;
 	l->address = *address;
 	wr_load_head_init(&l->head, address);
 	l->tsc_hz = wr_clock_tsc_hz();
@@ -222,15 +252,62 @@ int wr_load_open(struct wr_load **out, const struct wr_load_port *port,
 	if (!err)
 		err = create_device(l, port, msg);
 	if (!err)
-		err = configure_port(l, msg);
+		err = configure_port(l, port->narrow && port->memif ? 1 : port->n_queues, msg);
 	if (!err)
-		err = wait_for_link(l, port, until_ns, msg);
+		err = wait_for_link(l, until_ns, msg);
 	if (err) {
 		wr_load_close(l);
 		return err;
 	}
+	set_online(l, true);
 	*out = l;
 	return 0;
+}
+
+/* The link with n queue pairs: down, then up. */
+static int relink(struct wr_load *l, unsigned int n, uint64_t until_ns, struct wr_errmsg *msg)
+{
+	set_online(l, false);
+	wr_gate_run(stop_port, l);
+	int err = configure_port(l, n, msg);
+	if (!err)
+		err = wait_for_link(l, until_ns, msg);
+	set_online(l, true);
+	return err;
+}
+
+/* HELLO over the one pair that every server takes says how many it has; then as many as are wanted
+ * and there. */
+static int widen(struct wr_load *l, uint64_t until_ns, struct wr_errmsg *msg)
+{
+	int err = wr_load_hello(l, msg);
+	unsigned int n = err ? 1 : WR_MIN(l->options.n_queues, l->server.n_ports);
+
+	return n > l->n_queues ? relink(l, n, until_ns, msg) : err;
+}
+
+int wr_load_greet(struct wr_load *l, struct wr_errmsg *msg)
+{
+	uint64_t until_ns = wr_clock_ns() + (uint64_t)(l->options.wait_s * 1e9);
+
+	return l->options.memif ? widen(l, until_ns, msg) : wr_load_hello(l, msg);
+}
+
+int wr_load_reconnect(struct wr_load *l, double seconds, struct wr_errmsg *msg)
+{
+	uint64_t until_ns = wr_clock_ns() + (uint64_t)(seconds * 1e9);
+	int err;
+
+	l->hello_id = 0;
+	do {
+		err = relink(l, 1, until_ns, msg);
+		if (!err)
+			err = widen(l, until_ns, msg);
+	} while (err == WR_EAGAIN && wr_clock_ns() < until_ns);
+	if (err == WR_EAGAIN)
+		(void)wr_fail(msg, err,
+			"the server has gone, and none came within %.1f s (--outage)", seconds);
+	return err;
 }
 
 void wr_load_close(struct wr_load *l)
@@ -240,8 +317,10 @@ void wr_load_close(struct wr_load *l)
 	if (!l)
 		return;
 	(void)wr_load_unstage(l);
-	if (l->started)
-		(void)rte_eth_dev_stop(l->port_id);
+	set_online(l, false);
+	wr_gate_run(stop_port, l);
+	if (l->attached)
+		wr_gate_detach();
 	if (l->configured)
 		(void)rte_eth_dev_close(l->port_id);
 	if (l->pool)

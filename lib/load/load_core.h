@@ -10,6 +10,7 @@
 #define WR_LOAD_CORE_H
 
 #include "wr_load.h"
+#include "wr_port.h"
 
 #include <rte_mbuf.h>
 #include <rte_mempool.h>
@@ -37,7 +38,8 @@ struct wr_load_queue {
 
 struct wr_load {
 	uint16_t port_id, n_queues;
-	bool started, configured, eal;
+	bool started, configured, eal, attached, online;
+	struct wr_load_port options; /* as opened; its strings are the caller's */
 	struct rte_mempool *pool;
 	struct wr_load_queue queue[WR_LOAD_MAX_QUEUES];
 	struct wr_load_address address;
@@ -48,6 +50,9 @@ struct wr_load {
 	uint32_t next_talk;
 	uint64_t tx_frames, rx_frames, tx_full;
 	uint64_t frames_other, frames_bad, messages_bad;
+	/* Following the server's table: an answer named another epoch, HELLO is on its way. */
+	bool stale;
+	uint64_t hello_id, hello_tsc, epoch_changes, n_follows;
 	uint64_t malformed_answers[16]; /* answers to ids with WR_ID_MALFORMED, by status */
 	const uint8_t *datagram;        /* the one that is being handed to wr_load_answer */
 	size_t datagram_bytes;
@@ -56,6 +61,7 @@ struct wr_load {
 /* Where a user's requests go. */
 struct wr_load_route {
 	uint16_t queue, port;
+	bool astray; /* on memif: not the owner's queue, so that the server hands over */
 };
 struct wr_load_route wr_load_route(const struct wr_load *l, uint64_t user);
 /* The route over another queue than the owner's: n = 1 … n_queues - 1 queues further. */
@@ -79,10 +85,25 @@ unsigned int wr_load_unstage(struct wr_load *l);
 void wr_load_send(
 	struct wr_load *l, struct wr_load_route r, uint8_t *frame, uint16_t n, uint16_t n_used);
 
-/* Receives what is there; every decoded answer but those to malformed requests goes to fn. Returns
- * the number of frames. now: TSC of the receive call. */
+/* Receives what is there; every decoded answer goes to fn, but those to malformed requests and to
+ * wr_load_follow. Returns the number of frames. now: TSC of the receive call. */
 typedef void (*wr_load_answer)(void *ctx, const struct wr_message *m, uint64_t now);
 unsigned int wr_load_poll(struct wr_load *l, wr_load_answer fn, void *ctx);
+
+/*
+ * Asks HELLO when an answer has named another epoch than the table's, now and then again until it
+ * is answered; the new table counts in epoch_changes. Call it every few milliseconds.
+ */
+void wr_load_follow(struct wr_load *l, uint64_t now);
+/* HELLO with this id into w, initialised with data and size. */
+void wr_load_hello_message(struct wr_writer *w, uint64_t id);
+
+/*
+ * The server has gone (the link is down): connects again as soon as there is one, for at most
+ * `seconds`, with as many queue pairs as it has and wr_load_open asked for, and asks HELLO. What
+ * was staged must be gone. WR_EAGAIN: nobody came; WR_EINTR.
+ */
+int wr_load_reconnect(struct wr_load *l, double seconds, struct wr_errmsg *msg) WR_MUST_CHECK;
 
 static inline uint64_t wr_load_ns(const struct wr_load *l, uint64_t ticks)
 {

@@ -34,6 +34,7 @@ struct wr_talks {
 	unsigned int n; /* at most 65,536 */
 	double timeout_s;
 	unsigned int max_tries;
+	bool hello;     /* to the port that every table has, over queue 0 */
 	double seconds; /* stop after this long; 0 = when all conversations are over */
 	/* Called about every 50 ms (NULL = nobody). */
 	void (*tick)(void *ctx);

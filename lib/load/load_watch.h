@@ -14,8 +14,9 @@ struct wr_watch_user {
 	const struct wr_lists_user *user;
 	uint64_t id, intended, sent_tsc; /* id 0 = nothing in flight */
 	uint32_t step, at;               /* next step, history events sent so far */
+	uint32_t epoch;                  /* of the table by which its request went */
 	uint8_t phase, tries;
-	bool detour;
+	bool astray, forgotten;
 };
 
 struct wr_watch {
@@ -44,8 +45,15 @@ enum wr_watch_answer {
 	WR_WATCH_OK,
 	WR_WATCH_WRONG,
 };
+struct wr_watch_sent { /* of the request that was answered */
+	uint64_t intended;
+	uint32_t epoch;
+	bool astray;
+};
 enum wr_watch_answer wr_watch_take(struct wr_watch *w, const struct wr_message *m,
-	uint64_t *intended, bool *detour, enum wr_verdict *verdict);
+	struct wr_watch_sent *sent, enum wr_verdict *verdict);
+/* Another server answers from now on, or one without its sessions: every life begins anew. */
+void wr_watch_forgotten(struct wr_watch *w);
 /* Makes those whose answer is overdue ready again. */
 void wr_watch_retry(struct wr_watch *w, uint64_t now, uint64_t timeout);
 /* Users with a request in flight. */

@@ -102,7 +102,8 @@ json_t *wr_load_result_json(const struct wr_load_result *r)
 	put(o, "wrong_queue_sent", r->wrong_queue_sent);
 	put(o, "handover_missing", r->handover_missing);
 	put(o, "handover_unexpected", r->handover_unexpected);
-	put(o, "epoch_changed", r->epoch_changed);
+	put(o, "epoch_changes", r->epoch_changes);
+	put(o, "reconnects", r->reconnects);
 	put(o, "malformed_sent", r->malformed_sent);
 	put(o, "malformed_answered", r->malformed_answered);
 	put(o, "frames_other", r->frames_other);

@@ -18,7 +18,8 @@ enum { MIN_SLOTS = 4096, MAX_SLOTS = 1 << 21, DEEP_CHECK_EVERY = 8 };
 
 struct slot {
 	uint64_t number, user, intended, sent; /* TSC */
-	uint8_t kind, state, detour;
+	uint32_t epoch;                        /* of the table by which it went */
+	uint8_t kind, state, astray;
 };
 
 struct run {
@@ -33,7 +34,10 @@ struct run {
 	struct slot *slots;
 	uint64_t n_slots;    /* a power of two */
 	uint64_t head, tail; /* numbers: next to send, oldest that may be in flight */
-	uint64_t in_flight, start, end, timeout, sent_at_start;
+	uint64_t in_flight, start, end, timeout, sent_at_start, follows_at_start;
+	uint64_t epoch_changes; /* of l, so far taken notice of */
+	uint64_t dropped;       /* rendered, then the link went down */
+	uint64_t since;         /* first request that this server may have seen */
 	uint64_t watch_below, malformed_below, detour_below; /* of 2^32 */
 	struct wr_rng rng;
 	int64_t now_ms;
@@ -89,8 +93,9 @@ static bool send_request(struct run *x, uint64_t intended, uint64_t now, unsigne
 		.intended = intended,
 		.sent = now,
 		.kind = (uint8_t)q.kind,
+		.epoch = l->server.shard_epoch,
 		.state = SLOT_OUT,
-		.detour = detour != 0};
+		.astray = route.astray};
 	x->head++;
 	x->in_flight++;
 	x->r->sent_kind[q.kind]++;
@@ -156,8 +161,8 @@ static void note_wrong(struct run *x, enum wr_verdict v)
 	x->r->wrong++;
 }
 
-static void note_common(
-	struct run *x, const struct wr_message *m, uint64_t intended, uint64_t now, bool detour)
+static void note_common(struct run *x, const struct wr_message *m, uint64_t intended, uint64_t now,
+	bool astray, uint32_t epoch)
 {
 	struct wr_load_result *r = x->r;
 	uint64_t ns = wr_load_ns(x->l, now > intended ? now - intended : 0);
@@ -174,13 +179,13 @@ static void note_common(
 		r->errors[m->answer->status & 15]++;
 		return;
 	}
+	if (m->answer->shard_epoch != epoch)
+		return; /* it went by another table than the one that answered: any owner may be */
 	bool handed = flags & WR_ANS_HANDED_OVER;
-	if (detour && !handed)
+	if (astray && !handed)
 		r->handover_missing++;
-	if (!detour && handed)
+	if (!astray && handed)
 		r->handover_unexpected++;
-	if (m->answer->shard_epoch != x->l->server.shard_epoch)
-		r->epoch_changed++;
 }
 
 /* How many requests right before this one of a "mixed" group are known to have arrived. */
@@ -192,7 +197,7 @@ static unsigned int prior_known(const struct run *x, uint64_t number)
 		return 0;
 	while (n < number % 5) {
 		const struct slot *s = &x->slots[(number - 1 - n) & (x->n_slots - 1)];
-		if (s->number != number - 1 - n || s->state != SLOT_DONE)
+		if (s->number != number - 1 - n || s->state != SLOT_DONE || s->number < x->since)
 			break;
 		n++;
 	}
@@ -211,7 +216,8 @@ static void verify(struct run *x, const struct slot *s, const struct wr_message 
 		    x->c->workload.weight[WR_LOAD_FORGET] == 0 &&
 		    !(m->header.flags & (WR_ANS_HISTORY_WANTED | WR_ANS_APPROXIMATE));
 
-	wr_requests_expect(&x->requests, &q, prior_known(x, s->number),
+	bool same = m->answer->shard_epoch == s->epoch;
+	wr_requests_expect(&x->requests, &q, same ? prior_known(x, s->number) : 0,
 		deep ? WR_REQUEST_POPULATED : 0, seen, exclude, &e);
 	enum wr_verdict v = wr_verify_answer(&e, m);
 	if (v != WR_VERDICT_OK)
@@ -220,11 +226,10 @@ static void verify(struct run *x, const struct slot *s, const struct wr_message 
 
 static void on_watched(struct run *x, const struct wr_message *m, uint64_t now)
 {
-	uint64_t intended = 0;
-	bool detour = false;
+	struct wr_watch_sent sent = {0};
 	enum wr_verdict v;
 
-	switch (wr_watch_take(&x->watch, m, &intended, &detour, &v)) {
+	switch (wr_watch_take(&x->watch, m, &sent, &v)) {
 	case WR_WATCH_UNKNOWN:
 		x->r->duplicate++;
 		return;
@@ -234,7 +239,7 @@ static void on_watched(struct run *x, const struct wr_message *m, uint64_t now)
 	case WR_WATCH_OK:
 		break;
 	}
-	note_common(x, m, intended, now, detour);
+	note_common(x, m, sent.intended, now, sent.astray, sent.epoch);
 }
 
 static void on_answer(void *ctx, const struct wr_message *m, uint64_t now)
@@ -272,7 +277,7 @@ static void on_answer(void *ctx, const struct wr_message *m, uint64_t now)
 	s->state = SLOT_DONE;
 	x->in_flight--;
 	x->r->answered_kind[s->kind]++;
-	note_common(x, m, s->intended, now, s->detour);
+	note_common(x, m, s->intended, now, s->astray, s->epoch);
 	if (m->answer->status == WR_STATUS_OK) {
 		verify(x, s, m);
 	} else if (m->answer->status == WR_STATUS_DENIED && m->cookie) {
@@ -301,6 +306,10 @@ static int prepare(struct run *x, struct wr_errmsg *msg)
 	const struct wr_load_run *c = x->c;
 	double wanted = c->window ? c->window * 4.0 : c->rate * c->timeout_s * 1.25;
 
+	if (c->workload.wrong_queue > 0 && x->l->n_queues < 2)
+		return wr_fail(msg, WR_EINVAL,
+			"a share of requests for the wrong queue (--wrong-queue) needs two queue "
+			"pairs or more: --queues=2");
 	if (c->workload.n_users == 0 || c->seconds <= 0 || c->timeout_s <= 0)
 		return wr_fail(msg, WR_EINVAL, "seconds, time-out and users must be above 0");
 	for (x->n_slots = MIN_SLOTS; (double)x->n_slots < wanted && x->n_slots < MAX_SLOTS;)
@@ -340,18 +349,51 @@ static bool link_down(const struct wr_load *l)
 	       link.link_status != RTE_ETH_LINK_UP;
 }
 
+/* It may know nothing of what was sent before. */
+static void server_changed(struct run *x)
+{
+	x->since = x->head;
+	wr_requests_refresh_cookie(&x->requests);
+	if (x->watching)
+		wr_watch_forgotten(&x->watch);
+}
+
+/* The server has gone: waits for the next one. The schedule goes on meanwhile; what was under way
+ * is lost unless its sender repeats it. */
+static int outage(struct run *x, struct wr_errmsg *msg)
+{
+	if (x->c->outage_s <= 0)
+		return wr_fail(
+			msg, WR_EAGAIN, "the link went down in mid-run: the server has gone");
+	x->dropped += wr_load_unstage(x->l);
+	uint64_t before = x->l->tx_frames;
+	int err = wr_load_reconnect(x->l, x->c->outage_s, msg);
+	x->sent_at_start += x->l->tx_frames - before;
+	if (err)
+		return err;
+	x->r->reconnects++;
+	server_changed(x);
+	return 0;
+}
+
 static int housekeeping(struct run *x, uint64_t now, struct wr_errmsg *msg)
 {
+	struct wr_load *l = x->l;
+
 	x->now_ms = wr_clock_unix_ms();
 	expire(x, now);
 	if (x->watching)
 		wr_watch_retry(&x->watch, now, x->timeout);
 	if (wr_stop_requested())
 		return wr_fail(msg, WR_EINTR, "stopped");
-	if (link_down(x->l))
-		return wr_fail(
-			msg, WR_EAGAIN, "the link went down in mid-run: the server has gone");
-	return 0;
+	wr_load_follow(l, now);
+	int err = link_down(l) ? outage(x, msg) : 0;
+	if (l->epoch_changes != x->epoch_changes) {
+		x->r->epoch_changes += l->epoch_changes - x->epoch_changes;
+		x->epoch_changes = l->epoch_changes;
+		server_changed(x);
+	}
+	return err;
 }
 
 static bool all_done(const struct run *x, uint64_t now)
@@ -457,9 +499,10 @@ static void conclude(struct run *x, const struct wr_load_clock *clock)
 		r->watch = x->watch.counts;
 		open += wr_watch_in_flight(&x->watch);
 	}
-	r->sent = l->tx_frames - x->sent_at_start;
-	r->unsent += staged;
+	r->sent = l->tx_frames - x->sent_at_start - (l->n_follows - x->follows_at_start);
+	r->unsent += staged + x->dropped;
 	r->lost += open > staged ? open - staged : 0;
+	r->lost -= WR_MIN(r->lost, x->dropped);
 	r->seconds = (double)(until - x->start) / (double)l->tsc_hz;
 	r->rate = x->c->window ? 0 : x->c->rate;
 	wr_load_clock_end(clock, l, &r->busy_share, &r->cpu_share);
@@ -468,7 +511,12 @@ static void conclude(struct run *x, const struct wr_load_clock *clock)
 int wr_load_run(struct wr_load *l, const struct wr_load_run *c, struct wr_load_result *r,
 	struct wr_errmsg *msg)
 {
-	struct run x = {.l = l, .c = c, .r = r, .sent_at_start = l->tx_frames};
+	struct run x = {.l = l,
+		.c = c,
+		.r = r,
+		.sent_at_start = l->tx_frames,
+		.follows_at_start = l->n_follows,
+		.epoch_changes = l->epoch_changes};
 	struct wr_load_clock clock;
 	uint64_t full = l->tx_full, other = l->frames_other, bad = l->frames_bad,
 		 undecoded = l->messages_bad;

@@ -44,6 +44,8 @@ static bool send_one(struct wr_talks *t, unsigned int i, uint64_t now)
 		return true;
 	}
 	struct wr_load_route r = wr_load_route(l, k->user);
+	if (t->hello)
+		r = (struct wr_load_route){.port = l->address.server_port};
 	uint8_t *frame = wr_load_stage(l, r.queue);
 	if (!frame)
 		return false;
@@ -160,6 +162,7 @@ static int loop(struct wr_talks *t, struct wr_errmsg *msg)
 		if (now < next_tick)
 			continue;
 		next_tick = now + tick;
+		wr_load_follow(l, now);
 		retry_lost(t, now);
 		if (t->tick)
 			t->tick(t->ctx);

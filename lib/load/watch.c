@@ -140,6 +140,12 @@ static int render(
 	return wr_writer_finish(&out);
 }
 
+static void restart(struct wr_watch *w, struct wr_watch_user *u)
+{
+	w->counts.restarted++;
+	*u = (struct wr_watch_user){.user = u->user};
+}
+
 bool wr_watch_send(struct wr_watch *w, uint64_t intended, uint64_t now, unsigned int detour)
 {
 	struct wr_load *l = w->l;
@@ -148,6 +154,10 @@ bool wr_watch_send(struct wr_watch *w, uint64_t intended, uint64_t now, unsigned
 		return false;
 	unsigned int i = w->ready[w->ready_head];
 	struct wr_watch_user *u = &w->users[i];
+	if (u->forgotten) {
+		w->counts.retried += u->id != 0; /* what was under way has had no answer */
+		restart(w, u);
+	}
 	uint64_t id = u->id;
 	if (!id)
 		id = l->tag | WR_ID_TALK |
@@ -172,15 +182,11 @@ bool wr_watch_send(struct wr_watch *w, uint64_t intended, uint64_t now, unsigned
 	u->id = id;
 	u->intended = intended;
 	u->sent_tsc = now;
-	u->detour = detour != 0;
+	u->astray = r.astray;
+	u->epoch = l->server.shard_epoch;
 	u->tries++;
 	w->counts.sent++;
 	return true;
-}
-
-static void restart(struct wr_watch_user *u)
-{
-	*u = (struct wr_watch_user){.user = u->user};
 }
 
 /* One user's answer was right: what comes next. */
@@ -236,8 +242,15 @@ static enum wr_verdict check(
 	return v;
 }
 
+void wr_watch_forgotten(struct wr_watch *w)
+{
+	/* Nothing is taken from those in flight: what comes for them is no longer verified. */
+	for (unsigned int i = 0; i < w->n; i++)
+		w->users[i].forgotten = w->users[i].id || w->users[i].phase != PHASE_FORGET_BEFORE;
+}
+
 enum wr_watch_answer wr_watch_take(struct wr_watch *w, const struct wr_message *m,
-	uint64_t *intended, bool *detour, enum wr_verdict *verdict)
+	struct wr_watch_sent *sent, enum wr_verdict *verdict)
 {
 	uint64_t id = m->header.request_id;
 	unsigned int i = id & ((1u << WR_TALK_INDEX_BITS) - 1);
@@ -246,22 +259,23 @@ enum wr_watch_answer wr_watch_take(struct wr_watch *w, const struct wr_message *
 	if (i >= w->n || w->users[i].id != id)
 		return WR_WATCH_UNKNOWN;
 	struct wr_watch_user *u = &w->users[i];
-	*intended = u->intended;
-	*detour = u->detour;
+	*sent = (struct wr_watch_sent){u->intended, u->epoch, u->astray};
 	w->counts.answers++;
 	/* A repeated request stands in the ready ring already; its answer came after all. */
 	bool queued = u->sent_tsc == 0;
 	u->id = 0;
 	u->tries = 0;
 	enum wr_watch_answer result = WR_WATCH_OK;
-	if (m->answer->status != WR_STATUS_OK) {
+	if (m->answer->status == WR_STATUS_DENIED && m->cookie) {
+		/* FORGET with an old cookie: once more with the new one */
+		wr_load_take_cookie(w->l, m);
+	} else if (m->answer->status != WR_STATUS_OK) {
 		w->counts.failed++;
-		wr_load_take_cookie(
-			w->l, m); /* FORGET with an old cookie: once more with the new one */
-	} else if (u->phase == PHASE_WARM && (m->header.flags & WR_ANS_HISTORY_WANTED)) {
-		/* Evicted in the meantime; what it answered cannot be compared with anything. */
-		w->counts.restarted++;
-		restart(u);
+	} else if (u->forgotten || m->answer->shard_epoch != u->epoch ||
+		   (u->phase == PHASE_WARM && (m->header.flags & WR_ANS_HISTORY_WANTED))) {
+		/* Evicted in the meantime, or another server: what it answered cannot be compared
+		 * with anything. */
+		restart(w, u);
 	} else {
 		*verdict = check(w, u, m);
 		if (*verdict != WR_VERDICT_OK)
@@ -281,7 +295,7 @@ void wr_watch_retry(struct wr_watch *w, uint64_t now, uint64_t timeout)
 			continue;
 		if (u->tries >= MAX_TRIES) {
 			w->counts.failed++;
-			restart(u);
+			restart(w, u);
 		} else {
 			u->sent_tsc = 0;
 		}

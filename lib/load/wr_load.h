@@ -22,7 +22,8 @@ struct wr_load_port {
 	const char *memif; /* socket of a memif server; this side is the client */
 	const char *vdev;  /* instead of it: any DPDK virtual device */
 	unsigned int memif_id;
-	unsigned int n_queues;  /* pairs; on memif at most what the server has, queue i = owner i */
+	unsigned int n_queues; /* pairs; on memif queue i = owner i */
+	bool narrow; /* memif: begin with one pair, whatever the server has; wr_load_greet adds */
 	unsigned int ring_log2; /* descriptors of a memif ring */
 	int core;               /* CPU of the one busy thread; -1 = the highest one allowed */
 	double wait_s;          /* for socket and link */
@@ -53,6 +54,8 @@ int wr_load_open(struct wr_load **l, const struct wr_load_port *port,
 void wr_load_close(struct wr_load *l);
 /* Asks HELLO (again): shard table, ports, catalogue, cookie. WR_EAGAIN when nobody answers. */
 int wr_load_hello(struct wr_load *l, struct wr_errmsg *msg) WR_MUST_CHECK;
+/* HELLO, and on memif as many queue pairs as the server has and n_queues wants. */
+int wr_load_greet(struct wr_load *l, struct wr_errmsg *msg) WR_MUST_CHECK;
 const struct wr_load_server *wr_load_server(const struct wr_load *l);
 
 /* ---- one request ---- */
@@ -110,6 +113,7 @@ struct wr_load_run {
 	/* closed loop: this many requests in flight; 0 = open loop */
 	unsigned int window;
 	double timeout_s;    /* an answer later than this is lost */
+	double outage_s;     /* memif: wait so long for a server that went; 0 = the run ends */
 	uint64_t late_us;    /* an answer later than this is late */
 	uint64_t max_lag_us; /* schedule lag (p99) above which the generator calls itself the
 				bottleneck */
@@ -134,7 +138,9 @@ struct wr_load_result {
 	uint64_t errors[16]; /* answers by enum wr_status, without OK */
 	uint64_t flags[8];   /* answers by bit of WR_ANS_* */
 	uint64_t verdicts[WR_VERDICT_N];
-	uint64_t wrong_queue_sent, handover_missing, handover_unexpected, epoch_changed;
+	uint64_t wrong_queue_sent, handover_missing, handover_unexpected;
+	uint64_t epoch_changes; /* new shard tables that the run went on with */
+	uint64_t reconnects;    /* servers that came in place of one that went */
 	uint64_t malformed_sent, malformed_answered;
 	uint64_t frames_other, frames_bad, messages_bad;
 	struct wr_load_watch_counts watch;

@@ -6,10 +6,6 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* The ethdev whose link decides how many queue pairs are live. memif_server: peers' requests are
- * checked. */
-void wr_gate_attach(uint16_t ethdev, unsigned int n_queues, bool memif, bool memif_server);
-void wr_gate_detach(void);
 /* Reads the link's state again; under the gate only. */
 void wr_gate_refresh(void *unused);
 /* Callbacks that came through our interposed functions since the process began. */

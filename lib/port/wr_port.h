@@ -144,6 +144,13 @@ void wr_gate_worker_offline(unsigned int worker); /* it blocks or ends */
 bool wr_gate_pass(unsigned int worker, unsigned int *n_live);
 /* Runs fn(arg) like a callback: no worker inside. From any thread but a worker's. */
 void wr_gate_run(void (*fn)(void *arg), void *arg);
+/*
+ * The ethdev whose link decides how many queue pairs are live; one at a time in a process.
+ * memif_server: peers' requests are checked. wr_port_open and wr_port_close do it; a user that
+ * drives a device itself calls these, from a thread that is no worker or is offline.
+ */
+void wr_gate_attach(uint16_t ethdev, unsigned int n_queues, bool memif, bool memif_server);
+void wr_gate_detach(void);
 struct wr_gate_stats {
 	uint64_t callbacks; /* that ran through the gate */
 	uint64_t connects, disconnects;

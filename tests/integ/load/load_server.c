@@ -15,6 +15,7 @@
  */
 #include "load_frame.h"
 #include "load_lists.h"
+#include "wr_port.h"
 #include "wr_wire.h"
 
 #include <rte_dev.h>
@@ -40,10 +41,11 @@ enum fault {
 	FAULT_LIST,      /* a sound answer, but not the expected list */
 	FAULT_LOST,      /* no answer */
 	FAULT_STRAY,     /* an answer to a request that was never made */
+	FAULT_TABLE, /* no fault: every shard moves to the next queue, and a new epoch says so */
 	FAULT_N,
 };
 static const char *const fault_names[FAULT_N] = {"none", "swap", "order", "excluded", "seen",
-	"count", "twice", "duplicate", "forgotten", "list", "lost", "stray"};
+	"count", "twice", "duplicate", "forgotten", "list", "lost", "stray", "table"};
 
 struct session {
 	uint64_t user; /* 0 = free */
@@ -56,6 +58,7 @@ struct server {
 	struct session *sessions;
 	enum fault fault;
 	uint64_t every, n_answers;
+	uint32_t epoch;
 	uint16_t port_id;
 	unsigned int n_queues;
 	struct rte_mempool *pool;
@@ -119,6 +122,11 @@ static unsigned int recommend(const uint32_t *clicks, uint32_t n_clicks, bool fi
 }
 
 /* ---- answers ---- */
+static unsigned int owner(const struct server *s, unsigned int shard)
+{
+	return (shard + s->epoch) % s->n_queues;
+}
+
 static void hello(const struct server *s, struct wr_writer *w)
 {
 	struct wr_wire_server *v = wr_writer_section(w, WR_SEC_SERVER, 0, sizeof(*v));
@@ -138,11 +146,11 @@ static void hello(const struct server *s, struct wr_writer *w)
 		.min_unproven = WR_WIRE_MIN_UNPROVEN,
 		.bundle_version = 1,
 		.model_generation = 1,
-		.shard_epoch = 1,
+		.shard_epoch = s->epoch,
 		.n_items = N_ITEMS,
 		.history_events = 99};
 	for (unsigned int i = 0; i < WR_WIRE_N_SHARDS; i++)
-		shards[i] = (uint8_t)(i % s->n_queues);
+		shards[i] = (uint8_t)owner(s, i);
 	for (unsigned int i = 0; i < s->n_queues; i++)
 		ports[i] = (uint16_t)(FIRST_PORT + i);
 }
@@ -152,6 +160,8 @@ static void break_items(struct server *s, const struct wr_message *m, struct wr_
 {
 	if (s->fault == FAULT_NONE || ++s->n_answers % s->every != 0 || *n < 2)
 		return;
+	if (s->fault == FAULT_TABLE)
+		s->epoch++;
 	struct wr_wire_item first = items[0];
 	switch (s->fault) {
 	case FAULT_SWAP:
@@ -219,7 +229,7 @@ static int respond(struct server *s, const struct wr_message *m, unsigned int qu
 
 	h.op = (uint8_t)(m->header.op | WR_OP_ANSWER);
 	h.flags = 0;
-	if (wr_wire_shard(h.user_id) % s->n_queues != queue && h.op != (WR_OP_HELLO | WR_OP_ANSWER))
+	if (owner(s, wr_wire_shard(h.user_id)) != queue && h.op != (WR_OP_HELLO | WR_OP_ANSWER))
 		h.flags |= WR_ANS_HANDED_OVER;
 	if (m->header.op == WR_OP_FORGET) {
 		if (m->cookie && wr_wire_cookie_check(m->cookie, s->client_ip, s->secret))
@@ -249,7 +259,7 @@ static int respond(struct server *s, const struct wr_message *m, unsigned int qu
 		*a = (struct wr_wire_answer){.status = status,
 			.bundle_version = 1,
 			.model_generation = 1,
-			.shard_epoch = 1,
+			.shard_epoch = s->epoch,
 			.server_us = 1};
 	if (n) {
 		void *body = wr_writer_section(&w, WR_SEC_ITEMS, (uint8_t)n, n * sizeof(items[0]));
@@ -268,7 +278,8 @@ static int respond(struct server *s, const struct wr_message *m, unsigned int qu
 }
 
 /* Answer to a message that does not decode but has a sound header. */
-static int refuse(const struct wr_message *m, enum wr_status status, uint8_t *out)
+static int refuse(
+	const struct server *s, const struct wr_message *m, enum wr_status status, uint8_t *out)
 {
 	struct wr_wire_header h = m->header;
 	struct wr_writer w;
@@ -280,7 +291,7 @@ static int refuse(const struct wr_message *m, enum wr_status status, uint8_t *ou
 	wr_writer_init(&w, out, WR_WIRE_MAX_BYTES, &h);
 	struct wr_wire_answer *a = wr_writer_section(&w, WR_SEC_ANSWER, 0, sizeof(*a));
 	if (a)
-		*a = (struct wr_wire_answer){.status = (uint8_t)status, .shard_epoch = 1};
+		*a = (struct wr_wire_answer){.status = (uint8_t)status, .shard_epoch = s->epoch};
 	return wr_writer_finish(&w);
 }
 
@@ -318,7 +329,8 @@ static void serve_frame(struct server *s, unsigned int queue, const uint8_t *fra
 	enum wr_status status = wr_decode_status(d);
 	if (d != WR_DECODE_OK && status == WR_STATUS_OK)
 		return;
-	int size = d == WR_DECODE_OK ? respond(s, &m, queue, answer) : refuse(&m, status, answer);
+	int size =
+		d == WR_DECODE_OK ? respond(s, &m, queue, answer) : refuse(s, &m, status, answer);
 	if (size < 0 || faulty_now(s, FAULT_LOST))
 		return;
 	transmit(s, queue, answer, size);
@@ -350,6 +362,7 @@ static int open_port(struct server *s, const char *socket)
 				0 ||
 			rte_eth_tx_queue_setup(s->port_id, q, 1024, SOCKET_ID_ANY, NULL) != 0)
 			return WR_EIO;
+	wr_gate_attach(s->port_id, n, true, true);
 	return rte_eth_dev_start(s->port_id) ? WR_EIO : 0;
 }
 
@@ -376,9 +389,11 @@ static int serve(struct server *s, const char *socket)
 	if (err)
 		return err;
 	wr_stop_catch_signals();
+	wr_gate_worker_online(0);
 	while (!wr_stop_requested()) {
-		unsigned int total = 0;
-		for (uint16_t q = 0; q < s->n_queues; q++) {
+		unsigned int total = 0, n_live;
+		(void)wr_gate_pass(0, &n_live);
+		for (uint16_t q = 0; q < n_live; q++) {
 			struct rte_mbuf *burst[BURST];
 			uint16_t n = rte_eth_rx_burst(s->port_id, q, burst, BURST);
 			for (uint16_t i = 0; i < n; i++)
@@ -391,7 +406,9 @@ static int serve(struct server *s, const char *socket)
 		if (total == 0)
 			usleep(20); /* a test is a guest on its machine */
 	}
+	wr_gate_worker_offline(0);
 	(void)rte_eth_dev_stop(s->port_id);
+	wr_gate_detach();
 	(void)rte_eth_dev_close(s->port_id);
 	(void)rte_eal_cleanup();
 	char folder[64]; /* which the EAL leaves behind */
@@ -438,7 +455,7 @@ static int write_lists(const char *dir)
 
 int main(int argc, char **argv)
 {
-	struct server s = {.every = 1};
+	struct server s = {.every = 1, .epoch = 1};
 	uint64_t queues = 1, every = 1;
 
 	if (argc == 3 && !strcmp(argv[1], "lists"))

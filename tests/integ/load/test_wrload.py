@@ -105,6 +105,28 @@ def test_sound(lists):
         check('no error statuses', r['errors'] == {}, str(r['errors']))
 
 
+def test_table(lists):
+    with Server(queues=2, fault='table', every=500) as s:
+        rc, r, err = s.wrload('run', '--queues=2', '--rate=3000', '--seconds=3', '--users=1000', '--lists=' + lists,
+                              '--verify-share=0.2', '--wrong-queue=0.2', '--mix=recommend:80,event:15,forget:5')
+        if not r:
+            check('moving shards: a result', False, err.strip())
+            return
+        changes = r['epoch_changes']
+        check('moving shards: new tables are followed', rc == 0 and changes >= 8, f'{changes} epochs')
+        check('moving shards: all answered, nothing wrong', r['wrong'] == r['lost'] == 0 and
+              r['answered'] == r['sent'] == r['offered'] and r['watched']['lists_wrong'] == 0,
+              f"{r['answered']} answered, {r['sent']} sent, {r['offered']} offered, {r['wrong_by_reason']}")
+        # Judged is what went and was answered under one table; at a stage's rate few are not.
+        check('moving shards: hand-over as the table says', r['handover_missing'] == r['handover_unexpected'] == 0 and
+              r['wrong_queue_sent'] > 1000 and r['flags']['handed_over'] < r['answered'] * 0.4, str(r['flags']))
+    with Server(queues=1) as s:
+        rc, r, err = s.wrload('run', '--queues=2', '--seconds=0.3', '--rate=1000')
+        check('more queues wanted than there are', rc == 0 and r['answered'] == r['sent'] > 100, err.strip())
+        rc, r, err = s.wrload('run', '--queues=2', '--seconds=0.3', '--wrong-queue=0.3')
+        check('no wrong queue where there is one', rc == 1 and not r and '--queues=2' in err, err.strip())
+
+
 def test_workloads():
     with Server() as s:
         for name in ['echo', 'warm', 'cold', 'cold-99', 'event', 'mixed', 'utterance']:
@@ -204,6 +226,7 @@ def test_rest():
 try:
     data, expected = make_dataset()
     test_sound(expected)
+    test_table(expected)
     test_workloads()
     test_faults(expected)
     test_eval(data, expected)
