@@ -21,6 +21,9 @@ static const struct wr_kernels tables[WR_KERNELS_N_LEVELS] = {
 			.kv_store = wr_kv_store_ref,
 			.attend = wr_attend_ref,
 			.topk_above = wr_topk_above_ref,
+			.score_best = wr_score_best_ref,
+			.score_bound = wr_score_bound_ref,
+			.score_rows = wr_score_rows_ref,
 		},
 	[WR_KERNELS_AVX2] =
 		{
@@ -35,6 +38,9 @@ static const struct wr_kernels tables[WR_KERNELS_N_LEVELS] = {
 			.kv_store = wr_kv_store_avx2,
 			.attend = wr_attend_avx2,
 			.topk_above = wr_topk_above_avx2,
+			.score_best = wr_score_best_avx2,
+			.score_bound = wr_score_bound_avx2,
+			.score_rows = wr_score_rows_avx2,
 		},
 	[WR_KERNELS_AVX512VNNI] =
 		{
@@ -49,6 +55,9 @@ static const struct wr_kernels tables[WR_KERNELS_N_LEVELS] = {
 			.kv_store = wr_kv_store_avx2,
 			.attend = wr_attend_avx512vnni,
 			.topk_above = wr_topk_above_avx512vnni,
+			.score_best = wr_score_best_avx512vnni,
+			.score_bound = wr_score_bound_avx512vnni,
+			.score_rows = wr_score_rows_avx512vnni,
 		},
 };
 

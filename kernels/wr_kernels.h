@@ -9,6 +9,7 @@
 #include "attention.h"
 #include "gemm_s8.h"
 #include "quantise.h"
+#include "score.h"
 #include "topk.h"
 
 /* Values are those of enum wr_isa. */
@@ -30,6 +31,9 @@ struct wr_kernels {
 	wr_kv_store_fn *kv_store;
 	wr_attend_fn *attend;
 	wr_topk_above_fn *topk_above;
+	wr_score_best_fn *score_best;
+	wr_score_bound_fn *score_bound;
+	wr_score_rows_fn *score_rows;
 };
 
 /* "ref", "avx2", "avx512vnni". */

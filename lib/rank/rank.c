@@ -1,9 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Score and arrange. The catalogue is swept in tiles of 128 items: a tile's scores for up to 32
- * users (16 KB) stay in L1, only those above a user's running threshold are looked at, and of these
- * only the allowed ones enter its list. Built for 3,416 items and bursts of 32; the products
- * dominate.
+ * Score and arrange. The catalogue is swept in tiles of 64 items for the whole burst; of every
+ * group of four items (more in large catalogues) only the best allowed value stays. The K-th best
+ * group bounds the K-th best item from below, so the items of the few groups above it, computed
+ * once more, hold the answer. Built for 3,416 items and bursts of 32; the products dominate.
+ *
+ * Why the groups' values may be compared without the user's factor: score = v · scale with scale >
+ * 0 rounds monotonically, so that only equal scores can hide behind unequal values, and the bound
+ * is lowered by more than a rounding for them. Where a product could leave the normal numbers (see
+ * in_order) every allowed item is computed instead.
  *
  * Why the best K of (score + lift) are among the best K by score and the lifted items: lifts are ≥
  * 0 and float addition is monotone, so no final score is below its base score. Whoever comes before
@@ -20,8 +25,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define TILE_ITEMS 128
-#define TILE_USERS 32
+#define TILE         WR_SCORE_TILE
+#define MAX_VECTORS  64 /* of 16 groups each, a user: 4 KB */
+#define ROWS_AT_ONCE 256
+/* Factors from here on cannot make a product of a nonzero value subnormal. */
+#define LEAST_FACTOR 0x1p-50f
 
 enum { REASON_MODEL = 1, REASON_INTENT = 2, REASON_POPULAR = 3 };
 
@@ -34,9 +42,6 @@ struct entry {
 struct list {
 	struct entry entry[WR_RANK_MAX_K];
 	unsigned int n, k;
-	float threshold;          /* a score must be above it to enter; -inf until k are there */
-	uint64_t exclude_bits[4]; /* low byte of every excluded id: most items need no look at the
-				     ids */
 };
 
 struct wr_ranker {
@@ -44,8 +49,11 @@ struct wr_ranker {
 	const struct wr_gemm_weights *items;
 	const int8_t *item_q;
 	const float *item_scale;
-	const uint8_t *flags;
 	uint32_t n_items, d;
+	uint32_t words;            /* of a bitmap by row; also the tiles of the catalogue */
+	uint32_t tiles_per_vector; /* a group: 4 · this many items, 16 rows apart */
+	uint32_t n_vectors;
+	bool in_order; /* item scales are 0 or at least LEAST_FACTOR */
 	unsigned int max_queries;
 	struct wr_allocator alloc;
 
@@ -54,7 +62,9 @@ struct wr_ranker {
 	float *lift;             /* [n_items]: 0 outside of one query's merge */
 	uint64_t *lifted;        /* bitmap [n_items], likewise */
 	struct list *list;       /* [max_queries] */
-	float *tile;             /* [TILE_USERS][TILE_ITEMS] */
+	uint64_t *recommendable; /* bitmap [n_items] */
+	uint64_t *allowed;       /* [max_queries][words]: recommendable, not seen, not excluded */
+	float *best;             /* [max_queries][n_vectors][16]: of every group */
 };
 
 /* ---- memory ---- */
@@ -69,13 +79,19 @@ static void *carve(uint8_t *base, size_t *used, size_t bytes)
 static size_t layout(struct wr_ranker *r, uint8_t *base, size_t n_items, unsigned int max_queries)
 {
 	size_t used = 0;
+	r->words = (uint32_t)((n_items + 63) / 64);
+	r->tiles_per_vector = (r->words + MAX_VECTORS - 1) / MAX_VECTORS;
+	r->n_vectors = (r->words + r->tiles_per_vector - 1) / r->tiles_per_vector;
 	carve(base, &used, sizeof(*r));
 	r->popularity = carve(base, &used, n_items * sizeof(*r->popularity));
 	r->by_popularity = carve(base, &used, n_items * sizeof(*r->by_popularity));
 	r->lift = carve(base, &used, n_items * sizeof(*r->lift));
-	r->lifted = carve(base, &used, (n_items + 63) / 64 * sizeof(*r->lifted));
+	r->lifted = carve(base, &used, r->words * sizeof(*r->lifted));
 	r->list = carve(base, &used, max_queries * sizeof(*r->list));
-	r->tile = carve(base, &used, (size_t)TILE_USERS * TILE_ITEMS * sizeof(*r->tile));
+	r->recommendable = carve(base, &used, r->words * sizeof(*r->recommendable));
+	r->allowed = carve(base, &used, (size_t)max_queries * r->words * sizeof(*r->allowed));
+	r->best = carve(base, &used,
+		(size_t)max_queries * r->n_vectors * WR_SCORE_LANES * sizeof(*r->best));
 	return used;
 }
 
@@ -133,6 +149,17 @@ static int fill_popularity(struct wr_ranker *r, const uint32_t *count)
 	return WR_OK;
 }
 
+static void fill_items(struct wr_ranker *r, const uint8_t *flags)
+{
+	r->in_order = true;
+	for (size_t i = 0; i < r->n_items; i++) {
+		if (flags[i] & 1)
+			r->recommendable[i / 64] |= (uint64_t)1 << i % 64;
+		if (r->item_scale[i] != 0 && !(r->item_scale[i] >= LEAST_FACTOR))
+			r->in_order = false;
+	}
+}
+
 int wr_ranker_new(struct wr_ranker **out, const struct wr_model *m, const struct wr_bundle *b,
 	unsigned int max_queries, const struct wr_allocator *alloc, struct wr_errmsg *msg)
 {
@@ -154,12 +181,12 @@ int wr_ranker_new(struct wr_ranker **out, const struct wr_model *m, const struct
 		.items = wr_model_items(m),
 		.item_q = wr_bundle_section(b, WR_SEC_ITEM_Q, NULL),
 		.item_scale = wr_bundle_section(b, WR_SEC_ITEM_SCALE, NULL),
-		.flags = wr_bundle_section(b, WR_SEC_ITEM_FLAGS, NULL),
 		.n_items = s->n_items,
 		.d = s->d,
 		.max_queries = max_queries,
 		.alloc = a};
 	layout(r, (uint8_t *)r, s->n_items, max_queries);
+	fill_items(r, wr_bundle_section(b, WR_SEC_ITEM_FLAGS, NULL));
 	if (fill_popularity(r, wr_bundle_section(b, WR_SEC_POPULARITY, NULL))) {
 		wr_ranker_free(r);
 		return wr_fail(msg, WR_ENOMEM, "ranker: no memory to sort %u items", s->n_items);
@@ -181,23 +208,34 @@ void wr_ranker_free(struct wr_ranker *r)
 static void list_start(struct list *l, const struct wr_rank_query *q)
 {
 	assert(q->k >= 1 && q->k <= WR_RANK_MAX_K);
-	*l = (struct list){.k = q->k, .threshold = -INFINITY};
-	for (unsigned int i = 0; i < q->n_exclude; i++)
-		l->exclude_bits[q->exclude[i] % 256 / 64] |= (uint64_t)1 << q->exclude[i] % 64;
+	l->n = 0;
+	l->k = q->k;
 }
 
-static bool allowed(const struct wr_ranker *r, const struct list *l, const struct wr_rank_query *q,
-	uint32_t row)
+/* Query i's bitmap. */
+static uint64_t *allowed_of(const struct wr_ranker *r, unsigned int i)
 {
-	if (!(r->flags[row] & 1) || (q->seen && (q->seen[row / 64] >> row % 64 & 1)))
-		return false;
-	uint32_t id = row + 1;
-	if (!(l->exclude_bits[id % 256 / 64] >> id % 64 & 1))
-		return true;
-	for (unsigned int i = 0; i < q->n_exclude; i++)
-		if (q->exclude[i] == id)
-			return false;
-	return true;
+	return r->allowed + (size_t)i * r->words;
+}
+
+static bool has_bit(const uint64_t *bits, uint32_t row)
+{
+	return bits[row / 64] >> row % 64 & 1;
+}
+
+static void allow(struct wr_ranker *r, unsigned int i, const struct wr_rank_query *q)
+{
+	uint64_t *to = allowed_of(r, i);
+	if (q->seen)
+		for (uint32_t w = 0; w < r->words; w++)
+			to[w] = r->recommendable[w] & ~q->seen[w];
+	else
+		memcpy(to, r->recommendable, r->words * sizeof(*to));
+	for (unsigned int e = 0; e < q->n_exclude; e++) {
+		uint32_t row = q->exclude[e] - 1;
+		if (row < r->n_items)
+			to[row / 64] &= ~((uint64_t)1 << row % 64);
+	}
 }
 
 /* Whether a comes before b in an answer: higher score, then smaller row. */
@@ -215,66 +253,83 @@ static void list_insert(struct list *l, struct entry e)
 	for (; i > 0 && before(e, l->entry[i - 1]); i--)
 		l->entry[i] = l->entry[i - 1];
 	l->entry[i] = e;
-	if (l->n == l->k)
-		l->threshold = l->entry[l->n - 1].score;
 }
 
 /* ---- the whole catalogue ---- */
 
-/*
- * n scores of rows first … first+n-1. Rows rise along the sweep, so a score equal to the threshold
- * loses to the smaller row that set it.
- */
-static void sweep_user(struct wr_ranker *r, struct list *l, const struct wr_rank_query *q,
-	const float *score, uint32_t first, size_t n)
+/* The groups' best values for n users. */
+static void sweep(struct wr_ranker *r, unsigned int n, const struct wr_user_vectors *users)
 {
-	uint16_t index[TILE_ITEMS];
-	size_t found = r->kernels->topk_above(score, n, l->threshold, index);
-	for (size_t i = 0; i < found; i++) {
-		struct entry e = {score[index[i]], first + index[i]};
-		if (e.score > l->threshold && allowed(r, l, q, e.row))
-			list_insert(l, e);
+	size_t ld = (size_t)r->n_vectors * WR_SCORE_LANES;
+	for (uint32_t t = 0; t < r->words; t++) {
+		uint32_t first = t * TILE;
+		struct wr_gemm_weights tile =
+			wr_gemm_slice(r->items, first, WR_MIN((uint32_t)TILE, r->items->n - first));
+		r->kernels->score_best(&tile, n, users->q, r->d, r->allowed + t, r->words,
+			r->best + (size_t)(t / r->tiles_per_vector) * WR_SCORE_LANES, ld,
+			t % r->tiles_per_vector != 0);
 	}
 }
 
-/* The first tile in small steps, so that the threshold rises before most of its scores are looked
- * at. */
-static void sweep_first_tile(struct wr_ranker *r, struct list *l, const struct wr_rank_query *q,
-	const float *score, size_t n)
+/* Rows whose value may be the answer's, on their way into a list. */
+struct candidates {
+	struct list *list;
+	const int8_t *q;
+	float scale, above; /* the user's factor; values must be larger than this */
+	unsigned int n;
+	uint32_t row[ROWS_AT_ONCE];
+};
+
+static void take_candidates(struct wr_ranker *r, struct candidates *c)
 {
-	for (size_t i = 0; i < n; i += 16)
-		sweep_user(r, l, q, score + i, (uint32_t)i, WR_MIN(n - i, (size_t)16));
+	int32_t dot[ROWS_AT_ONCE];
+	r->kernels->score_rows(c->q, r->item_q, r->d, c->row, c->n, dot);
+	for (unsigned int i = 0; i < c->n; i++) {
+		float v = (float)dot[i] * r->item_scale[c->row[i]];
+		if (v > c->above)
+			list_insert(c->list, (struct entry){v * c->scale, c->row[i]});
+	}
+	c->n = 0;
 }
 
-/* Queries first … first+n-1, n ≤ TILE_USERS; popular ones among them are left alone. */
-static void sweep(struct wr_ranker *r, unsigned int first, unsigned int n,
-	const struct wr_user_vectors *users, const struct wr_rank_query *queries)
+/* The allowed items of group g (a lane of a vector). */
+static void add_group(
+	struct wr_ranker *r, const uint64_t *allowed, unsigned int g, struct candidates *c)
 {
-	for (uint32_t row = 0; row < r->n_items; row += TILE_ITEMS) {
-		uint32_t padded = WR_MIN((uint32_t)TILE_ITEMS, r->items->n - row);
-		struct wr_gemm_weights w = wr_gemm_slice(r->items, row, padded);
-		r->kernels->gemm_s8(&w, n, users->q + (size_t)first * r->d, r->d,
-			users->scale + first, r->tile, TILE_ITEMS, false);
-		size_t n_scores = WR_MIN(padded, r->n_items - row);
-		for (unsigned int i = 0; i < n; i++) {
-			struct list *l = &r->list[first + i];
-			const struct wr_rank_query *q = &queries[first + i];
-			const float *score = r->tile + (size_t)i * TILE_ITEMS;
-			if (q->popular)
-				continue;
-			if (row == 0)
-				sweep_first_tile(r, l, q, score, n_scores);
-			else
-				sweep_user(r, l, q, score, row, n_scores);
-		}
+	uint32_t items = r->tiles_per_vector * TILE, first = g / WR_SCORE_LANES * items;
+	uint32_t end = WR_MIN(first + items, r->n_items);
+	for (uint32_t row = first + g % WR_SCORE_LANES; row < end; row += WR_SCORE_LANES) {
+		c->row[c->n] = row;
+		c->n += has_bit(allowed, row);
+		if (c->n == ROWS_AT_ONCE)
+			take_candidates(r, c);
 	}
 }
 
-static void walk_popular(struct wr_ranker *r, struct list *l, const struct wr_rank_query *q)
+static void pick(struct wr_ranker *r, unsigned int i, const struct wr_user_vectors *users)
+{
+	size_t groups = (size_t)r->n_vectors * WR_SCORE_LANES;
+	const float *best = r->best + i * groups;
+	struct candidates c = {.list = &r->list[i],
+		.q = users->q + (size_t)i * r->d,
+		.scale = users->scale[i],
+		.above = -INFINITY};
+	uint16_t index[MAX_VECTORS * WR_SCORE_LANES];
+	if (r->in_order && c.scale >= LEAST_FACTOR) {
+		float bound = r->kernels->score_bound(best, r->n_vectors, c.list->k);
+		c.above = bound - (fabsf(bound) * 0x1p-20f + 1e-30f);
+	}
+	size_t n = r->kernels->topk_above(best, groups, c.above, index);
+	for (size_t g = 0; g < n; g++)
+		add_group(r, allowed_of(r, i), index[g], &c);
+	take_candidates(r, &c);
+}
+
+static void walk_popular(struct wr_ranker *r, struct list *l, const uint64_t *allowed)
 {
 	for (size_t i = 0; i < r->n_items && l->n < l->k; i++) {
 		uint32_t row = r->by_popularity[i];
-		if (allowed(r, l, q, row))
+		if (has_bit(allowed, row))
 			list_insert(l, (struct entry){r->popularity[row], row});
 	}
 }
@@ -311,7 +366,7 @@ static void lift_merge(struct wr_ranker *r, struct list *l, const struct wr_rank
 	l->n = 0;
 	for (unsigned int i = 0; i < base.n; i++) {
 		uint32_t row = base.entry[i].row;
-		if (!(r->lifted[row / 64] >> row % 64 & 1))
+		if (!has_bit(r->lifted, row))
 			list_insert(l, base.entry[i]);
 	}
 	for (unsigned int i = 0; i < q->n_lifts; i++) {
@@ -320,7 +375,7 @@ static void lift_merge(struct wr_ranker *r, struct list *l, const struct wr_rank
 		if (row >= r->n_items || !(r->lifted[row / 64] & bit))
 			continue;
 		r->lifted[row / 64] &= ~bit;
-		if (allowed(r, l, q, row))
+		if (has_bit(allowed_of(r, query), row))
 			list_insert(l,
 				(struct entry){
 					base_score(r, q, users, query, row) + r->lift[row], row});
@@ -364,13 +419,16 @@ void wr_ranker_rank(struct wr_ranker *r, unsigned int n, const struct wr_user_ve
 	unsigned int n_popular = 0;
 	for (unsigned int i = 0; i < n; i++) {
 		list_start(&r->list[i], &queries[i]);
+		allow(r, i, &queries[i]);
 		n_popular += queries[i].popular;
 		if (queries[i].popular)
-			walk_popular(r, &r->list[i], &queries[i]);
+			walk_popular(r, &r->list[i], allowed_of(r, i));
 	}
-	for (unsigned int i = 0; i < n && n_popular < n; i += TILE_USERS)
-		sweep(r, i, WR_MIN(n - i, (unsigned int)TILE_USERS), users, queries);
+	if (n_popular < n)
+		sweep(r, n, users);
 	for (unsigned int i = 0; i < n; i++) {
+		if (!queries[i].popular)
+			pick(r, i, users);
 		answer(r, &r->list[i], &queries[i], users, i, items + (size_t)i * WR_RANK_MAX_K);
 		n_items[i] = (uint8_t)r->list[i].n;
 	}

@@ -23,6 +23,9 @@ static inline const struct wr_kernels *wr_level_kernels(const char *name)
 		simde.embed = wr_embed_simde;
 		simde.attend = wr_attend_simde;
 		simde.topk_above = wr_topk_above_simde;
+		simde.score_best = wr_score_best_simde;
+		simde.score_bound = wr_score_bound_simde;
+		simde.score_rows = wr_score_rows_simde;
 		return &simde;
 	}
 	for (int l = WR_KERNELS_AVX2; l < WR_KERNELS_N_LEVELS; l++)

@@ -422,6 +422,121 @@ static void test_topk_above(void)
 	}
 }
 
+/* ---- scoring by groups ---- */
+
+static bool score_best_case(size_t m, size_t n, size_t k, unsigned int fill, bool more)
+{
+	size_t ldq = k + pick(0, 5), ldb = WR_SCORE_LANES + pick(0, 5), lda = pick(1, 3);
+	struct weights w = weights_new(n, k, fill % N_BYTE_FILLS);
+	struct wr_guarded q = bytes(m ? (m - 1) * ldq + k : 0, fill / N_BYTE_FILLS);
+	struct wr_guarded allowed = wr_guarded_new((m ? (m - 1) * lda + 1 : 0) * sizeof(uint64_t));
+	struct wr_guarded best[2];
+	for (size_t i = 0; i < allowed.bytes / sizeof(uint64_t); i++) {
+		uint64_t bits = (uint64_t)wr_rng_below(&rng, UINT32_MAX) << 32 |
+				wr_rng_below(&rng, UINT32_MAX);
+		bits = i % 5 == 1 ? 0 : i % 5 == 2 ? UINT64_MAX : bits;
+		((uint64_t *)allowed.p)[i] = n < 64 ? bits & (((uint64_t)1 << n) - 1) : bits;
+	}
+	best[0] = floats(m ? (m - 1) * ldb + WR_SCORE_LANES : 0, 0);
+	best[1] = wr_guarded_new(best[0].bytes);
+	memcpy(best[1].p, best[0].p, best[0].bytes);
+	for (int i = 0; i < 2; i++)
+		(i ? level : ref)
+			->score_best(&w.w, m, q.p, ldq, allowed.p, lda, best[i].p, ldb, more);
+	bool ok = wr_guarded_intact(&best[0]) && wr_guarded_intact(&best[1]);
+	const float *a = best[0].p, *b = best[1].p;
+	for (size_t i = 0; i < best[0].bytes / sizeof(float); i++)
+		ok = ok && a[i] == b[i]; /* a zero's sign is free */
+	weights_free(&w);
+	struct wr_guarded *all[] = {&q, &allowed, &best[0], &best[1]};
+	for (size_t i = 0; i < WR_ARRAY_LEN(all); i++)
+		wr_guarded_free(all[i]);
+	return ok;
+}
+
+static void test_score_best(void)
+{
+	for (size_t m = 0; m <= 14; m++)
+		for (size_t n = 16; n <= WR_SCORE_TILE; n += 16)
+			for (size_t k = 16; k <= 80; k += 16)
+				CU_ASSERT(score_best_case(m, n, k, 0, (m + k / 16) % 2));
+	for (unsigned int fill = 0; fill < N_BYTE_FILLS * N_BYTE_FILLS; fill++)
+		for (size_t k = 16; k <= WR_GEMM_MAX_K; k *= 4)
+			CU_ASSERT(score_best_case(pick(1, 13), 16 * pick(1, 4), k, fill, fill % 2));
+}
+
+/* The bound is one of the values, at least k of them reach it, and not many more than k do. */
+static void test_score_bound(void)
+{
+	double reached = 0, asked = 0;
+	for (unsigned int i = 0; i < 2000; i++) {
+		size_t n = pick(1, 64), k = pick(1, 64), at_least = 0, real = 0, is_one = 0;
+		struct wr_guarded s = floats(n * WR_SCORE_LANES, i % N_FLOAT_FILLS);
+		float *v = s.p;
+		unsigned int none = pick(0, 3) ? 0 : pick(0, 100);
+		for (size_t j = 0; j < n * WR_SCORE_LANES; j++)
+			if (wr_rng_below(&rng, 100) < none)
+				v[j] = -INFINITY;
+		float bound = (i % 2 ? level : ref)->score_bound(v, n, k);
+		for (size_t j = 0; j < n * WR_SCORE_LANES; j++) {
+			at_least += v[j] >= bound;
+			real += v[j] > -INFINITY;
+			is_one += v[j] == bound;
+		}
+		CU_ASSERT(bound == -INFINITY || (at_least >= k && is_one));
+		CU_ASSERT(
+			bound > -INFINITY || real < n * WR_SCORE_LANES || n < k / 6 + 2 || k > 16);
+		if (i % N_FLOAT_FILLS == 0 && n > 40 && !none) {
+			reached += (double)at_least;
+			asked += (double)k;
+		}
+		wr_guarded_free(&s);
+	}
+	CU_ASSERT(reached < 1.6 * asked);
+}
+
+/* Every k from 1 to 16 of permuted whole numbers, where the answer is known: the fold of two
+ * vectors is exact. */
+static void test_score_bound_exact(void)
+{
+	float v[32];
+	for (unsigned int round = 0; round < 500; round++) {
+		for (unsigned int i = 0; i < 32; i++)
+			v[i] = (float)i;
+		for (unsigned int i = 31; i > 0; i--) {
+			unsigned int j = wr_rng_below(&rng, i + 1);
+			float t = v[i];
+			v[i] = v[j];
+			v[j] = t;
+		}
+		for (size_t k = 1; k <= 16; k++)
+			CU_ASSERT_EQUAL(level->score_bound(v, 2, k), (float)(32 - k));
+	}
+}
+
+static void test_score_rows(void)
+{
+	enum { ITEMS = 40 };
+	for (size_t k = 16; k <= 272; k += 16) {
+		for (unsigned int f = 0; f < N_BYTE_FILLS * N_BYTE_FILLS; f++) {
+			size_t n = pick(0, 19);
+			struct wr_guarded q = bytes(k, f % N_BYTE_FILLS),
+					  items = bytes(ITEMS * k, f / N_BYTE_FILLS);
+			struct wr_guarded rows = wr_guarded_new(n * sizeof(uint32_t)), dot[2];
+			for (size_t i = 0; i < n; i++)
+				((uint32_t *)rows.p)[i] = i ? wr_rng_below(&rng, ITEMS) : ITEMS - 1;
+			for (int i = 0; i < 2; i++) {
+				dot[i] = wr_guarded_new(n * sizeof(int32_t));
+				(i ? level : ref)->score_rows(q.p, items.p, k, rows.p, n, dot[i].p);
+			}
+			CU_ASSERT(same(&dot[0], &dot[1]));
+			struct wr_guarded *all[] = {&q, &items, &rows, &dot[0], &dot[1]};
+			for (size_t i = 0; i < WR_ARRAY_LEN(all); i++)
+				wr_guarded_free(all[i]);
+		}
+	}
+}
+
 int main(int argc, char **argv)
 {
 	static const struct wr_test tests[] = {{"product", test_gemm},
@@ -429,7 +544,9 @@ int main(int argc, char **argv)
 		{"quantise and relu + quantise", test_quantise},
 		{"norm + quantise", test_norm_quantise}, {"user vector", test_user_quantise},
 		{"input", test_embed}, {"storing keys and values", test_kv_store},
-		{"attention", test_attend}, {"scores above a threshold", test_topk_above}};
+		{"attention", test_attend}, {"scores above a threshold", test_topk_above},
+		{"best of groups", test_score_best}, {"bound", test_score_bound},
+		{"bound, exactly", test_score_bound_exact}, {"items one by one", test_score_rows}};
 	if (argc != 2) {
 		fprintf(stderr, "usage: %s avx2|avx512vnni|simde\n", argv[0]);
 		return 2;

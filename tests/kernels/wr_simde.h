@@ -9,6 +9,8 @@
 
 #include "simde_names.h"
 
+#include <string.h>
+
 #define SIMDE_ENABLE_NATIVE_ALIASES
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wconversion"
@@ -28,6 +30,9 @@
 #define wr_embed_avx512vnni         wr_embed_simde
 #define wr_attend_avx512vnni        wr_attend_simde
 #define wr_topk_above_avx512vnni    wr_topk_above_simde
+#define wr_score_best_avx512vnni    wr_score_best_simde
+#define wr_score_bound_avx512vnni   wr_score_bound_simde
+#define wr_score_rows_avx512vnni    wr_score_rows_simde
 
 static inline __m512 wr_simde_join_ps(__m256 low, __m256 high)
 {
@@ -59,11 +64,44 @@ static inline __m512i wr_simde_cvtepi8_epi32(__m128i v)
 		_mm256_cvtepi8_epi32(v), _mm256_cvtepi8_epi32(_mm_unpackhi_epi64(v, v)));
 }
 
+/* Both 128-bit lanes of a half exchanged, or the halves: the two orders that kernels use. */
+static inline __m512 wr_simde_shuffle_f32x4(__m512 v, int order)
+{
+	__m256 low = _mm512_castps512_ps256(v);
+	__m256 high = _mm256_castpd_ps(_mm512_extractf64x4_pd(_mm512_castps_pd(v), 1));
+	return order == 0x4e ? wr_simde_join_ps(high, low)
+			     : wr_simde_join_ps(_mm256_permute2f128_ps(low, low, 1),
+				       _mm256_permute2f128_ps(high, high, 1));
+}
+
+static inline __m512 wr_simde_shuffle_ps(__m512 v, int order)
+{
+	__m256 low = _mm512_castps512_ps256(v);
+	__m256 high = _mm256_castpd_ps(_mm512_extractf64x4_pd(_mm512_castps_pd(v), 1));
+	return order == 0x4e ? wr_simde_join_ps(
+				       _mm256_permute_ps(low, 0x4e), _mm256_permute_ps(high, 0x4e))
+			     : wr_simde_join_ps(
+				       _mm256_permute_ps(low, 0xb1), _mm256_permute_ps(high, 0xb1));
+}
+
+static inline __m512i wr_simde_maskz_loadu_epi32(__mmask16 mask, const void *p)
+{
+	int32_t v[16] = {0};
+	memcpy(v, p, (size_t)__builtin_popcount(mask) * sizeof(*v));
+	return _mm512_loadu_si512(v);
+}
+
 #undef _mm512_cvtepi32_ps
 #undef _mm512_cvtps_epi32
 #undef _mm512_cvtepi8_epi32
-#define _mm512_cvtepi32_ps   wr_simde_cvtepi32_ps
-#define _mm512_cvtps_epi32   wr_simde_cvtps_epi32
-#define _mm512_cvtepi8_epi32 wr_simde_cvtepi8_epi32
+#undef _mm512_shuffle_f32x4
+#undef _mm512_shuffle_ps
+#undef _mm512_maskz_loadu_epi32
+#define _mm512_shuffle_f32x4(a, b, order) wr_simde_shuffle_f32x4(a, order)
+#define _mm512_shuffle_ps(a, b, order)    wr_simde_shuffle_ps(a, order)
+#define _mm512_maskz_loadu_epi32(mask, p) wr_simde_maskz_loadu_epi32(mask, p)
+#define _mm512_cvtepi32_ps                wr_simde_cvtepi32_ps
+#define _mm512_cvtps_epi32                wr_simde_cvtps_epi32
+#define _mm512_cvtepi8_epi32              wr_simde_cvtepi8_epi32
 
 #endif

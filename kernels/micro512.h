@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The inner product that the AVX-512 sources share: up to 6 rows × 4 blocks of 16 outputs, kept in
+ * registers. dpbusd wants one unsigned operand: rows are shifted by 128 on the fly (xor of the sign
+ * bit) and the sums start at -128·colsum, so the result is exact.
+ */
+#ifndef WR_MICRO512_H
+#define WR_MICRO512_H
+
+#include "gemm_s8.h"
+#include "simd512.h"
+
+#define MICRO_ROWS   6
+#define MICRO_BLOCKS 4
+
+/* Named members, not arrays: arrays indexed by unrolled loops end up on the stack. */
+struct row {
+	__m512i b0, b1, b2, b3;
+};
+struct sums {
+	struct row r0, r1, r2, r3, r4, r5;
+};
+
+/* acc += row · columns for the first n_blocks blocks; four bytes of the row at a. */
+SIMD_INLINE void row_step(size_t n_blocks, struct row *acc, const struct row *w, const int8_t *a)
+{
+	__m512i v =
+		_mm512_xor_si512(simd512_broadcast4(a), _mm512_set1_epi32((int32_t)0x80808080u));
+	acc->b0 = _mm512_dpbusd_epi32(acc->b0, v, w->b0);
+	if (n_blocks > 1)
+		acc->b1 = _mm512_dpbusd_epi32(acc->b1, v, w->b1);
+	if (n_blocks > 2)
+		acc->b2 = _mm512_dpbusd_epi32(acc->b2, v, w->b2);
+	if (n_blocks > 3)
+		acc->b3 = _mm512_dpbusd_epi32(acc->b3, v, w->b3);
+}
+
+/* -128 · colsum of a block, where a sum starts. */
+SIMD_INLINE __m512i start16(const int32_t *colsum)
+{
+	return _mm512_sub_epi32(
+		_mm512_setzero_si512(), _mm512_slli_epi32(_mm512_loadu_si512(colsum), 7));
+}
+
+/* Sums of n_rows ≤ 6 rows a + i·lda times the first n_blocks ≤ 4 blocks of w; both are constants
+ * after inlining. */
+SIMD_INLINE struct sums micro_sums(size_t n_rows, size_t n_blocks, const struct wr_gemm_weights *w,
+	const int8_t *a, size_t lda)
+{
+	const int8_t *p = w->packed;
+	size_t k = w->k, block = 16 * k;
+	struct row r0 = {.b0 = start16(w->colsum)};
+	r0.b1 = n_blocks > 1 ? start16(w->colsum + 16) : r0.b0;
+	r0.b2 = n_blocks > 2 ? start16(w->colsum + 32) : r0.b0;
+	r0.b3 = n_blocks > 3 ? start16(w->colsum + 48) : r0.b0;
+	struct row r1 = r0, r2 = r0, r3 = r0, r4 = r0, r5 = r0;
+	size_t c = 0;
+	do {
+		struct row v = {.b0 = _mm512_load_si512(p)};
+		v.b1 = n_blocks > 1 ? _mm512_load_si512(p + block) : v.b0;
+		v.b2 = n_blocks > 2 ? _mm512_load_si512(p + 2 * block) : v.b0;
+		v.b3 = n_blocks > 3 ? _mm512_load_si512(p + 3 * block) : v.b0;
+		row_step(n_blocks, &r0, &v, a + c);
+		if (n_rows > 1)
+			row_step(n_blocks, &r1, &v, a + lda + c);
+		if (n_rows > 2)
+			row_step(n_blocks, &r2, &v, a + 2 * lda + c);
+		if (n_rows > 3)
+			row_step(n_blocks, &r3, &v, a + 3 * lda + c);
+		if (n_rows > 4)
+			row_step(n_blocks, &r4, &v, a + 4 * lda + c);
+		if (n_rows > 5)
+			row_step(n_blocks, &r5, &v, a + 5 * lda + c);
+		c += 4;
+		p += 64;
+	} while (c < k);
+	return (struct sums){r0, r1, r2, r3, r4, r5};
+}
+
+#endif

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Scoring fused with a top-K of groups, so that no score leaves the registers: of every group of
+ * items only the best allowed one's value is kept, the K-th best group bounds the K-th best item
+ * from below, and the few groups that reach this bound are computed once more, item by item. Built
+ * for 32 users × 3,416 items × 64 channels; products dominate.
+ *
+ * The value of an item for a user is v = (float)Σ_c q[c]·w[c] · scale: the logit before the user's
+ * own factor.
+ */
+#ifndef WR_SCORE_H
+#define WR_SCORE_H
+
+#include "gemm_s8.h"
+
+#define WR_SCORE_LANES 16
+/* Items of a tile: one word of a bitmap. */
+#define WR_SCORE_TILE 64
+
+/*
+ * For users 0 … m-1 (q + i·ldq: k bytes in [-127, 127]): best[i·ld_best + l] = the largest v among
+ * the tile's items l, l+16, l+32, l+48 whose bit is set in allowed[i·ld_allowed], and, when more,
+ * what stood there; -inf when there is none. tile: up to WR_SCORE_TILE items; bits of others are 0.
+ * A zero's sign is not specified; scales finite.
+ */
+typedef void wr_score_best_fn(const struct wr_gemm_weights *tile, size_t m, const int8_t *q,
+	size_t ldq, const uint64_t *allowed, size_t ld_allowed, float *best, size_t ld_best,
+	bool more);
+wr_score_best_fn wr_score_best_ref, wr_score_best_avx2, wr_score_best_avx512vnni;
+
+/*
+ * A lower bound of the k-th largest of best[0 … 16·n-1], k ≥ 1: at least k of them are that large;
+ * -inf when that is all that can be said. Not the same bound at every level. n ≥ 1, no NaN.
+ */
+typedef float wr_score_bound_fn(const float *best, size_t n, size_t k);
+wr_score_bound_fn wr_score_bound_ref, wr_score_bound_avx2, wr_score_bound_avx512vnni;
+
+/* dot[i] = Σ_c q[c]·items[rows[i]·k + c], i < n; q and items in [-127, 127], k a multiple of 16. */
+typedef void wr_score_rows_fn(const int8_t *q, const int8_t *items, size_t k, const uint32_t *rows,
+	size_t n, int32_t *dot);
+wr_score_rows_fn wr_score_rows_ref, wr_score_rows_avx2, wr_score_rows_avx512vnni;
+
+#endif

@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* score.h on AVX2: four users × 16 items in registers; a user's bits are spread to lanes. */
+#include "score.h"
+
+#include "simd256.h"
+
+#include <math.h>
+
+#define MAX_ROWS 4
+
+/* Named members, not arrays: arrays indexed by unrolled loops end up on the stack. */
+struct row {
+	__m256i low, high;
+};
+
+SIMD_INLINE void row_step(struct row *acc, __m256i w0, __m256i w1, const int8_t *a)
+{
+	__m256i v = simd256_broadcast4(a), size = _mm256_abs_epi8(v);
+	acc->low = simd256_dot4(acc->low, size, _mm256_sign_epi8(w0, v));
+	acc->high = simd256_dot4(acc->high, size, _mm256_sign_epi8(w1, v));
+}
+
+/* Lanes whose bit (0 … 7) is set. */
+SIMD_INLINE __m256 spread(uint64_t bits)
+{
+	const __m256i lane = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
+	__m256i v = _mm256_and_si256(_mm256_set1_epi32((int)(bits & 0xff)), lane);
+	return _mm256_castsi256_ps(_mm256_cmpeq_epi32(v, lane));
+}
+
+SIMD_INLINE void best8(__m256i sum, const float *scale, uint64_t allowed, float *best, bool more)
+{
+	const __m256 none = _mm256_set1_ps(-INFINITY);
+	__m256 v = _mm256_mul_ps(_mm256_cvtepi32_ps(sum), _mm256_loadu_ps(scale));
+	v = _mm256_blendv_ps(none, v, spread(allowed));
+	_mm256_storeu_ps(best, more ? _mm256_max_ps(v, _mm256_loadu_ps(best)) : v);
+}
+
+struct users {
+	const int8_t *q;
+	const uint64_t *allowed;
+	float *best;
+	size_t ldq, ld_allowed, ld_best;
+};
+
+SIMD_INLINE void row_best(const struct row *sum, const float *scale, const struct users *u,
+	size_t i, size_t o, bool more)
+{
+	uint64_t allowed = u->allowed[i * u->ld_allowed] >> o;
+	float *best = u->best + i * u->ld_best;
+	best8(sum->low, scale, allowed, best, more);
+	best8(sum->high, scale + 8, allowed >> 8, best + 8, more);
+}
+
+/* n_rows ≤ 4 users (a constant after inlining) times outputs o … o+15 of the tile. */
+SIMD_INLINE void micro(size_t n_rows, const struct wr_gemm_weights *w, const struct users *u,
+	size_t i, size_t o, bool more)
+{
+	struct row r0 = {_mm256_setzero_si256(), _mm256_setzero_si256()};
+	struct row r1 = r0, r2 = r0, r3 = r0;
+	const int8_t *packed = w->packed + o * w->k, *a = u->q + i * u->ldq;
+	size_t c = 0;
+	do {
+		const __m256i *column = (const __m256i *)(const void *)(packed + c * 16);
+		__m256i w0 = _mm256_load_si256(column), w1 = _mm256_load_si256(column + 1);
+		row_step(&r0, w0, w1, a + c);
+		if (n_rows > 1)
+			row_step(&r1, w0, w1, a + u->ldq + c);
+		if (n_rows > 2)
+			row_step(&r2, w0, w1, a + 2 * u->ldq + c);
+		if (n_rows > 3)
+			row_step(&r3, w0, w1, a + 3 * u->ldq + c);
+		c += 4;
+	} while (c < w->k);
+	row_best(&r0, w->scale + o, u, i, o, more);
+	if (n_rows > 1)
+		row_best(&r1, w->scale + o, u, i + 1, o, more);
+	if (n_rows > 2)
+		row_best(&r2, w->scale + o, u, i + 2, o, more);
+	if (n_rows > 3)
+		row_best(&r3, w->scale + o, u, i + 3, o, more);
+}
+
+void wr_score_best_avx2(const struct wr_gemm_weights *tile, size_t m, const int8_t *q, size_t ldq,
+	const uint64_t *allowed, size_t ld_allowed, float *best, size_t ld_best, bool more)
+{
+	const struct users u = {q, allowed, best, ldq, ld_allowed, ld_best};
+	for (size_t o = 0; o < tile->n; o += WR_GEMM_BLOCK, more = true) {
+		size_t i = 0;
+		for (; i + MAX_ROWS <= m; i += MAX_ROWS)
+			micro(MAX_ROWS, tile, &u, i, o, more);
+		switch (m - i) {
+		case 3:
+			micro(3, tile, &u, i, o, more);
+			break;
+		case 2:
+			micro(2, tile, &u, i, o, more);
+			break;
+		case 1:
+			micro(1, tile, &u, i, o, more);
+			break;
+		default:
+			break;
+		}
+	}
+}
+
+/* How many of the n vectors of 8 reach x. */
+SIMD_INLINE unsigned int reaching(const __m256 *v, size_t n, float x)
+{
+	const __m256 bound = _mm256_set1_ps(x);
+	__m256i count = _mm256_setzero_si256();
+	for (size_t i = 0; i < n; i++)
+		count = _mm256_sub_epi32(
+			count, _mm256_castps_si256(_mm256_cmp_ps(v[i], bound, _CMP_GE_OQ)));
+	__m128i c =
+		_mm_add_epi32(_mm256_castsi256_si128(count), _mm256_extracti128_si256(count, 1));
+	c = _mm_add_epi32(c, _mm_shuffle_epi32(c, 0x4e));
+	c = _mm_add_epi32(c, _mm_shuffle_epi32(c, 0xb1));
+	return (unsigned int)_mm_cvtsi128_si32(c);
+}
+
+/* score_ref.c's fold into 2·r vectors; then every value counts those that reach it. */
+float wr_score_bound_avx2(const float *best, size_t n, size_t k)
+{
+	enum { MOST = 16 };
+	__m256 fold[2 * MOST];
+	size_t r = k <= WR_SCORE_LANES ? 2 : k / 6 + 2;
+	r = r < n ? r : n;
+	r = r < MOST ? r : MOST;
+	for (size_t j = 0; j < 2 * r; j++) {
+		__m256 v = _mm256_loadu_ps(best + j * 8);
+		for (size_t i = j + 2 * r; i < 2 * n; i += 2 * r)
+			v = _mm256_max_ps(v, _mm256_loadu_ps(best + i * 8));
+		fold[j] = v;
+	}
+	float bound = -INFINITY;
+	const float *x = (const float *)fold;
+	for (size_t i = 0; i < r * WR_SCORE_LANES; i++)
+		if (x[i] > bound && reaching(fold, 2 * r, x[i]) >= k)
+			bound = x[i];
+	return bound;
+}
+
+void wr_score_rows_avx2(const int8_t *q, const int8_t *items, size_t k, const uint32_t *rows,
+	size_t n, int32_t *dot)
+{
+	for (size_t i = 0; i < n; i++)
+		dot[i] = wr_dot_s8_avx2(q, items + (size_t)rows[i] * k, k);
+}

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The specification of score.h: plain loops. */
+#include "score.h"
+
+#include <math.h>
+#include <string.h>
+
+void wr_score_best_ref(const struct wr_gemm_weights *tile, size_t m, const int8_t *q, size_t ldq,
+	const uint64_t *allowed, size_t ld_allowed, float *best, size_t ld_best, bool more)
+{
+	for (size_t i = 0; i < m; i++) {
+		float *b = best + i * ld_best;
+		for (size_t l = 0; l < WR_SCORE_LANES && !more; l++)
+			b[l] = -INFINITY;
+		for (size_t o = 0; o < tile->n; o++) {
+			if (!(allowed[i * ld_allowed] >> o & 1))
+				continue;
+			const int8_t *column = tile->packed +
+					       o / WR_GEMM_BLOCK * WR_GEMM_BLOCK * tile->k +
+					       o % WR_GEMM_BLOCK * 4;
+			int32_t sum = 0;
+			for (size_t c = 0; c < tile->k; c++)
+				sum += q[i * ldq + c] * column[c / 4 * 64 + c % 4];
+			float v = (float)sum * tile->scale[o];
+			if (v > b[o % WR_SCORE_LANES])
+				b[o % WR_SCORE_LANES] = v;
+		}
+	}
+}
+
+/*
+ * Folds the vectors into a few by taking lanes' maxima, and finds the k-th largest of these: with
+ * 16·r maxima of random values that is about the 16·r·ln(16·r / (16·r-k))-th largest of all.
+ */
+float wr_score_bound_ref(const float *best, size_t n, size_t k)
+{
+	enum { MOST = 256 };
+	float fold[MOST];
+	size_t r = k / 6 + 2, found = 0;
+	r = r < n ? r : n;
+	r = r < MOST / WR_SCORE_LANES ? r : MOST / WR_SCORE_LANES;
+	size_t all = r * WR_SCORE_LANES;
+	memcpy(fold, best, all * sizeof(*fold));
+	for (size_t i = all; i < n * WR_SCORE_LANES; i++) {
+		float *f = &fold[i % all];
+		*f = best[i] > *f ? best[i] : *f;
+	}
+	for (;;) {
+		float largest = -INFINITY;
+		for (size_t i = 0; i < all; i++)
+			largest = fold[i] > largest ? fold[i] : largest;
+		if (largest == -INFINITY)
+			return largest;
+		for (size_t i = 0; i < all; i++)
+			if (fold[i] == largest) {
+				fold[i] = -INFINITY;
+				found++;
+			}
+		if (found >= k)
+			return largest;
+	}
+}
+
+void wr_score_rows_ref(const int8_t *q, const int8_t *items, size_t k, const uint32_t *rows,
+	size_t n, int32_t *dot)
+{
+	for (size_t i = 0; i < n; i++)
+		dot[i] = wr_dot_s8_ref(q, items + (size_t)rows[i] * k, k);
+}
