@@ -114,8 +114,7 @@ static void imagine_server(
 	s->n_ports = c->n_queues;
 	for (unsigned int i = 0; i < c->n_queues; i++)
 		s->ports[i] = (uint16_t)(address->server_port + i);
-	for (unsigned int i = 0; i < WR_WIRE_N_SHARDS; i++)
-		s->shards[i] = (uint8_t)(i % c->n_queues);
+	wr_wire_share_out(s->shards, c->n_queues);
 	s->has_cookie = c->cookie != NULL;
 	if (c->cookie)
 		s->cookie = *c->cookie;

@@ -97,7 +97,7 @@ static void describe(struct wr_serve *s)
 
 	for (unsigned int i = 0; i < o->n_workers; i++)
 		s->ports[i] = (uint16_t)(o->port.udp_port + i);
-	wr_serve_share_out(s->shards, o->n_workers);
+	wr_wire_share_out(s->shards, o->n_workers);
 	s->epoch = wr_wire_table_epoch(s->shards, s->ports, o->n_workers);
 	s->generation = 1;
 	s->hello = (struct wr_wire_server){

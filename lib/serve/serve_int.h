@@ -186,11 +186,6 @@ void wr_serve_frame_end(struct worker *w, struct burst *b, unsigned int i, enum 
 /* The frame waits for the next pass. */
 void wr_serve_frame_defer(struct worker *w, struct burst *b, unsigned int i);
 
-/* ---- shards.c ---- */
-/* The owner of every shard: 256 entries below n_workers, 1 … WR_SERVE_MAX_WORKERS; each worker has
- * 256 / n_workers of them, rounded down or up. */
-void wr_serve_share_out(uint8_t *shards, unsigned int n_workers);
-
 /* ---- plan.c ---- */
 struct wr_table_shape wr_serve_table_shape(const struct wr_serve_options *o);
 unsigned int wr_serve_mbufs(const struct wr_serve_options *o);

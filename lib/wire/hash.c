@@ -35,21 +35,3 @@ uint64_t wr_wire_user_id(const char *name, size_t bytes)
 	memcpy(&id, digest, sizeof(id));
 	return id | HASHED_USER;
 }
-
-uint32_t wr_wire_table_epoch(
-	const uint8_t shards[WR_WIRE_N_SHARDS], const uint16_t *ports, unsigned int n_ports)
-{
-	uint8_t table[WR_WIRE_N_SHARDS + sizeof(uint16_t) * WR_WIRE_MAX_PORTS];
-	uint8_t digest[crypto_generichash_BYTES_MIN];
-	uint32_t epoch;
-
-	assert(n_ports <= WR_WIRE_MAX_PORTS);
-	memcpy(table, shards, WR_WIRE_N_SHARDS);
-	memcpy(table + WR_WIRE_N_SHARDS, ports, n_ports * sizeof(ports[0]));
-	int err = crypto_generichash(digest, sizeof(digest), table,
-		WR_WIRE_N_SHARDS + n_ports * sizeof(ports[0]), NULL, 0);
-	assert(err == 0); /* only wrong sizes fail */
-	(void)err;
-	memcpy(&epoch, digest, sizeof(epoch));
-	return epoch ? epoch : 1;
-}

@@ -355,6 +355,10 @@ static inline uint8_t wr_wire_shard(uint64_t user_id)
  * string is the first 8 bytes of its unkeyed BLAKE2b with 16 bytes of output, read little-endian,
  * with bit 63 set. */
 uint64_t wr_wire_user_id(const char *name, size_t bytes);
+/* The table of a server with n_ports (1 … 64) ports: the port of every shard. Each has 256 /
+ * n_ports of them, rounded down or up; one port more moves only the shards that it gets. Clients
+ * take the table from HELLO and assume nothing. */
+void wr_wire_share_out(uint8_t shards[WR_WIRE_N_SHARDS], unsigned int n_ports);
 /*
  * A server's epoch: the first four bytes of the unkeyed BLAKE2b (16 bytes of output) of SHARDS and
  * PORTS as they stand in HELLO's answer, 1 where they are 0. So equal tables have equal epochs,

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The shard table and its epoch, for every number of workers. No EAL. */
-#include "serve_int.h"
+/* The shard table and its epoch, for every number of ports. */
 #include "wr_test.h"
+#include "wr_wire.h"
 
 #include <string.h>
 
-static uint8_t table[WR_SERVE_MAX_WORKERS + 1][WR_WIRE_N_SHARDS];
+static uint8_t table[WR_WIRE_MAX_PORTS + 1][WR_WIRE_N_SHARDS];
 
 static uint32_t epoch_of(unsigned int n, uint16_t udp_port)
 {
-	uint16_t ports[WR_SERVE_MAX_WORKERS];
+	uint16_t ports[WR_WIRE_MAX_PORTS];
 	for (unsigned int i = 0; i < n; i++)
 		ports[i] = (uint16_t)(udp_port + i);
 	return wr_wire_table_epoch(table[n], ports, n);
@@ -17,8 +17,8 @@ static uint32_t epoch_of(unsigned int n, uint16_t udp_port)
 
 static void test_balance(void)
 {
-	for (unsigned int n = 1; n <= WR_SERVE_MAX_WORKERS; n++) {
-		unsigned int count[WR_SERVE_MAX_WORKERS] = {0}, least = WR_WIRE_N_SHARDS, most = 0;
+	for (unsigned int n = 1; n <= WR_WIRE_MAX_PORTS; n++) {
+		unsigned int count[WR_WIRE_MAX_PORTS] = {0}, least = WR_WIRE_N_SHARDS, most = 0;
 		for (unsigned int i = 0; i < WR_WIRE_N_SHARDS; i++) {
 			CU_ASSERT_FATAL(table[n][i] < n);
 			count[table[n][i]]++;
@@ -33,7 +33,7 @@ static void test_balance(void)
 
 static void test_moves(void)
 {
-	for (unsigned int n = 2; n <= WR_SERVE_MAX_WORKERS; n++) {
+	for (unsigned int n = 2; n <= WR_WIRE_MAX_PORTS; n++) {
 		unsigned int moved = 0;
 		for (unsigned int i = 0; i < WR_WIRE_N_SHARDS; i++) {
 			bool differs = table[n][i] != table[n - 1][i];
@@ -46,9 +46,9 @@ static void test_moves(void)
 
 static void test_epochs(void)
 {
-	static uint32_t seen[2 * WR_SERVE_MAX_WORKERS];
+	static uint32_t seen[2 * WR_WIRE_MAX_PORTS];
 	unsigned int n_seen = 0;
-	for (unsigned int n = 1; n <= WR_SERVE_MAX_WORKERS; n++)
+	for (unsigned int n = 1; n <= WR_WIRE_MAX_PORTS; n++)
 		for (unsigned int base = 0; base < 2; base++) {
 			uint32_t e = epoch_of(n, (uint16_t)(4700 + base));
 			CU_ASSERT(e != 0);
@@ -75,12 +75,12 @@ static void test_known(void)
 int main(void)
 {
 	static const struct wr_test tests[] = {
-		{"every worker has its even part", test_balance},
-		{"one worker more moves only what that one gets", test_moves},
+		{"every port has its even part", test_balance},
+		{"one port more moves only what that one gets", test_moves},
 		{"another table, another epoch; the same, the same", test_epochs},
 		{"known epochs", test_known},
 	};
-	for (unsigned int n = 1; n <= WR_SERVE_MAX_WORKERS; n++)
-		wr_serve_share_out(table[n], n);
+	for (unsigned int n = 1; n <= WR_WIRE_MAX_PORTS; n++)
+		wr_wire_share_out(table[n], n);
 	return wr_test_run("shards", tests, WR_ARRAY_LEN(tests));
 }
