@@ -20,6 +20,17 @@ static void allow_text(const struct wr_config *c, char *out, size_t size)
 	wr_config_value(c, WR_CONFIG_admit_allow, out, size);
 }
 
+static void add_addresses(struct wr_port_addresses *to, const struct wr_config_addresses *from)
+{
+	static_assert(WR_CONFIG_MAX_OWN + WR_CONFIG_MAX_ADDRESSES <= WR_PORT_MAX_ADDRESSES,
+		"own and service addresses of one family");
+	for (uint32_t i = 0; i < from->n; i++)
+		if (from->a[i].v6)
+			memcpy(to->ipv6[to->n_ipv6++], from->a[i].addr, 16);
+		else
+			memcpy(to->ipv4[to->n_ipv4++], from->a[i].addr, 4);
+}
+
 static void fill_options(const struct wr_config *c, const struct wr_bundle *b, const char *allow,
 	bool huge, struct wr_serve_options *o)
 {
@@ -85,10 +96,12 @@ static void fill_options(const struct wr_config *c, const struct wr_bundle *b, c
 	for (uint32_t i = 0; i < c->server_lcores.n; i++)
 		o->cpus[i] = c->server_lcores.cpu[i];
 	memcpy(o->port.mac, c->port_mac.addr, 6);
-	if (c->port_ipv4.set)
-		memcpy(o->port.ipv4, c->port_ipv4.addr, 4);
-	if (c->port_ipv6.set)
-		memcpy(o->port.ipv6, c->port_ipv6.addr, 16);
+	add_addresses(&o->port.addresses, &c->port_ipv4);
+	add_addresses(&o->port.addresses, &c->port_ipv6);
+	o->port.addresses.n_own_ipv4 = o->port.addresses.n_ipv4;
+	o->port.addresses.n_own_ipv6 = o->port.addresses.n_ipv6;
+	add_addresses(&o->port.addresses, &c->port_service);
+	o->port.trust_checksums = c->port_rx_checksum == WR_CONFIG_RX_CHECKSUM_TRUST;
 }
 
 static int read_config(struct wr_config *c, const char *file, const char *const *sets,

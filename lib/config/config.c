@@ -225,6 +225,16 @@ static int check_port(const struct wr_config *c, struct wr_errmsg *msg)
 	return WR_OK;
 }
 
+/* Whether an address stands in both lists. */
+static bool shared(const struct wr_config_addresses *x, const struct wr_config_addresses *y)
+{
+	for (uint32_t i = 0; i < x->n; i++)
+		for (uint32_t j = 0; j < y->n; j++)
+			if (memcmp(&x->a[i], &y->a[j], sizeof(x->a[i])) == 0)
+				return true;
+	return false;
+}
+
 int wr_config_check(const struct wr_config *c, struct wr_errmsg *msg)
 {
 	if (!c->bundle_path[0])
@@ -234,9 +244,14 @@ int wr_config_check(const struct wr_config *c, struct wr_errmsg *msg)
 	int err = check_port(c, msg);
 	if (err)
 		return err;
-	if (!c->port_ipv4.set && !c->port_ipv6.set)
+	if (!c->port_ipv4.n && !c->port_ipv6.n)
 		return wr_fail(
 			msg, WR_EINVAL, "[port] ipv4 and ipv6 are both none: set one of them");
+	if (shared(&c->port_service, &c->port_ipv4) || shared(&c->port_service, &c->port_ipv6))
+		return wr_fail(msg, WR_EINVAL,
+			"[port] service names an address of ipv4 or ipv6: keep one of them (ARP "
+			"and "
+			"neighbour discovery find it there, not among the service addresses)");
 	if (c->port_udp_port + c->server_lcores.n - 1 > 65535)
 		return wr_fail(msg, WR_EINVAL,
 			"[port] udp_port = %" PRIu64 " leaves no room for %u workers: at most %u",

@@ -5,8 +5,10 @@
 
 #include "wr_config.h"
 
-#define WR_CONFIG_TYPES(X) \
-	X(NAME) X(STRING) X(U64) X(POW2) X(BYTES) X(ENUM) X(CPUS) X(MAC) X(IPV4) X(IPV6) X(PREFIXES)
+#define WR_CONFIG_TYPES(X)                                                                \
+	X(NAME)                                                                           \
+	X(STRING) X(U64) X(POW2) X(BYTES) X(ENUM) X(CPUS) X(MAC) X(IPV4S) X(IPV6S) X(IPS) \
+		X(PREFIXES)
 #define WR_CONFIG_TYPE_ENUM(t) CONFIG_TYPE_##t,
 enum config_type { WR_CONFIG_TYPES(WR_CONFIG_TYPE_ENUM) CONFIG_TYPE_N };
 
@@ -20,6 +22,15 @@ struct config_type_ops {
 	void (*expects)(const struct wr_config_key *k, char *out, size_t size);
 };
 extern const struct config_type_ops wr_config_type_ops[CONFIG_TYPE_N];
+
+/* ---- addresses.c ---- */
+int wr_config_parse_ipv4s(const struct wr_config_key *k, const char *s, void *field);
+int wr_config_parse_ipv6s(const struct wr_config_key *k, const char *s, void *field);
+int wr_config_parse_ips(const struct wr_config_key *k, const char *s, void *field);
+void wr_config_format_ips(const struct wr_config_key *k, const void *field, char *out, size_t size);
+void wr_config_expects_ipv4s(const struct wr_config_key *k, char *out, size_t size);
+void wr_config_expects_ipv6s(const struct wr_config_key *k, char *out, size_t size);
+void wr_config_expects_ips(const struct wr_config_key *k, char *out, size_t size);
 
 /* Finds and sets one key; line: > 0 of the file, -1 for --set. where: "FILE:LINE" or "--set". */
 int wr_config_assign(struct wr_config *c, const char *section, const char *key, const char *value,

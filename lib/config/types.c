@@ -275,57 +275,6 @@ static void expects_mac(const struct wr_config_key *k, char *out, size_t size)
 	snprintf(out, size, "an Ethernet address of one station, such as 02:00:00:00:47:00");
 }
 
-static int parse_ip(int family, const char *s, void *field)
-{
-	struct wr_config_ip ip = {.set = strcmp(s, "none") != 0};
-	if (ip.set && inet_pton(family, s, ip.addr) != 1)
-		return WR_EFORMAT;
-	static const uint8_t zero[16];
-	if (ip.set && !memcmp(ip.addr, zero, sizeof(zero)))
-		return WR_EINVAL;
-	*(struct wr_config_ip *)field = ip;
-	return WR_OK;
-}
-
-static int parse_ipv4(const struct wr_config_key *k, const char *s, void *field)
-{
-	return parse_ip(AF_INET, s, field);
-}
-
-static int parse_ipv6(const struct wr_config_key *k, const char *s, void *field)
-{
-	return parse_ip(AF_INET6, s, field);
-}
-
-static void format_ip(int family, const void *field, char *out, size_t size)
-{
-	const struct wr_config_ip *ip = field;
-	char text[INET6_ADDRSTRLEN] = "none";
-	if (ip->set)
-		inet_ntop(family, ip->addr, text, sizeof(text));
-	snprintf(out, size, "%s", text);
-}
-
-static void format_ipv4(const struct wr_config_key *k, const void *field, char *out, size_t size)
-{
-	format_ip(AF_INET, field, out, size);
-}
-
-static void format_ipv6(const struct wr_config_key *k, const void *field, char *out, size_t size)
-{
-	format_ip(AF_INET6, field, out, size);
-}
-
-static void expects_ipv4(const struct wr_config_key *k, char *out, size_t size)
-{
-	snprintf(out, size, "an IPv4 address such as 10.47.0.1, or none");
-}
-
-static void expects_ipv6(const struct wr_config_key *k, char *out, size_t size)
-{
-	snprintf(out, size, "an IPv6 address such as fd47::1, or none");
-}
-
 /* ---- prefix lists ---- */
 static int parse_prefix(const char *s, size_t n, struct wr_config_prefix *p)
 {
@@ -406,7 +355,11 @@ const struct config_type_ops wr_config_type_ops[CONFIG_TYPE_N] = {
 	[CONFIG_TYPE_ENUM] = {"word", parse_enum, format_enum, expects_enum},
 	[CONFIG_TYPE_CPUS] = {"CPU list", parse_cpus, format_cpus, expects_cpus},
 	[CONFIG_TYPE_MAC] = {"MAC", parse_mac, format_mac, expects_mac},
-	[CONFIG_TYPE_IPV4] = {"IPv4", parse_ipv4, format_ipv4, expects_ipv4},
-	[CONFIG_TYPE_IPV6] = {"IPv6", parse_ipv6, format_ipv6, expects_ipv6},
+	[CONFIG_TYPE_IPV4S] = {"IPv4 list", wr_config_parse_ipv4s, wr_config_format_ips,
+		wr_config_expects_ipv4s},
+	[CONFIG_TYPE_IPV6S] = {"IPv6 list", wr_config_parse_ipv6s, wr_config_format_ips,
+		wr_config_expects_ipv6s},
+	[CONFIG_TYPE_IPS] = {"IP list", wr_config_parse_ips, wr_config_format_ips,
+		wr_config_expects_ips},
 	[CONFIG_TYPE_PREFIXES] = {"prefixes", parse_prefixes, format_prefixes, expects_prefixes},
 };

@@ -17,15 +17,18 @@
 
 #include "wr_base.h"
 
-#define WR_CONFIG_MAX_STRING   256 /* bytes, NUL included */
-#define WR_CONFIG_MAX_LCORES   64  /* WR_WIRE_MAX_PORTS: every worker has a UDP port */
-#define WR_CONFIG_MAX_PREFIXES 32
-#define WR_CONFIG_MAX_VALUE    2048 /* bytes of any value's text; 32 IPv6 prefixes take 1,500 */
+#define WR_CONFIG_MAX_STRING    256 /* bytes, NUL included */
+#define WR_CONFIG_MAX_LCORES    64  /* WR_WIRE_MAX_PORTS: every worker has a UDP port */
+#define WR_CONFIG_MAX_PREFIXES  32
+#define WR_CONFIG_MAX_OWN       16   /* of each family */
+#define WR_CONFIG_MAX_ADDRESSES 16   /* of both together */
+#define WR_CONFIG_MAX_VALUE     2048 /* bytes of any value's text; 32 IPv6 prefixes take 1,500 */
 
 /*
  * X(section, key, type, unit, default, min, max, reloadable, choices, help)
  * min and max: of the number; of the length for NAME and STRING; of the count for CPUS and
- * PREFIXES.
+ * PREFIXES;
+ * max: of the count for IPV4S, IPV6S and IPS.
  */
 /* clang-format off */
 #define WR_CONFIG_KEYS(X) \
@@ -61,8 +64,15 @@
 	X(port, role, ENUM, "", "server", 0, 0, false, "server|client", \
 		"memif: the server makes the socket and waits for a peer, a client connects to one") \
 	X(port, mac, MAC, "", "02:00:00:00:47:00", 0, 0, false, NULL, "Ethernet address of the port") \
-	X(port, ipv4, IPV4, "", "10.47.0.1", 0, 0, false, NULL, "IPv4 address, or none") \
-	X(port, ipv6, IPV6, "", "fd47::1", 0, 0, false, NULL, "IPv6 address, or none") \
+	X(port, ipv4, IPV4S, "addresses", "10.47.0.1", 0, WR_CONFIG_MAX_OWN, false, NULL, \
+		"IPv4 addresses of this port alone: ARP and echo requests for them are answered") \
+	X(port, ipv6, IPV6S, "addresses", "fd47::1", 0, WR_CONFIG_MAX_OWN, false, NULL, \
+		"IPv6 addresses of this port alone: neighbour solicitations and echo requests for them are answered") \
+	X(port, service, IPS, "addresses", "none", 0, WR_CONFIG_MAX_ADDRESSES, false, NULL, \
+		"addresses that several servers share: served, echo requests answered, ARP and neighbour " \
+		"solicitations not; routers need a route to them by way of ipv4 or ipv6") \
+	X(port, rx_checksum, ENUM, "", "verify", 0, 0, false, "verify|trust", \
+		"UDP checksums of what arrives: trust takes every one for right (virtual links hand over unfinished ones)") \
 	X(port, udp_port, U64, "", "4700", 1, 65535, false, NULL, \
 		"UDP port of worker 0; the other workers' ports follow") \
 	X(port, ring_size, U64, "log2 of descriptors", "10", 10, 14, false, NULL, \
@@ -111,6 +121,7 @@ enum wr_config_xdp_copy {
 	WR_CONFIG_XDP_COPY_ZERO_COPY
 };
 enum wr_config_role { WR_CONFIG_ROLE_SERVER, WR_CONFIG_ROLE_CLIENT };
+enum wr_config_rx_checksum { WR_CONFIG_RX_CHECKSUM_VERIFY, WR_CONFIG_RX_CHECKSUM_TRUST };
 enum wr_config_huge { WR_CONFIG_HUGE_AUTO, WR_CONFIG_HUGE_YES, WR_CONFIG_HUGE_NO };
 
 struct wr_config_cpus {
@@ -118,10 +129,13 @@ struct wr_config_cpus {
 	uint16_t cpu[WR_CONFIG_MAX_LCORES]; /* distinct, in the order given: worker i runs on cpu[i]
 					     */
 };
-/* An address in network order; IPv4 in the first four bytes. */
-struct wr_config_ip {
-	bool set; /* false: "none" */
-	uint8_t addr[16];
+/* Addresses in network order; IPv4 in the first four bytes, the others 0. */
+struct wr_config_addresses {
+	uint32_t n; /* 0 = none */
+	struct wr_config_address {
+		bool v6;
+		uint8_t addr[16];
+	} a[WR_CONFIG_MAX_ADDRESSES];
 };
 struct wr_config_prefixes {
 	uint32_t n;
@@ -143,8 +157,9 @@ struct wr_config_mac {
 #define WR_CONFIG_FIELD_ENUM(f)     unsigned int f;
 #define WR_CONFIG_FIELD_CPUS(f)     struct wr_config_cpus f;
 #define WR_CONFIG_FIELD_MAC(f)      struct wr_config_mac f;
-#define WR_CONFIG_FIELD_IPV4(f)     struct wr_config_ip f;
-#define WR_CONFIG_FIELD_IPV6(f)     struct wr_config_ip f;
+#define WR_CONFIG_FIELD_IPV4S(f)    struct wr_config_addresses f;
+#define WR_CONFIG_FIELD_IPV6S(f)    struct wr_config_addresses f;
+#define WR_CONFIG_FIELD_IPS(f)      struct wr_config_addresses f;
 #define WR_CONFIG_FIELD_PREFIXES(f) struct wr_config_prefixes f;
 
 #define WR_CONFIG_ENUM(section, key, type, ...)  WR_CONFIG_##section##_##key,

@@ -13,24 +13,29 @@
 #include "wr_base.h"
 
 /* X(name, help) – one per way a frame can end. */
-#define WR_OUTCOMES(X)                                                     \
-	X(answered, "answered with status OK")                             \
-	X(answered_error, "answered with an error status")                 \
-	X(frame_not_ours, "not IPv4/IPv6, not our address or not UDP")     \
-	X(frame_short, "frame too short for its headers")                  \
-	X(frame_bad_ip, "IP header, length or checksum wrong")             \
-	X(frame_fragment, "IP fragment")                                   \
-	X(frame_bad_udp, "UDP length or checksum wrong")                   \
-	X(frame_other_port, "UDP, but none of our ports")                  \
-	X(frame_segments, "frame in more than one mbuf")                   \
-	X(wire_short, "message shorter than a header")                     \
-	X(wire_length, "message length differs from its datagram")         \
-	X(wire_not_request, "an answer where a request belongs")           \
-	X(denied_source, "source address not allowed")                     \
-	X(short_unproven, "too short for an answer to an unproven source") \
-	X(deadline, "budget spent before the work began")                  \
-	X(handover_full, "hand-over ring full")                            \
-	X(tx_full, "transmit queue full")                                  \
+#define WR_OUTCOMES(X)                                                                           \
+	X(answered, "answered with status OK")                                                   \
+	X(answered_error, "answered with an error status")                                       \
+	X(answered_aside, "ARP, neighbour solicitation or echo request, answered")               \
+	X(frame_not_ours, "not IPv4/IPv6, not our address or not UDP")                           \
+	X(frame_other_mac, "sent to another station's Ethernet address")                         \
+	X(frame_short, "frame too short for its headers")                                        \
+	X(frame_bad_ip, "IP header, length or checksum wrong")                                   \
+	X(frame_bad_source, "source address that no sender can have")                            \
+	X(frame_source_route, "source route with hops left")                                     \
+	X(frame_extension, "IPv6 extension headers: too many, or one that has to be understood") \
+	X(frame_fragment, "IP fragment")                                                         \
+	X(frame_bad_udp, "UDP length, source port or checksum wrong")                            \
+	X(frame_other_port, "UDP, but none of our ports")                                        \
+	X(frame_segments, "frame in more than one mbuf")                                         \
+	X(wire_short, "message shorter than a header")                                           \
+	X(wire_length, "message length differs from its datagram")                               \
+	X(wire_not_request, "an answer where a request belongs")                                 \
+	X(denied_source, "source address not allowed")                                           \
+	X(short_unproven, "too short for an answer to an unproven source")                       \
+	X(deadline, "budget spent before the work began")                                        \
+	X(handover_full, "hand-over ring full")                                                  \
+	X(tx_full, "transmit queue full")                                                        \
 	X(drained, "received but not served because the daemon stopped")
 
 /* X(name, help) – more that is worth counting; not outcomes. */

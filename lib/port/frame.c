@@ -1,24 +1,20 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The frame around a message: parse with every check in software, reply in place, answers aside
- * (ARP, ND, echo). Runs once a frame on 64 … 1,300 bytes; the UDP checksum's pass over the payload
- * dominates.
+ * The frame around a message: parse with every check, reply in place, build. Runs once a frame on
+ * 64 … 1,300 bytes; the UDP checksum's pass over the payload dominates where the port does not make
+ * it.
  */
-#include "wr_port.h"
+#include "frame_int.h"
 
 #include <rte_ether.h>
-#include <rte_icmp.h>
-#include <rte_ip.h>
 #include <rte_udp.h>
 
-#include <string.h>
+#define MAX_VLAN_TAGS  2
+#define MAX_EXTENSIONS 8   /* headers of one packet */
+#define MAX_EXT_BYTES  256 /* of all of them */
+#define UDP_HEAD       ((uint32_t)sizeof(struct rte_udp_hdr))
 
-#define MAX_VLAN_TAGS 2
-#define REPLY_TTL     64
-
-/* Ethernet and at most two VLAN tags: the type behind them, its payload's offset in *off; 0 = too
- * short. */
-static uint16_t ether_type(const uint8_t *data, uint32_t len, uint16_t *off)
+uint16_t wr_frame_ether_type(const uint8_t *data, uint32_t len, uint16_t *off)
 {
 	if (len < sizeof(struct rte_ether_hdr))
 		return 0;
@@ -26,7 +22,8 @@ static uint16_t ether_type(const uint8_t *data, uint32_t len, uint16_t *off)
 	uint16_t type = rte_be_to_cpu_16(eth->ether_type);
 	uint16_t at = sizeof(*eth);
 	for (int i = 0; i < MAX_VLAN_TAGS; i++) {
-		if (type != RTE_ETHER_TYPE_VLAN && type != RTE_ETHER_TYPE_QINQ)
+		if (type != RTE_ETHER_TYPE_VLAN && type != RTE_ETHER_TYPE_QINQ &&
+			type != RTE_ETHER_TYPE_QINQ1)
 			break;
 		if (len < at + sizeof(struct rte_vlan_hdr))
 			return 0;
@@ -39,31 +36,53 @@ static uint16_t ether_type(const uint8_t *data, uint32_t len, uint16_t *off)
 }
 
 static enum wr_outcome parse_udp(const struct wr_frame_local *us, const uint8_t *data,
-	uint32_t l4_len, const void *ip, struct wr_frame *f)
+	uint32_t l4_off, uint32_t l4_len, const void *addresses, uint32_t known, struct wr_frame *f)
 {
-	if (l4_len < sizeof(struct rte_udp_hdr))
+	if (l4_len < UDP_HEAD)
 		return WR_OUTCOME_frame_bad_udp;
-	const struct rte_udp_hdr *udp = (const void *)(data + f->l4_off);
+	const struct rte_udp_hdr *udp = (const void *)(data + l4_off);
 	if (rte_be_to_cpu_16(udp->dgram_len) != l4_len)
 		return WR_OUTCOME_frame_bad_udp;
+	f->src_port = rte_be_to_cpu_16(udp->src_port);
 	f->dst_port = rte_be_to_cpu_16(udp->dst_port);
 	if (f->dst_port < us->udp_port || f->dst_port >= us->udp_port + us->n_ports)
 		return WR_OUTCOME_frame_other_port;
-	/* The one's complement sum over pseudo header, checksum and data is all ones when sound; 0
-	 * in the field means "not computed", which IPv6 forbids. */
-	if (f->ipv6) {
-		if (udp->dgram_cksum == 0 || rte_ipv6_udptcp_cksum_verify(ip, udp) != 0)
+	if (f->src_port == 0) /* RFC 768: no answer is expected there */
+		return WR_OUTCOME_frame_bad_udp;
+	/* 0 in the field means "not computed", which IPv6 forbids. */
+	if (udp->dgram_cksum == 0) {
+		if (f->ipv6)
 			return WR_OUTCOME_frame_bad_udp;
-	} else if (udp->dgram_cksum != 0 && rte_ipv4_udptcp_cksum_verify(ip, udp) != 0) {
+	} else if (!(known & WR_FRAME_UDP_KNOWN) &&
+		   wr_frame_sum(addresses, f->ipv6 ? 32 : 8, IPPROTO_UDP, udp, l4_len) != 0xffff) {
 		return WR_OUTCOME_frame_bad_udp;
 	}
-	f->payload_off = (uint16_t)(f->l4_off + sizeof(*udp));
-	f->payload_len = (uint16_t)(l4_len - sizeof(*udp));
+	f->payload_off = (uint16_t)(l4_off + UDP_HEAD);
+	f->payload_len = (uint16_t)(l4_len - UDP_HEAD);
 	return WR_OUTCOME_answered;
 }
 
-static enum wr_outcome parse_ipv4(
-	const struct wr_frame_local *us, const uint8_t *data, uint32_t len, struct wr_frame *f)
+/* RFC 791. A source route would make the answer travel where the sender points. */
+enum wr_outcome wr_frame_ipv4_options(const uint8_t *o, uint32_t n)
+{
+	enum { END = 0, NOP = 1, LOOSE_ROUTE = 131, STRICT_ROUTE = 137 };
+
+	for (uint32_t at = 0; at < n && o[at] != END;) {
+		if (o[at] == NOP) {
+			at++;
+			continue;
+		}
+		if (at + 2 > n || o[at + 1] < 2 || at + o[at + 1] > n)
+			return WR_OUTCOME_frame_bad_ip;
+		if (o[at] == LOOSE_ROUTE || o[at] == STRICT_ROUTE)
+			return WR_OUTCOME_frame_source_route;
+		at += o[at + 1];
+	}
+	return WR_OUTCOME_answered;
+}
+
+static enum wr_outcome parse_ipv4(const struct wr_frame_local *us, const uint8_t *data,
+	uint32_t len, uint32_t known, struct wr_frame *f)
 {
 	if (len < f->l3_off + sizeof(struct rte_ipv4_hdr))
 		return WR_OUTCOME_frame_short;
@@ -72,56 +91,131 @@ static enum wr_outcome parse_ipv4(
 	if (ip->version_ihl >> 4 != 4 || head < sizeof(*ip) || total < head ||
 		f->l3_off + total > len)
 		return WR_OUTCOME_frame_bad_ip;
-	if (rte_raw_cksum(ip, head) != 0xffff)
+	if (!(known & WR_FRAME_IP_KNOWN) && rte_raw_cksum(ip, head) != 0xffff)
 		return WR_OUTCOME_frame_bad_ip;
-	if (!us->any && (!us->has_ipv4 || memcmp(&ip->dst_addr, us->ipv4, 4) != 0))
+	if (!us->any && (!us->n_ipv4 || wr_frame_find_ipv4(us, ip->dst_addr) < 0))
 		return WR_OUTCOME_frame_not_ours;
 	if (ip->fragment_offset & rte_cpu_to_be_16(RTE_IPV4_HDR_MF_FLAG | RTE_IPV4_HDR_OFFSET_MASK))
 		return WR_OUTCOME_frame_fragment;
-	/* Options would have to be understood before they are sent back. */
-	if (ip->next_proto_id != IPPROTO_UDP || head != sizeof(*ip))
+	if (ip->next_proto_id != IPPROTO_UDP)
 		return WR_OUTCOME_frame_not_ours;
+	if (wr_frame_bad_ipv4_source(ip->src_addr, ip->dst_addr))
+		return WR_OUTCOME_frame_bad_source;
+	if (head != sizeof(*ip)) {
+		enum wr_outcome o = wr_frame_ipv4_options(
+			(const uint8_t *)(ip + 1), head - (uint32_t)sizeof(*ip));
+		if (o != WR_OUTCOME_answered)
+			return o;
+	}
 	f->ipv6 = false;
 	memset(f->source, 0, 10);
 	f->source[10] = f->source[11] = 0xff;
 	memcpy(f->source + 12, &ip->src_addr, 4);
-	f->l4_off = (uint16_t)(f->l3_off + head);
-	return parse_udp(us, data, total - head, ip, f);
+	f->reply_off = (uint16_t)(f->l3_off + sizeof(*ip) + UDP_HEAD);
+	return parse_udp(us, data, f->l3_off + head, total - head, &ip->src_addr, known, f);
 }
 
-static enum wr_outcome parse_ipv6(
-	const struct wr_frame_local *us, const uint8_t *data, uint32_t len, struct wr_frame *f)
+/* RFC 8200, 4.2: an option that we do not know is skipped when its type's two highest bits say so.
+ */
+static bool may_skip_options(const uint8_t *o, uint32_t n)
 {
-	if (len < f->l3_off + sizeof(struct rte_ipv6_hdr))
+	enum { PAD1 = 0 };
+
+	for (uint32_t at = 0; at < n;) {
+		if (o[at] == PAD1) {
+			at++;
+			continue;
+		}
+		if (at + 2 > n || o[at] >> 6 != 0 || at + 2 + o[at + 1] > n)
+			return false;
+		at += 2 + (uint32_t)o[at + 1];
+	}
+	return true;
+}
+
+enum wr_outcome wr_frame_ipv6_extensions(
+	const uint8_t *data, uint32_t end, uint8_t *next, uint32_t *at)
+{
+	enum { HOP_BY_HOP = 0, ROUTING = 43, FRAGMENT = 44, DESTINATION = 60, SEGMENTS_LEFT = 3 };
+	const uint32_t from = *at;
+
+	for (unsigned int i = 0;; i++) {
+		if (*next == FRAGMENT)
+			return WR_OUTCOME_frame_fragment;
+		if (*next != HOP_BY_HOP && *next != ROUTING && *next != DESTINATION)
+			return WR_OUTCOME_answered;
+		if (*at + 8 > end)
+			return WR_OUTCOME_frame_bad_ip;
+		const uint8_t *h = data + *at;
+		uint32_t bytes = 8 + 8 * (uint32_t)h[1];
+		if (*at + bytes > end)
+			return WR_OUTCOME_frame_bad_ip;
+		if (i == MAX_EXTENSIONS || *at + bytes - from > MAX_EXT_BYTES ||
+			(*next == HOP_BY_HOP && i > 0))
+			return WR_OUTCOME_frame_extension;
+		if (*next == ROUTING) {
+			if (h[SEGMENTS_LEFT] != 0)
+				return WR_OUTCOME_frame_source_route;
+		} else if (!may_skip_options(h + 2, bytes - 2)) {
+			return WR_OUTCOME_frame_extension;
+		}
+		*next = h[0];
+		*at += bytes;
+	}
+}
+
+static enum wr_outcome parse_ipv6(const struct wr_frame_local *us, const uint8_t *data,
+	uint32_t len, uint32_t known, struct wr_frame *f)
+{
+	if (len < f->l3_off + IP6_HEAD)
 		return WR_OUTCOME_frame_short;
 	const struct rte_ipv6_hdr *ip = (const void *)(data + f->l3_off);
-	uint32_t payload = rte_be_to_cpu_16(ip->payload_len);
-	if ((data[f->l3_off] >> 4) != 6 || f->l3_off + sizeof(*ip) + payload > len)
+	uint32_t at = f->l3_off + IP6_HEAD, end = at + rte_be_to_cpu_16(ip->payload_len);
+	uint8_t next = ip->proto;
+	if ((data[f->l3_off] >> 4) != 6 || end > len)
 		return WR_OUTCOME_frame_bad_ip;
-	if (!us->any && (!us->has_ipv6 || memcmp(&ip->dst_addr, us->ipv6, 16) != 0))
+	if (!us->any && (!us->n_ipv6 || wr_frame_find_ipv6(us, ip->dst_addr) < 0))
 		return WR_OUTCOME_frame_not_ours;
-	if (ip->proto == IPPROTO_FRAGMENT)
-		return WR_OUTCOME_frame_fragment;
-	if (ip->proto != IPPROTO_UDP)
-		return WR_OUTCOME_frame_not_ours;
+	if (next != IPPROTO_UDP) {
+		enum wr_outcome o = wr_frame_ipv6_extensions(data, end, &next, &at);
+		if (o != WR_OUTCOME_answered)
+			return o;
+		if (next != IPPROTO_UDP)
+			return WR_OUTCOME_frame_not_ours;
+	}
+	if (wr_frame_bad_ipv6_source(ip->src_addr, ip->dst_addr))
+		return WR_OUTCOME_frame_bad_source;
 	f->ipv6 = true;
 	memcpy(f->source, &ip->src_addr, 16);
-	f->l4_off = (uint16_t)(f->l3_off + sizeof(*ip));
-	return parse_udp(us, data, payload, ip, f);
+	f->reply_off = (uint16_t)(f->l3_off + IP6_HEAD + UDP_HEAD);
+	return parse_udp(us, data, at, end - at, &ip->src_addr, known, f);
 }
 
-enum wr_outcome wr_frame_parse(
-	const struct wr_frame_local *us, const uint8_t *data, uint32_t len, struct wr_frame *f)
+/* Neither for our MAC nor from a station's: which of it. */
+static enum wr_outcome other_station(const uint8_t *data)
 {
-	uint16_t type = ether_type(data, len, &f->l3_off);
+	if (data[0] & 1) /* a group: no datagram of ours comes by it, but ARP and ND do */
+		return WR_OUTCOME_frame_not_ours;
+	return data[MAC_OFF] & 1 ? WR_OUTCOME_frame_bad_source : WR_OUTCOME_frame_other_mac;
+}
+
+enum wr_outcome wr_frame_parse(const struct wr_frame_local *us, const uint8_t *data, uint32_t len,
+	uint32_t known, struct wr_frame *f)
+{
+	/* destination, and the group bit of the source, in the byte order of x86 */
+	static const uint64_t mask = 0x0001ffffffffffff;
+	uint16_t type = wr_frame_ether_type(data, len, &f->l3_off);
+	uint64_t word;
+
 	if (type == 0)
 		return WR_OUTCOME_frame_short;
-	if (data[0] & 1) /* group address: no datagram of ours comes by it */
-		return WR_OUTCOME_frame_not_ours;
+	memcpy(&word, data, sizeof(word));
+	if ((word & mask) != us->mac_word)
+		return other_station(data);
 	if (type == RTE_ETHER_TYPE_IPV4)
-		return parse_ipv4(us, data, len, f);
+		return parse_ipv4(us, data, len, known, f);
 	if (type == RTE_ETHER_TYPE_IPV6)
-		return parse_ipv6(us, data, len, f);
+		return parse_ipv6(us, data, len, known, f);
 	return WR_OUTCOME_frame_not_ours;
 }
 
@@ -133,160 +227,49 @@ static void swap_bytes(void *a, void *b, size_t n)
 	memcpy(b, t, n);
 }
 
-static void swap_ether(uint8_t *data)
+/* UDP's checksum field: the whole sum, or what an offloading port wants to find there. */
+static uint16_t udp_checksum(const void *addresses, uint32_t n, const struct rte_udp_hdr *udp,
+	uint32_t l4_len, bool offload)
 {
-	swap_bytes(data, data + 6, 6);
+	uint16_t sum = wr_frame_sum(addresses, n, IPPROTO_UDP, offload ? NULL : udp, l4_len);
+	if (offload)
+		return sum;
+	return sum == 0xffff ? sum : (uint16_t)~sum; /* 0 would mean "not computed" */
 }
 
-uint32_t wr_frame_reply(uint8_t *data, const struct wr_frame *f, uint32_t payload_len)
+uint32_t wr_frame_reply(uint8_t *data, const struct wr_frame *f, uint32_t payload_len, bool offload)
 {
-	struct rte_udp_hdr *udp = (void *)(data + f->l4_off);
-	uint16_t l4_len = (uint16_t)(sizeof(*udp) + payload_len);
+	struct rte_udp_hdr *udp = (void *)(data + f->reply_off - UDP_HEAD);
+	uint16_t l4_len = (uint16_t)(UDP_HEAD + payload_len);
 
-	swap_ether(data);
-	swap_bytes(&udp->src_port, &udp->dst_port, 2);
+	swap_bytes(data, data + MAC_OFF, 6);
+	udp->src_port = rte_cpu_to_be_16(f->dst_port);
+	udp->dst_port = rte_cpu_to_be_16(f->src_port);
 	udp->dgram_len = rte_cpu_to_be_16(l4_len);
 	udp->dgram_cksum = 0;
+	/* The class of service stays, the congestion mark was for us alone. */
 	if (f->ipv6) {
 		struct rte_ipv6_hdr *ip = (void *)(data + f->l3_off);
 		swap_bytes(&ip->src_addr, &ip->dst_addr, 16);
+		data[f->l3_off + 1] &= 0xcf;
+		ip->proto = IPPROTO_UDP;
 		ip->payload_len = rte_cpu_to_be_16(l4_len);
-		ip->hop_limits = REPLY_TTL;
-		udp->dgram_cksum = rte_ipv6_udptcp_cksum(ip, udp);
+		ip->hop_limits = FRAME_TTL;
+		udp->dgram_cksum = udp_checksum(&ip->src_addr, 32, udp, l4_len, offload);
 	} else {
 		struct rte_ipv4_hdr *ip = (void *)(data + f->l3_off);
 		swap_bytes(&ip->src_addr, &ip->dst_addr, 4);
+		ip->version_ihl = 0x45;
+		ip->type_of_service &= 0xfc;
 		ip->total_length = rte_cpu_to_be_16((uint16_t)(sizeof(*ip) + l4_len));
 		ip->fragment_offset = rte_cpu_to_be_16(RTE_IPV4_HDR_DF_FLAG);
-		ip->time_to_live = REPLY_TTL;
+		ip->time_to_live = FRAME_TTL;
 		ip->hdr_checksum = 0;
-		ip->hdr_checksum = rte_ipv4_cksum(ip);
-		udp->dgram_cksum = rte_ipv4_udptcp_cksum(ip, udp);
+		if (!offload)
+			ip->hdr_checksum = rte_ipv4_cksum(ip);
+		udp->dgram_cksum = udp_checksum(&ip->src_addr, 8, udp, l4_len, offload);
 	}
-	return f->l4_off + l4_len;
-}
-
-/* ---- aside ---- */
-/* RFC 826 for Ethernet and IPv4. */
-enum { ARP_OP = 6, ARP_SHA = 8, ARP_SIP = 14, ARP_THA = 18, ARP_TIP = 24, ARP_BYTES = 28 };
-
-static uint32_t arp_reply(
-	const struct wr_frame_local *us, uint8_t *data, uint32_t len, uint16_t off)
-{
-	static const uint8_t request[8] = {0, 1, 8, 0, 6, 4, 0, 1}; /* Ethernet, IPv4, 6, 4, asks */
-	uint8_t *arp = data + off;
-
-	if (!us->has_ipv4 || len < off + (uint32_t)ARP_BYTES || memcmp(arp, request, 8) != 0 ||
-		memcmp(arp + ARP_TIP, us->ipv4, 4) != 0)
-		return 0;
-	arp[ARP_OP + 1] = 2;
-	memcpy(arp + ARP_THA, arp + ARP_SHA, 6);
-	memcpy(arp + ARP_SHA, us->mac, 6);
-	swap_bytes(arp + ARP_SIP, arp + ARP_TIP, 4);
-	memcpy(data, data + 6, 6);
-	memcpy(data + 6, us->mac, 6);
-	return off + (uint32_t)ARP_BYTES;
-}
-
-static uint32_t icmp_reply(
-	const struct wr_frame_local *us, uint8_t *data, uint32_t len, uint16_t off)
-{
-	struct rte_ipv4_hdr *ip = (void *)(data + off);
-	if (!us->has_ipv4 || len < off + sizeof(*ip) || ip->version_ihl != 0x45)
-		return 0;
-	uint32_t total = rte_be_to_cpu_16(ip->total_length);
-	struct rte_icmp_hdr *icmp = (void *)(ip + 1);
-	if (total < sizeof(*ip) + sizeof(*icmp) || off + total > len ||
-		rte_raw_cksum(ip, sizeof(*ip)) != 0xffff ||
-		memcmp(&ip->dst_addr, us->ipv4, 4) != 0 || ip->next_proto_id != IPPROTO_ICMP ||
-		(ip->fragment_offset & rte_cpu_to_be_16(0x3fff)) ||
-		icmp->icmp_type != RTE_IP_ICMP_ECHO_REQUEST || icmp->icmp_code != 0 ||
-		rte_raw_cksum(icmp, total - sizeof(*ip)) != 0xffff)
-		return 0;
-	icmp->icmp_type = RTE_IP_ICMP_ECHO_REPLY;
-	icmp->icmp_cksum = 0;
-	icmp->icmp_cksum = (uint16_t)~rte_raw_cksum(icmp, total - sizeof(*ip));
-	swap_bytes(&ip->src_addr, &ip->dst_addr, 4);
-	ip->time_to_live = REPLY_TTL;
-	ip->hdr_checksum = 0;
-	ip->hdr_checksum = rte_ipv4_cksum(ip);
-	swap_ether(data);
-	return off + total;
-}
-
-/* ICMPv6 types and layouts: RFC 4443, RFC 4861. */
-enum { ICMP6_ECHO_REQUEST = 128, ICMP6_ECHO_REPLY = 129, ICMP6_NS = 135, ICMP6_NA = 136 };
-#define NS_BYTES 24 /* type, code, checksum, reserved, target */
-#define NA_BYTES 32 /* the same and a link-layer address option */
-
-static uint16_t icmp6_checksum(const struct rte_ipv6_hdr *ip, const uint8_t *icmp, uint32_t bytes)
-{
-	uint32_t sum = rte_ipv6_phdr_cksum(ip, 0);
-	sum += rte_raw_cksum(icmp, bytes);
-	sum = (sum & 0xffff) + (sum >> 16);
-	return (uint16_t) ~((sum & 0xffff) + (sum >> 16));
-}
-
-static bool is_solicited_node(const struct wr_frame_local *us, const uint8_t dst[16])
-{
-	static const uint8_t prefix[13] = {0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff};
-	return memcmp(dst, prefix, 13) == 0 && memcmp(dst + 13, us->ipv6 + 13, 3) == 0;
-}
-
-static uint32_t icmp6_reply(
-	const struct wr_frame_local *us, uint8_t *data, uint32_t len, uint16_t off)
-{
-	struct rte_ipv6_hdr *ip = (void *)(data + off);
-	if (!us->has_ipv6 || len < off + sizeof(*ip) + 8 || data[off] >> 4 != 6 ||
-		ip->proto != IPPROTO_ICMPV6)
-		return 0;
-	uint32_t bytes = rte_be_to_cpu_16(ip->payload_len);
-	uint8_t *icmp = (void *)(ip + 1);
-	uint8_t *dst = (void *)&ip->dst_addr, *src = (void *)&ip->src_addr;
-	bool to_us = memcmp(dst, us->ipv6, 16) == 0;
-	if (bytes < 8 || off + sizeof(*ip) + bytes > len || icmp6_checksum(ip, icmp, bytes) != 0)
-		return 0;
-	if (icmp[0] == ICMP6_ECHO_REQUEST && to_us) {
-		icmp[0] = ICMP6_ECHO_REPLY;
-	} else if (icmp[0] == ICMP6_NS && (to_us || is_solicited_node(us, dst)) &&
-		   ip->hop_limits == 255 && bytes >= NA_BYTES &&
-		   memcmp(icmp + 8, us->ipv6, 16) == 0) {
-		/* A solicitation with its sender's address option has room for our answer with
-		 * ours. */
-		bytes = NA_BYTES;
-		icmp[0] = ICMP6_NA;
-		icmp[4] = 0x60; /* solicited, override */
-		icmp[24] = 2;   /* target link-layer address, one unit of 8 bytes */
-		icmp[25] = 1;
-		memcpy(icmp + 26, us->mac, 6);
-	} else {
-		return 0;
-	}
-	memcpy(dst, src, 16);
-	memcpy(src, us->ipv6, 16);
-	ip->payload_len = rte_cpu_to_be_16((uint16_t)bytes);
-	ip->hop_limits = 255;
-	icmp[2] = icmp[3] = 0;
-	uint16_t sum = icmp6_checksum(ip, icmp, bytes);
-	memcpy(icmp + 2, &sum, 2);
-	memcpy(data, data + 6, 6);
-	memcpy(data + 6, us->mac, 6);
-	return off + (uint32_t)sizeof(*ip) + bytes;
-}
-
-uint32_t wr_frame_aside(const struct wr_frame_local *us, uint8_t *data, uint32_t len)
-{
-	uint16_t off = 0;
-	switch (ether_type(data, len, &off)) {
-	case RTE_ETHER_TYPE_ARP:
-		return arp_reply(us, data, len, off);
-	case RTE_ETHER_TYPE_IPV4:
-		return icmp_reply(us, data, len, off);
-	case RTE_ETHER_TYPE_IPV6:
-		return icmp6_reply(us, data, len, off);
-	default:
-		return 0;
-	}
+	return f->reply_off + payload_len;
 }
 
 /* ---- building ---- */
@@ -319,7 +302,7 @@ uint32_t wr_frame_build(uint8_t *data, const uint8_t src_mac[6], const uint8_t d
 		ip->vtc_flow = rte_cpu_to_be_32(6u << 28);
 		ip->payload_len = rte_cpu_to_be_16(l4_len);
 		ip->proto = IPPROTO_UDP;
-		ip->hop_limits = REPLY_TTL;
+		ip->hop_limits = FRAME_TTL;
 		memcpy(&ip->src_addr, src, 16);
 		memcpy(&ip->dst_addr, dst, 16);
 		udp->dgram_cksum = rte_ipv6_udptcp_cksum(ip, udp);
@@ -329,7 +312,7 @@ uint32_t wr_frame_build(uint8_t *data, const uint8_t src_mac[6], const uint8_t d
 		ip->version_ihl = 0x45;
 		ip->total_length = rte_cpu_to_be_16((uint16_t)(sizeof(*ip) + l4_len));
 		ip->fragment_offset = rte_cpu_to_be_16(RTE_IPV4_HDR_DF_FLAG);
-		ip->time_to_live = REPLY_TTL;
+		ip->time_to_live = FRAME_TTL;
 		ip->next_proto_id = IPPROTO_UDP;
 		memcpy(&ip->src_addr, src + 12, 4);
 		memcpy(&ip->dst_addr, dst + 12, 4);

@@ -3,6 +3,7 @@
 #include "port_int.h"
 
 #include "gate.h"
+#include "offload.h"
 #include "steer.h"
 
 #include <rte_bus_vdev.h>
@@ -147,6 +148,7 @@ static int configure(struct wr_port *p, struct wr_errmsg *msg)
 	if (n == 0)
 		return wr_fail(msg, WR_EIO, "port %s has no queues", p->name);
 	conf.rxmode.mtu = p->o.mtu;
+	wr_offload_request(&info, p->o.trust_checksums, &conf);
 	uint16_t n_rx = (uint16_t)p->o.ring_size, n_tx = n_rx;
 	if (ret == 0)
 		ret = rte_eth_dev_configure(p->ethdev, n, n, &conf);
@@ -213,6 +215,9 @@ int wr_port_start(struct wr_port *p, struct wr_errmsg *msg)
 			msg, WR_EIO, "port %s does not start: %s", p->name, rte_strerror(-ret));
 	}
 	p->started = true;
+	/* Drivers without a filter refuse, and let everything through. */
+	if (!p->xdp)
+		(void)wr_offload_join(p->ethdev, &p->o.addresses, false);
 	wr_gate_run(wr_gate_refresh, NULL);
 	return p->xdp ? wr_xdp_start(p->o.udp_port, p->o.n_udp_ports, msg) : 0;
 }
@@ -342,4 +347,18 @@ unsigned int wr_port_eal_arguments(const struct wr_port_options *o, const char *
 	/* One piece of memory to the driver, whatever lies behind it physically. */
 	args[1] = "--iova-mode=va";
 	return o->kind == WR_PORT_AF_XDP ? 2 : 1;
+}
+
+int wr_port_local(const struct wr_port *p, uint16_t n_ports, struct wr_frame_local *us)
+{
+	static const struct wr_port_addresses kernels;
+	uint8_t mac[6];
+
+	wr_port_mac(p, mac);
+	int err = wr_frame_local_init(
+		us, mac, p->xdp ? &kernels : &p->o.addresses, p->o.udp_port, n_ports);
+	us->any = p->xdp;
+	if (!err)
+		wr_offload_apply(p->ethdev, p->o.trust_checksums, us);
+	return err;
 }

@@ -20,6 +20,20 @@ struct rte_mempool;
 #define WR_PORT_MAX_BURST  64
 #define WR_PORT_PRIV_BYTES 128 /* private area of every mbuf (rte_mbuf_to_priv), for its user */
 
+/* ---- addresses ---- */
+#define WR_PORT_MAX_ADDRESSES 32 /* of a family: 16 of this port alone and 16 service addresses */
+/*
+ * What a port listens to, in network order. The first n_own of each family belong to this port
+ * alone: neighbours find them by ARP and neighbour discovery. The others are service addresses,
+ * which several servers share: datagrams and echo requests for them are answered, ARP and
+ * neighbour discovery are not (a router brings them here by a route to one of the own).
+ */
+struct wr_port_addresses {
+	unsigned int n_ipv4, n_own_ipv4, n_ipv6, n_own_ipv6;
+	uint8_t ipv4[WR_PORT_MAX_ADDRESSES][4];
+	uint8_t ipv6[WR_PORT_MAX_ADDRESSES][16];
+};
+
 /* ---- the port ---- */
 enum wr_port_kind {
 	WR_PORT_MEMIF,  /* shared memory with another process */
@@ -42,8 +56,8 @@ struct wr_port_options {
 	unsigned int id;    /* memif: interface id on that socket */
 	bool server;        /* memif: role; a server survives its peers */
 	uint8_t mac[6];     /* all zero = the driver's */
-	uint8_t ipv4[4];    /* our addresses, network order; all zero = none */
-	uint8_t ipv6[16];
+	struct wr_port_addresses addresses;
+	bool trust_checksums; /* UDP checksums of received frames are not looked at */
 	enum wr_port_xdp_mode xdp_mode;
 	enum wr_port_xdp_copy xdp_copy;
 	unsigned int xdp_busy_budget; /* frames of one busy poll, 0 = the kernel's threads poll */
@@ -105,6 +119,12 @@ unsigned int wr_port_n_queues(const struct wr_port *p);
 void wr_port_mac(const struct wr_port *p, uint8_t mac[6]);
 /* "memif /run/w.sock id 0", "tap wr0, 1 queue", …: one line for operators. */
 void wr_port_describe(const struct wr_port *p, char *out, size_t size);
+struct wr_frame_local;
+/* Who we are on this port: its MAC, the options' addresses (af_xdp: any, and none that neighbours
+ * ask for), n_ports UDP ports, and what the driver does about checksums. Errors as of
+ * wr_frame_local_init. */
+int wr_port_local(
+	const struct wr_port *p, uint16_t n_ports, struct wr_frame_local *us) WR_MUST_CHECK;
 /* Mbufs that open will create for these options, and the pool's bytes, for the memory plan. */
 unsigned int wr_port_mbufs_needed(const struct wr_port_options *o);
 uint64_t wr_port_bytes_needed(const struct wr_port_options *o);
@@ -160,39 +180,84 @@ struct wr_gate_stats {
 void wr_gate_stats(struct wr_gate_stats *out);
 
 /* ---- frames ---- */
-struct wr_frame_local { /* who we are */
+#define WR_FRAME_SLOTS      128 /* power of two, four times WR_PORT_MAX_ADDRESSES */
+#define WR_FRAME_ASIDE_GROW 8   /* bytes that an answer aside may be longer than its request */
+
+/* Who we are: made by wr_frame_local_init, then read-only; the head is what every frame needs. */
+struct wr_frame_local {
+	uint64_t mac_word;           /* our MAC as the first six bytes of a frame are loaded */
+	uint16_t udp_port, n_ports;  /* host order: udp_port … udp_port + n_ports - 1 are ours */
+	uint32_t known;              /* WR_FRAME_*_KNOWN that hold for every frame of this port */
+	uint32_t n_ipv4, first_ipv4; /* first_ipv4: network order */
+	uint32_t n_ipv6;
+	bool any;          /* whatever arrives is for us: the kernel owns the addresses (af_xdp) */
+	bool tx_checksums; /* the port fills in IPv4 and UDP checksums (offload.c) */
+	uint8_t first_ipv6[16];
+	/* the others: open addressing, index + 1 of an address, 0 = empty */
+	uint8_t slot_ipv4[WR_FRAME_SLOTS], slot_ipv6[WR_FRAME_SLOTS];
 	uint8_t mac[6];
-	bool any; /* whatever arrives is for us: the kernel owns the addresses (af_xdp) */
-	bool has_ipv4, has_ipv6;
-	uint8_t ipv4[4], ipv6[16];
-	uint16_t udp_port, n_ports; /* host order: udp_port … udp_port + n_ports - 1 are ours */
+	struct wr_port_addresses addresses;
 };
+/*
+ * Fills us; known, any and tx_checksums are left 0. WR_EINVAL: too many addresses, one that stands
+ * twice, or a UDP port beyond 65,535.
+ */
+int wr_frame_local_init(struct wr_frame_local *us, const uint8_t mac[6],
+	const struct wr_port_addresses *a, uint16_t udp_port, uint16_t n_ports) WR_MUST_CHECK;
+
 /* Where a message lies in its frame; what a reply needs. */
 struct wr_frame {
 	uint8_t source[16]; /* address of the sender, IPv4 as ::ffff:a.b.c.d */
-	uint16_t l3_off, l4_off, payload_off, payload_len; /* from the frame's first byte */
-	uint16_t dst_port;                                 /* host order */
+	uint16_t l3_off, payload_off, payload_len; /* from the frame's first byte */
+	/* Where the reply's payload goes: payload_off, less IPv4 options or IPv6 extension headers,
+	 * which a reply does not repeat. */
+	uint16_t reply_off;
+	uint16_t src_port, dst_port; /* host order */
 	bool ipv6;
 };
+/* Checksums that somebody has verified already, or that need no look. */
+#define WR_FRAME_IP_KNOWN  1u
+#define WR_FRAME_UDP_KNOWN 2u
 /*
- * Takes one frame of len bytes apart. Returns WR_OUTCOME_answered when the payload is a datagram
- * for us (f is filled), or the outcome that the frame has earned. Trailing bytes behind the IP
- * packet (Ethernet padding) are ignored. Never reads outside [data, data + len).
+ * Takes one frame of len bytes apart: at most two VLAN tags, IPv4 with options, IPv6 with
+ * hop-by-hop options, destination options and exhausted routing headers (8 headers, 256 bytes).
+ * Returns WR_OUTCOME_answered when the payload is a datagram for us (f is filled), or the outcome
+ * that the frame has earned. Trailing bytes behind the IP packet (Ethernet padding) are ignored.
+ * Never reads outside [data, data + len).
  */
-enum wr_outcome wr_frame_parse(
-	const struct wr_frame_local *us, const uint8_t *data, uint32_t len, struct wr_frame *f);
+enum wr_outcome wr_frame_parse(const struct wr_frame_local *us, const uint8_t *data, uint32_t len,
+	uint32_t known, struct wr_frame *f);
 /*
  * Turns the frame's headers into those of a reply with payload_len bytes that already stand at
- * payload_off: addresses and ports swapped, lengths, TTL, checksums. Returns the frame's new
- * length.
+ * reply_off: addresses and ports swapped, so that the reply comes from the address that was asked,
+ * VLAN tags kept, lengths, TTL, checksums. offload: the port will fill in IPv4's and UDP's
+ * checksum; the UDP field then holds the pseudo header's sum. Returns the frame's new length.
  */
-uint32_t wr_frame_reply(uint8_t *data, const struct wr_frame *f, uint32_t payload_len);
+uint32_t wr_frame_reply(
+	uint8_t *data, const struct wr_frame *f, uint32_t payload_len, bool offload);
 /*
- * ARP requests, IPv6 neighbour solicitations and echo requests (ICMP, ICMPv6) for our addresses are
- * answered in place: the reply's length, or 0 when the frame is none of these. Called for frames
+ * ARP requests and neighbour solicitations (also those of duplicate address detection) for our own
+ * addresses, echo requests (ICMP, ICMPv6) for any of ours are answered in place: the reply's
+ * length, or 0 when the frame is none of these (then nothing was changed). The reply may be
+ * WR_FRAME_ASIDE_GROW bytes longer than the request: that room must be there. Called for frames
  * that wr_frame_parse found not ours.
  */
 uint32_t wr_frame_aside(const struct wr_frame_local *us, uint8_t *data, uint32_t len);
+/*
+ * The announcement of own address i, 0 … n_own_ipv4 + n_own_ipv6 - 1 (IPv4 first): a gratuitous ARP
+ * request, or an unsolicited neighbour advertisement to all nodes, so that neighbours forget who
+ * had the address before. Its length; room for WR_FRAME_ANNOUNCE_BYTES.
+ */
+#define WR_FRAME_ANNOUNCE_BYTES 86
+uint32_t wr_frame_announce(const struct wr_frame_local *us, unsigned int i, uint8_t *data);
+
+/* wr_frame_parse of a received mbuf's bytes (data: the frame, or a copy of it), with what its port
+ * says of the checksums; and wr_frame_reply within its request's mbuf, with lengths and what the
+ * port is to fill in. */
+enum wr_outcome wr_port_parse(const struct wr_frame_local *us, const struct rte_mbuf *m,
+	const uint8_t *data, struct wr_frame *f);
+void wr_port_reply(const struct wr_frame_local *us, struct rte_mbuf *m, const struct wr_frame *f,
+	uint32_t payload_len);
 /*
  * Writes headers of a UDP datagram with payload_len bytes (already at the returned offset) from src
  * to dst, for clients and tests; f describes the result. Addresses in network order, IPv4 as

@@ -216,17 +216,12 @@ int wr_serve_open(struct wr_serve *s, struct wr_errmsg *msg)
 	int err = wr_port_open(&s->port, &s->o.port, msg);
 	if (err)
 		return err;
-	struct wr_frame_local *us = &s->us;
-	static const uint8_t none[16];
-	wr_port_mac(s->port, us->mac);
-	memcpy(us->ipv4, s->o.port.ipv4, 4);
-	memcpy(us->ipv6, s->o.port.ipv6, 16);
-	us->any = s->o.port.kind == WR_PORT_AF_XDP;
-	us->has_ipv4 = !us->any && memcmp(us->ipv4, none, 4) != 0;
-	us->has_ipv6 = !us->any && memcmp(us->ipv6, none, 16) != 0;
-	us->udp_port = s->o.port.udp_port;
-	us->n_ports = (uint16_t)s->o.n_workers;
-	err = wr_port_start(s->port, msg);
+	err = wr_port_local(s->port, (uint16_t)s->o.n_workers, &s->us);
+	if (err)
+		err = wr_fail(
+			msg, err, "port.ipv4, port.ipv6, port.service: an address stands twice");
+	else
+		err = wr_port_start(s->port, msg);
 	if (err) {
 		wr_port_close(s->port);
 		s->port = NULL;

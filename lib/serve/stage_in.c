@@ -87,16 +87,15 @@ static enum wr_outcome parse_frame(struct worker *w, struct burst *b, unsigned i
 #if WR_SEED_OVERREAD
 	(void)*(const volatile uint8_t *)&b->bytes[i][rte_pktmbuf_data_len(m)];
 #endif
-	enum wr_outcome o = wr_frame_parse(
-		&w->serve->us, b->bytes[i], rte_pktmbuf_data_len(m), &b->state[i]->frame);
-	if (o == WR_OUTCOME_frame_not_ours) {
+	enum wr_outcome o = wr_port_parse(&w->serve->us, m, b->bytes[i], &b->state[i]->frame);
+	if (o == WR_OUTCOME_frame_not_ours && rte_pktmbuf_tailroom(m) >= WR_FRAME_ASIDE_GROW) {
 		/* Somebody may be asking who we are; the request's own mbuf carries the answer. */
 		uint32_t len = wr_frame_aside(
 			&w->serve->us, rte_pktmbuf_mtod(m, uint8_t *), rte_pktmbuf_data_len(m));
 		if (len) {
 			m->data_len = (uint16_t)len;
 			m->pkt_len = len;
-			b->state[i]->outcome = WR_OUTCOME_frame_not_ours;
+			b->state[i]->outcome = WR_OUTCOME_answered_aside;
 			b->out[b->n_out++] = m;
 			b->todo[i] = TODO_NOTHING;
 		}

@@ -166,10 +166,8 @@ void wr_serve_stage_reply(struct worker *w, struct burst *b)
 		struct rte_mbuf *m = b->mbuf[i];
 		struct frame_state *f = b->state[i];
 		uint8_t *data = rte_pktmbuf_mtod(m, uint8_t *);
-		uint32_t bytes = write_message(w, b, i, data + f->frame.payload_off, now);
-		uint32_t len = wr_frame_reply(data, &f->frame, bytes);
-		m->data_len = (uint16_t)len;
-		m->pkt_len = len;
+		uint32_t bytes = write_message(w, b, i, data + f->frame.reply_off, now);
+		wr_port_reply(&w->serve->us, m, &f->frame, bytes);
 		f->outcome = b->verdict[i].outcome;
 		wr_hist_add(&w->metrics->server_ns, tsc_to_ns(w->serve, now - f->arrival_tsc), 1);
 		b->out[b->n_out++] = m;

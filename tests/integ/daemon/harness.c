@@ -322,21 +322,21 @@ size_t peer_receive_frame(struct peer *p, void *frame, size_t size, unsigned int
 
 bool peer_receive(struct peer *p, struct answer *a, unsigned int ms)
 {
-	struct wr_frame_local us = {
-		.has_ipv4 = true, .has_ipv6 = true, .udp_port = 5000, .n_ports = 1};
+	struct wr_port_addresses mine = {
+		.n_ipv4 = 1, .n_own_ipv4 = 1, .n_ipv6 = 1, .n_own_ipv6 = 1};
+	struct wr_frame_local us;
 	struct wr_frame f;
-	memcpy(us.mac, p->mac, 6);
-	memcpy(us.ipv4, peer_ip4 + 12, 4);
-	memcpy(us.ipv6, peer_ip6, 16);
+	memcpy(mine.ipv4[0], peer_ip4 + 12, 4);
+	memcpy(mine.ipv6[0], peer_ip6, 16);
+	if (wr_frame_local_init(&us, p->mac, &mine, 5000, 1) != 0)
+		DIE("peer: addresses");
 	size_t bytes = peer_receive_frame(p, a->bytes, sizeof(a->bytes), ms);
 	if (bytes == 0)
 		return false;
-	enum wr_outcome o = wr_frame_parse(&us, a->bytes, (uint32_t)bytes, &f);
+	enum wr_outcome o = wr_frame_parse(&us, a->bytes, (uint32_t)bytes, 0, &f);
 	if (o != WR_OUTCOME_answered)
 		DIE("the daemon sent a frame that is %s", wr_outcome_desc[o].name);
-	uint16_t port;
-	memcpy(&port, a->bytes + f.l4_off, 2);
-	a->from_port = (uint16_t)(__builtin_bswap16(port) - HARNESS_UDP_PORT);
+	a->from_port = (uint16_t)(f.src_port - HARNESS_UDP_PORT);
 	enum wr_decode d = wr_wire_decode_answer(a->bytes + f.payload_off, f.payload_len, &a->m);
 	if (d != WR_DECODE_OK)
 		DIE("the daemon's answer does not decode: %s", wr_decode_name(d));

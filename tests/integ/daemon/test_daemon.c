@@ -437,7 +437,7 @@ static void test_aside(void)
 		6, 4, 0, 1, 2, 0, 0, 0, 0, 9, 10, 47, 0, 2, 0, 0, 0, 0, 0, 0, 10, 47, 0, 1};
 	uint8_t back[2048];
 	peer_send_frame(&peer, 0, arp, sizeof(arp));
-	CU_ASSERT_EQUAL_FATAL(peer_receive_frame(&peer, back, sizeof(back), 1000), 42);
+	CU_ASSERT_EQUAL_FATAL(peer_receive_frame(&peer, back, sizeof(back), 1000), 60);
 	CU_ASSERT_EQUAL(back[21], 2);
 	CU_ASSERT_EQUAL(memcmp(back + 22, peer.daemon_mac, 6), 0);
 	arp[41] = 77; /* somebody else */

@@ -42,8 +42,11 @@ static void test_defaults(void)
 	CU_ASSERT_EQUAL(c.corridor_burst, 32);
 	CU_ASSERT_EQUAL(c.admit_allow.n, 2);
 	CU_ASSERT(!c.admit_allow.prefix[0].v6 && c.admit_allow.prefix[1].v6);
-	CU_ASSERT(c.port_ipv4.set && c.port_ipv4.addr[0] == 10 && c.port_ipv4.addr[3] == 1);
-	CU_ASSERT(c.port_ipv6.set && c.port_ipv6.addr[0] == 0xfd && c.port_ipv6.addr[15] == 1);
+	CU_ASSERT(c.port_ipv4.n == 1 && !c.port_ipv4.a[0].v6 && c.port_ipv4.a[0].addr[0] == 10 &&
+		  c.port_ipv4.a[0].addr[3] == 1);
+	CU_ASSERT(c.port_ipv6.n == 1 && c.port_ipv6.a[0].v6 && c.port_ipv6.a[0].addr[0] == 0xfd &&
+		  c.port_ipv6.a[0].addr[15] == 1);
+	CU_ASSERT_EQUAL(c.port_service.n, 0);
 	CU_ASSERT_EQUAL(c.port_mac.addr[4], 0x47);
 	CU_ASSERT_EQUAL(c.memory_huge, WR_CONFIG_HUGE_AUTO);
 	CU_ASSERT(wr_config_check(&c, &msg) == WR_EINVAL && strstr(msg.text, "bundle.path"));
@@ -53,7 +56,8 @@ static void test_every_type(void)
 {
 	CU_ASSERT_EQUAL(parse("# c\n; d\n[server]\nname = a-b.c_1\nisa=avx512vnni\ngemm : own\n"
 			      "lcores = 4, 2-3,9 ; four\r\n[bundle]\npath = /tmp/a b # c\n[port]\n"
-			      "mac = 02:aB:00:00:00:01\nipv4 = none\nipv6 = ::2\nring_size = 14\n"
+			      "mac = 02:aB:00:00:00:01\nipv4 = none\nipv6 = fd::2 ,fd::3\nservice "
+			      "= 10.9.9.9, fd::9\nrx_checksum = trust\nring_size = 14\n"
 			      "mtu = 0x578\nrole = client\n[admit]\nallow=10.0.0.0/8,fd00::7\n"
 			      "[corridor]\nhandover_ring = 64\n[memory]\nlimit = 3G\nhuge = no"),
 		WR_OK);
@@ -65,7 +69,9 @@ static void test_every_type(void)
 		  c.server_lcores.cpu[3] == 9);
 	CU_ASSERT_STRING_EQUAL(c.bundle_path, "/tmp/a b # c");
 	CU_ASSERT_EQUAL(c.port_mac.addr[1], 0xab);
-	CU_ASSERT(!c.port_ipv4.set && c.port_ipv6.addr[15] == 2);
+	CU_ASSERT(c.port_ipv4.n == 0 && c.port_ipv6.n == 2 && c.port_ipv6.a[1].addr[15] == 3);
+	CU_ASSERT(c.port_service.n == 2 && !c.port_service.a[0].v6 && c.port_service.a[1].v6);
+	CU_ASSERT_EQUAL(c.port_rx_checksum, WR_CONFIG_RX_CHECKSUM_TRUST);
 	CU_ASSERT_EQUAL(c.port_ring_size, 14);
 	CU_ASSERT_EQUAL(c.port_mtu, 1400);
 	CU_ASSERT_EQUAL(c.port_role, WR_CONFIG_ROLE_CLIENT);
@@ -91,6 +97,7 @@ static void test_enum_order(void)
 		{WR_CONFIG_port_xdp_mode, "auto|native|generic", WR_CONFIG_XDP_MODE_GENERIC},
 		{WR_CONFIG_port_xdp_copy, "auto|copy|zero_copy", WR_CONFIG_XDP_COPY_ZERO_COPY},
 		{WR_CONFIG_port_role, "server|client", WR_CONFIG_ROLE_CLIENT},
+		{WR_CONFIG_port_rx_checksum, "verify|trust", WR_CONFIG_RX_CHECKSUM_TRUST},
 		{WR_CONFIG_memory_huge, "auto|yes|no", WR_CONFIG_HUGE_NO},
 	};
 	unsigned int n_enums = 0;
@@ -111,6 +118,7 @@ static void test_enum_order(void)
 				   : i == 3 ? c.port_xdp_mode
 				   : i == 4 ? c.port_xdp_copy
 				   : i == 5 ? c.port_role
+				   : i == 6 ? c.port_rx_checksum
 					    : c.memory_huge;
 		CU_ASSERT_EQUAL(got, rows[i].last);
 	}
@@ -180,12 +188,18 @@ static void test_values(void)
 	static const char *const macs[] = {"02:00:00:00:00", "02:00:00:00:00:0g",
 		"01:00:00:00:00:01", "00:00:00:00:00:00", "02:00:00:00:00:00:00", "0200.0000.0000",
 		""};
-	static const char *const ips[] = {"10.0.0", "0.0.0.0", "::1", "10.0.0.256", "x", ""};
+	static const char *const ips[] = {"10.0.0", "0.0.0.0", "::1", "10.0.0.256", "x", "",
+		"127.0.0.1", "224.0.0.1", "255.255.255.255", "10.0.0.1,", "10.0.0.1,10.0.0.1",
+		"10.0.0.1 10.0.0.2", "10.0.0.1,none", "none,10.0.0.1", "10.0.0.1,fd::1", ",",
+		"1.1.1.1,1.1.1.2,1.1.1.3,1.1.1.4,1.1.1.5,1.1.1.6,1.1.1.7,1.1.1.8,1.1.1.9,"
+		"1.1.2.1,1.1.2.2,1.1.2.3,1.1.2.4,1.1.2.5,1.1.2.6,1.1.2.7,1.1.2.8"};
+	static const char *const ips6[] = {
+		"10.0.0.1", "::", "::1", "::ffff:10.0.0.1", "ff02::1", "fd::1, fd::1", "fd::g"};
 	static const char *const prefixes[] = {"", "10.0.0", "10.0.0.0/33", "10.0.0.1/8", "::/129",
 		"fd00::1/64", "10.0.0.0/8,", "10.0.0.0/8 11.0.0.0/8", "/8", "10.0.0.0/",
 		"10.0.0.0/-1"};
 	wr_config_init(&c);
-	char set[128];
+	char set[256];
 #define REFUSED(key, list)                                                \
 	for (unsigned int i = 0; i < WR_ARRAY_LEN(list); i++) {           \
 		snprintf(set, sizeof(set), key "=%s", list[i]);           \
@@ -196,6 +210,7 @@ static void test_values(void)
 	REFUSED("server.lcores", cpus);
 	REFUSED("port.mac", macs);
 	REFUSED("port.ipv4", ips);
+	REFUSED("port.ipv6", ips6);
 	REFUSED("admit.allow", prefixes);
 	/* Nothing of that may have changed a value. */
 	static struct wr_config fresh;
@@ -264,6 +279,9 @@ static void test_cross_checks(void)
 		CU_ASSERT_EQUAL(wr_config_set(&c, text, &msg), WR_OK);
 		CU_ASSERT_EQUAL(wr_config_check(&c, &msg), WR_OK);
 	}
+	CU_ASSERT_EQUAL(
+		parse("[bundle]\npath=p\n[port]\nipv4=10.0.0.1\nservice=fd::1,10.0.0.1\n"), WR_OK);
+	CU_ASSERT(wr_config_check(&c, &msg) == WR_EINVAL && strstr(msg.text, "service"));
 }
 
 /* The dump of a, parsed again, has the values of a. */

@@ -51,7 +51,7 @@ static int make_server(struct server *s, struct wr_errmsg *msg)
 		.port = {.kind = WR_PORT_MEMIF,
 			.socket = "/tmp/unused",
 			.server = true,
-			.ipv4 = {10, 47, 0, 1},
+			.addresses = {.n_ipv4 = 1, .n_own_ipv4 = 1, .ipv4 = {{10, 47, 0, 1}}},
 			.udp_port = 4700,
 			.ring_size = 1024,
 			.mtu = 1500},
