@@ -5,10 +5,10 @@
 
 #include "wr_config.h"
 
-#define WR_CONFIG_TYPES(X)                                                                \
-	X(NAME)                                                                           \
-	X(STRING) X(U64) X(POW2) X(BYTES) X(ENUM) X(CPUS) X(MAC) X(IPV4S) X(IPV6S) X(IPS) \
-		X(PREFIXES)
+#define WR_CONFIG_TYPES(X) \
+	X(NAME)            \
+	X(STRING)          \
+	X(U64) X(POW2) X(BYTES) X(ENUM) X(CPUS) X(MAC) X(IPV4S) X(IPV6S) X(IPS) X(PREFIXES)
 #define WR_CONFIG_TYPE_ENUM(t) CONFIG_TYPE_##t,
 enum config_type { WR_CONFIG_TYPES(WR_CONFIG_TYPE_ENUM) CONFIG_TYPE_N };
 
