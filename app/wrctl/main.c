@@ -28,6 +28,8 @@ static const struct command {
 		MAY_LACK_DAEMON, cmd_doctor, check_doctor},
 	{"ask", NULL, "asks a server for recommendations through libwirerank, over UDP",
 		MAY_LACK_DAEMON, cmd_ask, check_ask},
+	{"top", NULL, "live view: rates, latency, workers, stages; q quits, p pauses", NO_DAEMON,
+		cmd_top, check_top},
 	{"raw", "PATH", "any telemetry command, such as /ethdev/list or /wirerank/stats,all,0",
 		NEEDS_DAEMON, cmd_raw, NULL},
 };
@@ -89,14 +91,14 @@ static int fail(const struct wr_errmsg *msg, int code)
 static int run_command(const struct command *command, struct context *c, const char *socket,
 	const char *name, struct wr_errmsg *msg)
 {
-	char path[512];
 	if (socket)
-		snprintf(path, sizeof(path), "%s", socket);
+		snprintf(c->path, sizeof(c->path), "%s", socket);
 	else
-		link_path(name, path, sizeof(path));
+		link_path(name, c->path, sizeof(c->path));
+	c->name = socket ? NULL : name;
 	int err = WR_OK;
 	if (command->need != NO_DAEMON)
-		err = link_open(&c->link, path, socket ? NULL : name, c->timeout_s, msg);
+		err = link_open(&c->link, c->path, c->name, c->timeout_s, msg);
 	if (err && command->need == MAY_LACK_DAEMON) {
 		c->no_link = *msg;
 		err = WR_OK;
@@ -109,7 +111,7 @@ static int run_command(const struct command *command, struct context *c, const c
 
 int main(int argc, char **argv)
 {
-	const char *name = "wirerank", *socket = NULL, *json = NULL, *zeros = NULL;
+	const char *name = "wirerank", *socket = NULL, *json = NULL, *zeros = NULL, *once = NULL;
 	const char *timeout = "5", *words[2] = {NULL, NULL};
 	struct context c = {.sysroot = ""};
 	const struct wr_opt opts[] = {
@@ -119,6 +121,8 @@ int main(int argc, char **argv)
 		{"worker", "N", "stats, latency: one worker, or all", &c.worker},
 		{"all", NULL, "stats, latency: show zeros too", &zeros},
 		{"watch", "SEC", "stats: rates every SEC seconds until interrupted", &c.watch},
+		{"interval", "SEC", "top: seconds between two looks (1)", &c.interval},
+		{"once", NULL, "top: one interval, then end", &once},
 		{"timeout", "SEC", "longest wait for the daemon", &timeout},
 		{"machine", NULL, "doctor: the machine alone; no daemon need run", &c.machine},
 		{"config", "FILE", "doctor --machine: for a daemon with this configuration",
@@ -154,6 +158,7 @@ int main(int argc, char **argv)
 	c.argument = words[1];
 	c.json = json != NULL;
 	c.zeros = zeros != NULL;
+	c.once = once != NULL;
 	if (command->check && command->check(&c, &msg))
 		return fail(&msg, 2);
 	return run_command(command, &c, socket, name, &msg);

@@ -38,10 +38,13 @@ struct context {
 	struct link *link;        /* NULL: none was needed, or none could be made */
 	struct wr_errmsg no_link; /* why, for MAY_LACK_DAEMON */
 	const char *argument;     /* the word behind the command */
-	bool json, zeros;
+	char path[512];           /* of the daemon's socket */
+	const char *name;         /* of the daemon; NULL = --socket was given */
+	bool json, zeros, once;
 	unsigned int timeout_s, watch_s;
+	double interval_s;
 	/* options as given, NULL = not given; a command's check parses its own */
-	const char *worker, *watch, *machine, *config, *sysroot;
+	const char *worker, *watch, *machine, *config, *sysroot, *interval;
 	struct ask_options ask;
 };
 /* A number of seconds from 1 to 3600. */
@@ -59,8 +62,10 @@ int cmd_raw(const struct context *c, struct wr_errmsg *msg);
 int cmd_doctor(const struct context *c, struct wr_errmsg *msg);
 int cmd_ask(const struct context *c, struct wr_errmsg *msg);
 int check_ask(struct context *c, struct wr_errmsg *msg);
+int cmd_top(const struct context *c, struct wr_errmsg *msg);
 int check_stats(struct context *c, struct wr_errmsg *msg);
 int check_doctor(struct context *c, struct wr_errmsg *msg);
+int check_top(struct context *c, struct wr_errmsg *msg);
 
 /* ---- answer.c: merging ---- */
 /* Adds the entries of a page to body, as link_ask says. */

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #define MAX_PARAMS 64
+#define MAX_PAGE   9999u
 
 enum takes { TAKES_NOTHING = 0, TAKES_WORKER = 1, TAKES_PAGE = 2 };
 #define WORKER_HELP "WORKER (a number or all)"
@@ -29,6 +30,9 @@ static const struct command {
 	{{"/wirerank/latency", WORKER_HELP,
 		 "Quantiles of the server's time and of every stage, ns"},
 		TAKES_WORKER, wr_control_latency},
+	{{"/wirerank/histogram", WORKER_HELP ",FROM (a bucket)",
+		 "Buckets of the server's time that hold something, from FROM on"},
+		TAKES_WORKER | TAKES_PAGE, wr_control_histogram},
 	{{"/wirerank/bundle", "", "The bundle that is served"}, TAKES_NOTHING, wr_control_bundle},
 	{{"/wirerank/shards", PAGE_HELP,
 		 "The shard table: epoch, and every worker's CPU, UDP port and shards"},
@@ -82,8 +86,8 @@ static int parse_worker(
 static int parse_page(const char *word, struct params *p, struct wr_errmsg *msg)
 {
 	uint64_t v = 0;
-	if (word[0] && wr_parse_u64(word, 0, 999, &v))
-		return wr_fail(msg, WR_EINVAL, "PAGE must be a number from 0 to 999");
+	if (word[0] && wr_parse_u64(word, 0, MAX_PAGE, &v))
+		return wr_fail(msg, WR_EINVAL, "PAGE must be a number from 0 to %u", MAX_PAGE);
 	p->page = (unsigned int)v;
 	return WR_OK;
 }

@@ -38,6 +38,8 @@ int wr_control_stats(
 	const struct wr_serve *s, const struct params *p, struct reply *r, struct wr_errmsg *msg);
 int wr_control_latency(
 	const struct wr_serve *s, const struct params *p, struct reply *r, struct wr_errmsg *msg);
+int wr_control_histogram(
+	const struct wr_serve *s, const struct params *p, struct reply *r, struct wr_errmsg *msg);
 int wr_control_bundle(
 	const struct wr_serve *s, const struct params *p, struct reply *r, struct wr_errmsg *msg);
 int wr_control_shards(

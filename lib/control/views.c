@@ -9,7 +9,7 @@
 
 #include <string.h>
 
-enum { STATS_PAGE = 64, SHARDS_PAGE = 16, CONFIG_PAGE = 8, MAX_NAME = 64 };
+enum { STATS_PAGE = 64, HIST_PAGE = 128, SHARDS_PAGE = 16, CONFIG_PAGE = 8, MAX_NAME = 64 };
 
 /* Of the worker asked for, or the sum of all. */
 static const struct wr_metrics *gather(const struct wr_serve *s, int worker)
@@ -181,6 +181,31 @@ int wr_control_latency(
 		put_hist(r, name, &m->stage_ns[i]);
 	}
 	put_hist(r, "burst_frames", &m->burst_size);
+	return WR_OK;
+}
+
+/*
+ * Buckets by index ("bucket/INDEX"), so that a reader can take differences of two moments. A reply
+ * holds HIST_PAGE of them; "next" is where to go on, 0 at the end. Pages are cut by index: what
+ * grows meanwhile moves no bucket to another page.
+ */
+int wr_control_histogram(
+	const struct wr_serve *s, const struct params *p, struct reply *r, struct wr_errmsg *msg)
+{
+	const struct wr_hist *h = &gather(s, p->worker)->server_ns;
+	unsigned int i = p->page, n = 0;
+	char name[MAX_NAME];
+	if (p->page >= WR_HIST_BUCKETS)
+		return wr_fail(msg, WR_EINVAL, "no bucket %u: the last one is %u", p->page,
+			WR_HIST_BUCKETS - 1);
+	for (; i < WR_HIST_BUCKETS && n < HIST_PAGE; i++) {
+		if (!h->bucket[i])
+			continue;
+		snprintf(name, sizeof(name), "bucket/%u", i);
+		wr_reply_u64(r, name, h->bucket[i]);
+		n++;
+	}
+	wr_reply_u64(r, "next", i < WR_HIST_BUCKETS ? i : 0);
 	return WR_OK;
 }
 

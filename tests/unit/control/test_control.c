@@ -195,6 +195,20 @@ static void test_latency(void)
 	}
 	CU_ASSERT_EQUAL(number(json_object_get(b, "burst_frames"), "p99"), 32);
 	json_decref(b);
+	/* The buckets behind it: 64 values below 64 have one each. */
+	b = ask("/wirerank/histogram,all,0");
+	CU_ASSERT_STRING_EQUAL(status_of(b), "ok");
+	uint64_t sum = 0;
+	const char *key;
+	json_t *value;
+	json_object_foreach(b, key, value) if (!strncmp(key, "bucket/", 7)) sum +=
+		(uint64_t)json_integer_value(value);
+	CU_ASSERT_EQUAL(sum, 100);
+	CU_ASSERT_EQUAL(number(b, "next"), 0);
+	json_decref(b);
+	b = ask("/wirerank/histogram,all,64");
+	CU_ASSERT_EQUAL(json_object_size(b), 2); /* status, next */
+	json_decref(b);
 	b = ask("/wirerank/latency,0");
 	CU_ASSERT_EQUAL(number(json_object_get(b, "server_ns"), "count"), 99);
 	json_decref(b);
@@ -209,6 +223,7 @@ static void test_parameters(void)
 		{"/wirerank/stats,all,x", "PAGE"}, {"/wirerank/stats,all,0,0", "too many"},
 		{"/wirerank/stats,0123456789abcdef", "15 bytes"},
 		{"/wirerank/latency,0,0", "too many"}, {"/wirerank/status,1", "takes none"},
+		{"/wirerank/histogram,all,9000", "no bucket 9000"},
 		{"/wirerank/config,77", "no page 77"}, {"/wirerank/config,0,1", "too many"},
 		{"/wirerank/bundle,\"\\\x01\xff", "takes none"},
 		{"/wirerank/"
@@ -229,7 +244,7 @@ static void test_parameters(void)
 	int fd = client();
 	for (unsigned int round = 0; round < 2000; round++) {
 		char request[300];
-		const struct wr_control_command *c = wr_control_command(round % 8);
+		const struct wr_control_command *c = wr_control_command(round % 9);
 		size_t n = (size_t)snprintf(request, sizeof(request), "%s,", c->path), bytes;
 		for (unsigned int more = wr_rng_below(&r, round % 16 ? 12 : 200); more > 0; more--)
 			request[n++] = round % 2 ? (char)(1 + wr_rng_below(&r, 255))
@@ -239,7 +254,7 @@ static void test_parameters(void)
 		json_decref(b);
 	}
 	close(fd);
-	CU_ASSERT_PTR_NULL(wr_control_command(8));
+	CU_ASSERT_PTR_NULL(wr_control_command(9));
 }
 
 /* ---- wrctl ---- */
@@ -419,7 +434,7 @@ static void test_documentation(void)
 			line + 2);
 		must_hold(doc, row);
 	}
-	CU_ASSERT_EQUAL(n, 8);
+	CU_ASSERT_EQUAL(n, 10);
 	for (line = options + 2; (line = strstr(line, "\n  --")); line += 5) {
 		snprintf(row, sizeof(row), "`%.*s", (int)strcspn(line + 3, "= "), line + 3);
 		if (strcmp(row, "`--help"))
