@@ -13,6 +13,8 @@ packages_build=(gcc libc6-dev pkg-config meson ninja-build python3
 packages_test=(clang-format-14 universal-ctags tcpdump lua5.3)
 # The peer that echo is measured against (dpdk-testpmd).
 packages_bench=(dpdk-dev)
+# Namespaces with a veth pair for what shares an interface with the kernel (scripts/veth.py), and what asks there.
+packages_doors=(ethtool iputils-ping)
 # A bare system to prove ./run on (show corridor.1).
 packages_chroot=(debootstrap)
 
@@ -23,7 +25,7 @@ missing_packages() {
 	done
 }
 
-# install_packages GROUP…: makes sure that the groups (build test bench chroot) are there.
+# install_packages GROUP…: makes sure that the groups (build test bench doors chroot) are there.
 install_packages() {
 	local group missing wanted=() log=out/install.log start=$SECONDS
 	for group in "$@"; do

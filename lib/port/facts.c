@@ -2,6 +2,8 @@
 /* What a running port is made of, for people who look at it. A few calls a second at most. */
 #include "port_int.h"
 
+#include "steer.h"
+
 #include <rte_ethdev.h>
 #include <rte_mempool.h>
 
@@ -47,4 +49,8 @@ void wr_port_facts(const struct wr_port *p, struct wr_port_facts *f)
 	f->mbufs_free = rte_mempool_avail_count(pool);
 	f->numa = rte_eth_dev_socket_id(id);
 	wr_xdp_sockets(&f->xdp_sockets, &f->xdp_zero_copy);
+	if (f->xdp_sockets == 0)
+		return;
+	f->xdp_native = wr_steer_native();
+	wr_steer_counts(&f->xdp_passed, &f->xdp_taken, &f->xdp_no_socket);
 }

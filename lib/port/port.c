@@ -4,7 +4,6 @@
 
 #include "gate.h"
 #include "offload.h"
-#include "steer.h"
 
 #include <rte_bus_vdev.h>
 #include <rte_dev.h>
@@ -294,13 +293,6 @@ bool wr_port_link_up(const struct wr_port *p)
 	struct rte_eth_link link = {0};
 	return rte_eth_link_get_nowait(p->ethdev, &link) == 0 &&
 	       link.link_status == RTE_ETH_LINK_UP;
-}
-
-void wr_port_xdp_counts(const struct wr_port *p, struct wr_port_xdp_counts *out)
-{
-	memset(out, 0, sizeof(*out));
-	if (p && p->xdp)
-		wr_steer_counts(&out->passed, &out->taken, &out->no_socket);
 }
 
 unsigned int wr_port_n_queues(const struct wr_port *p)

@@ -81,13 +81,6 @@ int wr_port_open(
 int wr_port_start(struct wr_port *p, struct wr_errmsg *msg) WR_MUST_CHECK;
 /* Control's share: what the kernel has changed meanwhile. Some ten times a second, main thread. */
 void wr_port_tick(struct wr_port *p);
-/* af_xdp: frames that our program on the interface has seen; zeros elsewhere. Any thread. */
-struct wr_port_xdp_counts {
-	uint64_t passed;    /* to the kernel */
-	uint64_t taken;     /* to us */
-	uint64_t no_socket; /* ours, but in on a queue that is not served: to the kernel */
-};
-void wr_port_xdp_counts(const struct wr_port *p, struct wr_port_xdp_counts *out);
 /* Stops and closes the device, frees the pool, removes the socket file. No worker may use the port
  * any more. */
 void wr_port_close(struct wr_port *p);
@@ -139,6 +132,10 @@ struct wr_port_facts {
 	int numa;                                /* -1 = any */
 	unsigned int mbufs, mbufs_free;          /* of the pool; lcores' caches count as free */
 	unsigned int xdp_sockets, xdp_zero_copy; /* of this process; the second of the first */
+	bool xdp_native;                         /* our program runs in the driver */
+	uint64_t xdp_passed;                     /* frames that it has passed to the kernel */
+	uint64_t xdp_taken;                      /* and to us */
+	uint64_t xdp_no_socket; /* ours, but in on a queue that is not served: to the kernel */
 	uint64_t rx_missed, rx_errors, rx_no_mbuf, tx_errors;
 };
 /* Any thread, while the port is open. Takes a lock of nobody; some system calls. */

@@ -34,7 +34,6 @@ static struct {
 	char interface[IFNAMSIZ];
 	int claim_fd;
 	bool promiscuous, zero_copy;
-	uint16_t first, n_ports;
 	unsigned int ticks;
 } xdp = {.claim_fd = -1};
 
