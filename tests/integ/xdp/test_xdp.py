@@ -338,8 +338,12 @@ def two_lcores(rig):
         handed[away] += ("handed_over" in a["flags"]) == away and a["status"] == 0 and len(a["items"]) == 3
     check("all answered, exactly those of the other worker handed over", sum(handed.values()) == n and min(handed.values()) > 50,
           handed)
-    _, stats = d.json("stats")
-    counter = stats["all"]["counter"]
+    end = time.monotonic() + 5
+    while True:  # an answer arrives before the worker that sends it has counted it
+        _, stats = d.json("stats")
+        counter = stats["all"]["counter"]
+        if counter["received"] == sum(stats["all"]["outcome"].values()) or time.monotonic() > end:
+            break
     check("hand-overs counted", counter["handed_over"] == counter["taken_over"] >= handed[True], counter)
     check("every frame has its end", counter["received"] == sum(stats["all"]["outcome"].values()), stats["all"])
     works("the second port", PORT + 1)
