@@ -8,13 +8,14 @@
 
 /*
  * A function with this attribute is compiled for AVX-512, AVX2 + FMA and the base, chosen at load
- * time. Float training need not agree across levels. Sanitizers run before the resolvers may, so
- * their builds take the base.
+ * time by feature level: names of one maker's CPUs ("skylake-avx512") are never chosen on another's
+ * that has the same instructions. Float training need not agree across levels. Sanitizers run
+ * before the resolvers may, so their builds take the base.
  */
 #if WR_SANITIZE || defined(__clang__)
 #define WR_CLONES
 #else
-#define WR_CLONES __attribute__((target_clones("arch=skylake-avx512", "arch=haswell", "default")))
+#define WR_CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
 #endif
 #define WR_INLINE static inline __attribute__((always_inline))
 
