@@ -6,7 +6,8 @@
 struct options {
 	const char *data, *out, *epochs, *lr, *batch, *len, *d, *blocks, *heads, *kv_heads, *window,
 		*ffn, *dropout, *attn_dropout, *seed, *threads, *resume, *max_seconds, *patience,
-		*quiet;
+		*quiet, *activation, *gated, *rotary, *context, *weight_decay, *ema, *future,
+		*future_decay;
 };
 
 static int parse(int argc, char **argv, struct options *o, struct wr_errmsg *msg)
@@ -26,8 +27,26 @@ static int parse(int argc, char **argv, struct options *o, struct wr_errmsg *msg
 		{"kv-heads", "N", "key and value heads (as many as query heads)", &o->kv_heads},
 		{"window", "N", "clicks that a block attends to (50)", &o->window},
 		{"ffn", "N", "feed-forward width (128)", &o->ffn},
+		{"activation", "NAME", "relu, silu or gelu; the server runs relu (relu)",
+			&o->activation},
+		{"gated", NULL, "gated feed-forward: SwiGLU with silu, GeGLU with gelu; teachers",
+			&o->gated},
+		{"rotary", NULL, "rotary positions beside the bias by age; teachers", &o->rotary},
+		{"context", "N",
+			"look at the last N clicks only; with --window=N full attention; teachers "
+			"(0 = all that windows reach)",
+			&o->context},
 		{"dropout", "X", "of inputs and block outputs (0.2)", &o->dropout},
 		{"attn-dropout", "X", "of attention weights (0)", &o->attn_dropout},
+		{"weight-decay", "X", "decoupled, of matrices and embeddings (0)",
+			&o->weight_decay},
+		{"ema", "X",
+			"judge and keep an exponential mean of the weights with this decay a step; "
+			"0.998 is usual (0 = none)",
+			&o->ema},
+		{"future", "N", "targets of a position: the next N clicks (1)", &o->future},
+		{"future-decay", "X", "weight of each further target, of the one before (0.5)",
+			&o->future_decay},
 		{"seed", "N", "of everything random (1)", &o->seed},
 		{"threads", "N",
 			"OpenMP threads; the result is the same for any number (all cores)",
@@ -61,6 +80,8 @@ static int settings(const struct options *o, struct wr_fit *f, struct wr_errmsg 
 		{"kv-heads", o->kv_heads, 1, 1024, &f->shape.n_kv_heads},
 		{"window", o->window, 1, 1024, &f->shape.window},
 		{"ffn", o->ffn, 1, 8192, &f->shape.ffn},
+		{"context", o->context, 0, 65536, &f->shape.context},
+		{"future", o->future, 1, 16, &f->future},
 		{"threads", o->threads, 1, 1024, &f->threads},
 		{"patience", o->patience, 0, 1000000, &f->patience},
 	};
@@ -70,15 +91,28 @@ static int settings(const struct options *o, struct wr_fit *f, struct wr_errmsg 
 			numbers[i].to, msg);
 	if (!err && o->heads && !o->kv_heads)
 		f->shape.n_kv_heads = f->shape.n_heads;
-	if (!err)
-		err = wrtrain_double("lr", o->lr, 1e-9, 1, &f->lr, msg);
-	if (!err)
-		err = wrtrain_double("dropout", o->dropout, 0, 0.9, &f->dropout, msg);
-	if (!err)
-		err = wrtrain_double(
-			"attn-dropout", o->attn_dropout, 0, 0.9, &f->attn_dropout, msg);
-	if (!err)
-		err = wrtrain_double("max-seconds", o->max_seconds, 0, 1e9, &f->max_seconds, msg);
+	const struct {
+		const char *name, *value;
+		double min, max, *to;
+	} reals[] = {
+		{"lr", o->lr, 1e-9, 1, &f->lr},
+		{"dropout", o->dropout, 0, 0.9, &f->dropout},
+		{"attn-dropout", o->attn_dropout, 0, 0.9, &f->attn_dropout},
+		{"weight-decay", o->weight_decay, 0, 10, &f->weight_decay},
+		{"ema", o->ema, 0, 0.999999, &f->ema},
+		{"future-decay", o->future_decay, 0, 1, &f->future_decay},
+		{"max-seconds", o->max_seconds, 0, 1e9, &f->max_seconds},
+	};
+	for (size_t i = 0; i < WR_ARRAY_LEN(reals) && !err; i++)
+		err = wrtrain_double(reals[i].name, reals[i].value, reals[i].min, reals[i].max,
+			reals[i].to, msg);
+	if (!err && o->activation && wr_activation_parse(o->activation, &f->shape.activation))
+		err = wr_fail(
+			msg, WR_EINVAL, "--activation=%s: give relu, silu or gelu", o->activation);
+	f->shape.gated = o->gated != NULL;
+	f->shape.rotary = o->rotary != NULL;
+	if (!err && o->future && !o->future_decay)
+		f->future_decay = 0.5;
 	if (!err && o->seed && wr_parse_u64(o->seed, 0, INT64_MAX, &f->seed))
 		err = wr_fail(msg, WR_EINVAL, "--seed=%s: give a whole number", o->seed);
 	f->resume = o->resume != NULL;
@@ -91,7 +125,9 @@ static int check_resume(const struct options *o, struct wr_errmsg *msg)
 {
 	if (o->resume &&
 		(o->lr || o->batch || o->len || o->d || o->blocks || o->heads || o->kv_heads ||
-			o->window || o->ffn || o->dropout || o->attn_dropout || o->seed))
+			o->window || o->ffn || o->dropout || o->attn_dropout || o->seed ||
+			o->activation || o->gated || o->rotary || o->context || o->weight_decay ||
+			o->ema || o->future || o->future_decay))
 		return wr_fail(msg, WR_EINVAL,
 			"--resume takes model, batch, rates and seed from the checkpoint: give "
 			"only --epochs, --threads, "

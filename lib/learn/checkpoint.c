@@ -33,7 +33,7 @@ unsigned int wr_learn_student_tensors(
 		add_tensor(t, &n, prefix, k, "out.weight", w + o->out, p->d, p->d);
 		add_tensor(t, &n, prefix, k, "age.bias", w + o->bias, p->n_heads, p->window);
 		add_tensor(t, &n, prefix, k, "norm2.gain", w + o->norm2, p->d, 0);
-		add_tensor(t, &n, prefix, k, "up.weight", w + o->up, p->ffn, p->d);
+		add_tensor(t, &n, prefix, k, "up.weight", w + o->up, s->up_dim, p->d);
 		add_tensor(t, &n, prefix, k, "down.weight", w + o->down, p->d, p->ffn);
 	}
 	add_tensor(t, &n, prefix, -1, "final.gain", w + s->final_gain, p->d, 0);
@@ -48,8 +48,9 @@ struct entry {
 	uint32_t *u32;
 	double *real;
 	bool state; /* only in resumable checkpoints */
+	bool added; /* came later: left out while 0, and 0 where a file has none */
 };
-#define MAX_ENTRIES 32
+#define MAX_ENTRIES 40
 
 static unsigned int entries(struct wr_fit *f, struct progress_state *p, struct entry *e)
 {
@@ -61,12 +62,20 @@ static unsigned int entries(struct wr_fit *f, struct progress_state *p, struct e
 		{"n_kv_heads", .u32 = &f->shape.n_kv_heads},
 		{"window", .u32 = &f->shape.window},
 		{"ffn", .u32 = &f->shape.ffn},
+		{"activation", .u32 = &f->shape.activation, .added = true},
+		{"gated", .u32 = &f->shape.gated, .added = true},
+		{"rotary", .u32 = &f->shape.rotary, .added = true},
+		{"context", .u32 = &f->shape.context, .added = true},
 		{"batch", .u32 = &f->batch, .state = true},
 		{"len", .u32 = &f->len, .state = true},
 		{"seed", .u64 = &f->seed, .state = true},
 		{"lr", .real = &f->lr, .state = true},
 		{"dropout", .real = &f->dropout, .state = true},
 		{"attn_dropout", .real = &f->attn_dropout, .state = true},
+		{"weight_decay", .real = &f->weight_decay, .state = true, .added = true},
+		{"ema", .real = &f->ema, .state = true, .added = true},
+		{"future", .u32 = &f->future, .state = true, .added = true},
+		{"future_decay", .real = &f->future_decay, .state = true, .added = true},
 		{"epoch", .u64 = &p->epoch, .state = true},
 		{"step", .u64 = &p->step, .state = true},
 		{"adam_step", .u64 = &p->adam_step, .state = true},
@@ -81,11 +90,11 @@ static unsigned int entries(struct wr_fit *f, struct progress_state *p, struct e
 	return WR_ARRAY_LEN(all);
 }
 
-int wr_learn_checkpoint_write(const char *path, const struct wr_student *s, const float *m,
-	const float *v, const struct wr_fit *f, const struct progress_state *p,
+int wr_learn_checkpoint_write(const char *path, const struct wr_student *s,
+	const struct optimiser *o, const struct wr_fit *f, const struct progress_state *p,
 	struct wr_errmsg *msg)
 {
-	struct st_tensor *t = calloc(3 * STUDENT_MAX_TENSORS, sizeof(*t));
+	struct st_tensor *t = calloc(4 * STUDENT_MAX_TENSORS, sizeof(*t));
 	struct wr_fit fit = *f;
 	struct progress_state state = *p;
 	struct entry e[MAX_ENTRIES];
@@ -98,6 +107,8 @@ int wr_learn_checkpoint_write(const char *path, const struct wr_student *s, cons
 	}
 	json_object_set_new(meta, "format", json_string("wirerank student 1"));
 	for (unsigned int i = 0, n = entries(&fit, &state, e); i < n; i++) {
+		if (e[i].added && !(e[i].real ? *e[i].real != 0 : *e[i].u32 != 0))
+			continue;
 		if (e[i].real)
 			snprintf(text, sizeof(text), "%.17g", *e[i].real);
 		else
@@ -106,10 +117,12 @@ int wr_learn_checkpoint_write(const char *path, const struct wr_student *s, cons
 		json_object_set_new(meta, e[i].key, json_string(text));
 	}
 	unsigned int n = wr_learn_student_tensors(s, s->w, "", t);
-	if (m && v) {
-		n += wr_learn_student_tensors(s, m, "adam.m.", t + n);
-		n += wr_learn_student_tensors(s, v, "adam.v.", t + n);
+	if (o) {
+		n += wr_learn_student_tensors(s, o->m, "adam.m.", t + n);
+		n += wr_learn_student_tensors(s, o->v, "adam.v.", t + n);
 	}
+	if (o && o->mean)
+		n += wr_learn_student_tensors(s, o->mean, "mean.", t + n);
 	int err = wr_learn_safetensors_write(path, t, n, meta, msg);
 	json_decref(meta);
 	free(t);
@@ -121,6 +134,8 @@ static int read_entry(const struct safetensors *st, const char *path, const stru
 {
 	const char *text = wr_learn_safetensors_meta(st, e->key);
 	uint64_t v = 0;
+	if (!text && e->added)
+		return WR_OK;
 	if (!text)
 		return wr_fail(msg, WR_EFORMAT,
 			"%s: metadata has no %s: not a checkpoint of wrtrain fit", path, e->key);
@@ -150,9 +165,9 @@ static int read_tensors(const struct safetensors *st, const struct wr_student *s
 	return err;
 }
 
-/* state = false: shape and weights only. */
-static int read_file(const char *path, bool state, struct wr_student **s, float **m, float **v,
-	struct wr_fit *f, struct progress_state *p, struct wr_errmsg *msg)
+/* o = NULL: shape and weights only. */
+static int read_file(const char *path, struct wr_student **s, struct optimiser *o, struct wr_fit *f,
+	struct progress_state *p, struct wr_errmsg *msg)
 {
 	struct safetensors *st;
 	struct entry e[MAX_ENTRIES];
@@ -160,38 +175,39 @@ static int read_file(const char *path, bool state, struct wr_student **s, float 
 	if (err)
 		return err;
 	for (unsigned int i = 0, n = entries(f, p, e); i < n && !err; i++)
-		if (state || !e[i].state)
+		if (o || !e[i].state)
 			err = read_entry(st, path, &e[i], msg);
 	if (!err)
 		err = wr_student_new(s, &f->shape, msg);
 	if (!err)
 		err = read_tensors(st, *s, (*s)->w, "", msg);
-	if (!err && state) {
-		*m = calloc((*s)->n_weights, sizeof(float));
-		*v = calloc((*s)->n_weights, sizeof(float));
-		if (!*m || !*v)
-			err = wr_fail(msg, WR_ENOMEM, "%s: out of memory", path);
+	if (!err && o) {
+		err = wr_learn_optimiser_new(o, *s, f->ema > 0, msg);
 		if (!err)
-			err = read_tensors(st, *s, *m, "adam.m.", msg);
+			err = read_tensors(st, *s, o->m, "adam.m.", msg);
 		if (!err)
-			err = read_tensors(st, *s, *v, "adam.v.", msg);
+			err = read_tensors(st, *s, o->v, "adam.v.", msg);
+		if (!err && o->mean)
+			err = read_tensors(st, *s, o->mean, "mean.", msg);
 	}
 	wr_learn_safetensors_close(st);
 	return err;
 }
 
-int wr_learn_checkpoint_read(const char *path, struct wr_student **s, float **m, float **v,
+int wr_learn_checkpoint_read(const char *path, struct wr_student **s, struct optimiser *o,
 	struct wr_fit *f, struct progress_state *p, struct wr_errmsg *msg)
 {
 	*s = NULL;
-	*m = *v = NULL;
-	int err = read_file(path, true, s, m, v, f, p, msg);
+	*o = (struct optimiser){0};
+	/* What an older file does not name. */
+	f->shape.activation = f->shape.gated = f->shape.rotary = f->shape.context = 0;
+	f->weight_decay = f->ema = f->future_decay = 0;
+	f->future = 0;
+	int err = read_file(path, s, o, f, p, msg);
 	if (err) {
 		wr_student_free(*s);
-		free(*m);
-		free(*v);
+		wr_learn_optimiser_free(o);
 		*s = NULL;
-		*m = *v = NULL;
 	}
 	return err;
 }
@@ -201,7 +217,7 @@ int wr_student_load(struct wr_student **s, const char *path, struct wr_errmsg *m
 	struct wr_fit f = {0};
 	struct progress_state p;
 	*s = NULL;
-	int err = read_file(path, false, s, NULL, NULL, &f, &p, msg);
+	int err = read_file(path, s, NULL, &f, &p, msg);
 	if (err) {
 		wr_student_free(*s);
 		*s = NULL;

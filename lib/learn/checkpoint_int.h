@@ -4,8 +4,8 @@
 #ifndef WR_LEARN_CHECKPOINT_INT_H
 #define WR_LEARN_CHECKPOINT_INT_H
 
+#include "learn_int.h"
 #include "safetensors_int.h"
-#include "wr_learn.h"
 
 #define STUDENT_MAX_TENSORS (3 + 7 * WR_BUNDLE_MAX_BLOCKS)
 
@@ -21,15 +21,15 @@ struct progress_state {
 	double best_ndcg10, best_hr10;
 	uint64_t best_epoch; /* counted from 1, 0 = none yet */
 };
-/* m, v: Adam's moments, laid out as s->w; NULL = weights only. */
-int wr_learn_checkpoint_write(const char *path, const struct wr_student *s, const float *m,
-	const float *v, const struct wr_fit *f, const struct progress_state *p,
+/* o = NULL: weights only. */
+int wr_learn_checkpoint_write(const char *path, const struct wr_student *s,
+	const struct optimiser *o, const struct wr_fit *f, const struct progress_state *p,
 	struct wr_errmsg *msg) WR_MUST_CHECK;
 /*
  * Fills f (all but epochs, threads, patience, max_seconds, resume, quiet), p, and a new student
- * with its moments (m, v malloc'ed; the caller frees).
+ * with its optimiser (the caller frees both).
  */
-int wr_learn_checkpoint_read(const char *path, struct wr_student **s, float **m, float **v,
+int wr_learn_checkpoint_read(const char *path, struct wr_student **s, struct optimiser *o,
 	struct wr_fit *f, struct progress_state *p, struct wr_errmsg *msg) WR_MUST_CHECK;
 
 #endif

@@ -2,7 +2,7 @@
 /*
  * Evaluation of the float student: every user's history through the encoder, the target's rank
  * among all items. Chunks of 16 users go to OpenMP threads; the encoder sees the last
- * blocks·(W-1)+1 tokens, which is all that reaches the last position.
+ * wr_student_reach tokens, which is all that reaches the last position.
  */
 #include "learn_int.h"
 #include "sgemm.h"
@@ -98,6 +98,7 @@ static int run_job(const struct job *j, uint32_t threads, struct wr_errmsg *msg)
 	{
 		struct thread_ws t;
 		struct wr_errmsg why;
+		omp_set_num_threads(1); /* for products inside: a team of one is not "parallel" */
 		int mine = thread_ws_new(&t, j, &why);
 		if (mine) {
 #pragma omp critical
@@ -135,7 +136,7 @@ int wr_eval_float(const struct wr_student *s, const struct wr_dataset *ds, enum 
 		.split = split,
 		.user = user,
 		.unit = unit,
-		.events = s->shape.n_blocks * (s->shape.window - 1) + 1,
+		.events = wr_student_reach(&s->shape),
 		.rank = malloc((ds->n_users + 1) * sizeof(*j.rank))};
 	int err = WR_OK;
 	if (!user || !unit || !norm || !j.rank) {

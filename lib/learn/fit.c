@@ -43,7 +43,7 @@ struct run {
 	const struct wr_dataset *ds;
 	char *checkpoint, *best;
 	struct wr_student *s;
-	float *m, *v;
+	struct optimiser opt;
 	struct step step;
 	struct progress_state at;
 	struct fit_log log;
@@ -63,6 +63,15 @@ static int check_settings(const struct wr_fit *f, struct wr_errmsg *msg)
 			msg, WR_EINVAL, "learning rate %g: give one above 0, usually 0.001", f->lr);
 	if (f->dropout < 0 || f->dropout > 0.9 || f->attn_dropout < 0 || f->attn_dropout > 0.9)
 		return wr_fail(msg, WR_EINVAL, "dropout: give 0 … 0.9");
+	if (!(f->weight_decay >= 0) || f->weight_decay > 10)
+		return wr_fail(msg, WR_EINVAL, "weight decay %g: give 0 … 10, usually 0.01",
+			f->weight_decay);
+	if (!(f->ema >= 0) || f->ema >= 1)
+		return wr_fail(
+			msg, WR_EINVAL, "ema %g: give 0 (none) … below 1, usually 0.998", f->ema);
+	if (f->future > MAX_FUTURE || !(f->future_decay >= 0) || f->future_decay > 1)
+		return wr_fail(msg, WR_EINVAL, "future %u, decay %g: give at most %d tokens, 0 … 1",
+			f->future, f->future_decay, MAX_FUTURE);
 	if (f->threads > 1024)
 		return wr_fail(msg, WR_EINVAL, "%u threads: at most 1024", f->threads);
 	return WR_OK;
@@ -80,13 +89,9 @@ static int start_or_resume(struct run *r, struct wr_errmsg *msg)
 		if (err)
 			return err;
 		wr_student_init(r->s, r->fit.seed);
-		r->m = calloc(r->s->n_weights, sizeof(float));
-		r->v = calloc(r->s->n_weights, sizeof(float));
-		return r->m && r->v ? WR_OK
-				    : wr_fail(msg, WR_ENOMEM, "out of memory for the optimiser");
+		return wr_learn_optimiser_new(&r->opt, r->s, r->fit.ema > 0, msg);
 	}
-	int err =
-		wr_learn_checkpoint_read(r->checkpoint, &r->s, &r->m, &r->v, &r->fit, &r->at, msg);
+	int err = wr_learn_checkpoint_read(r->checkpoint, &r->s, &r->opt, &r->fit, &r->at, msg);
 	if (err == WR_ENOENT)
 		return wr_fail(
 			msg, err, "%s: nothing to resume: start without --resume", r->checkpoint);
@@ -117,7 +122,7 @@ static int prepare(struct run *r, struct wr_errmsg *msg)
 			r->order[r->n_order++] = u;
 	if (!r->n_order)
 		return wr_fail(msg, WR_EINVAL, "no user has two clicks to train on");
-	return wr_learn_step_new(&r->step, &r->fit, r->s, r->m, r->v, msg);
+	return wr_learn_step_new(&r->step, &r->fit, r->s, &r->opt, msg);
 }
 
 /* The epoch's order of users: a shuffle of file order (Fisher, Yates). */
@@ -220,7 +225,10 @@ static int run_epoch(struct run *r, double *lr, struct wr_errmsg *msg)
 static int end_epoch(struct run *r, double lr, double seconds, struct wr_errmsg *msg)
 {
 	struct wr_metrics_at m;
-	int err = wr_eval_float(r->s, r->ds, WR_SPLIT_VALID, 0, r->fit.threads, &m, msg);
+	struct wr_student judged = *r->s;
+	if (r->opt.mean)
+		judged.w = r->opt.mean;
+	int err = wr_eval_float(&judged, r->ds, WR_SPLIT_VALID, 0, r->fit.threads, &m, msg);
 	if (err)
 		return err;
 	struct fit_log_line line = {.epoch = r->at.epoch + 1,
@@ -237,11 +245,10 @@ static int end_epoch(struct run *r, double lr, double seconds, struct wr_errmsg 
 		r->at.best_ndcg10 = line.ndcg10;
 		r->at.best_hr10 = line.hr10;
 		r->at.best_epoch = r->at.epoch;
-		err = wr_learn_checkpoint_write(r->best, r->s, NULL, NULL, &r->fit, &r->at, msg);
+		err = wr_learn_checkpoint_write(r->best, &judged, NULL, &r->fit, &r->at, msg);
 	}
 	if (!err)
-		err = wr_learn_checkpoint_write(
-			r->checkpoint, r->s, r->m, r->v, &r->fit, &r->at, msg);
+		err = wr_learn_checkpoint_write(r->checkpoint, r->s, &r->opt, &r->fit, &r->at, msg);
 	if (!err)
 		err = wr_learn_fit_log_add(&r->log, &line, msg);
 	if (!r->fit.quiet)
@@ -267,7 +274,7 @@ static int train(struct run *r, double *loss, struct wr_errmsg *msg)
 			break;
 		if (r->stopped)
 			err = wr_learn_checkpoint_write(
-				r->checkpoint, r->s, r->m, r->v, &r->fit, &r->at, msg);
+				r->checkpoint, r->s, &r->opt, &r->fit, &r->at, msg);
 		else
 			err = end_epoch(r, lr, (double)(wr_clock_ns() - start) / 1e9, msg);
 	}
@@ -302,8 +309,7 @@ int wr_fit_run(const struct wr_fit *f, const struct wr_dataset *ds, const char *
 	wr_learn_step_free(&r.step);
 	wr_learn_fit_log_close(&r.log);
 	wr_student_free(r.s);
-	free(r.m);
-	free(r.v);
+	wr_learn_optimiser_free(&r.opt);
 	free(r.order);
 	free(r.batch.off);
 	free(r.batch.rows);

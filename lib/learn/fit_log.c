@@ -141,15 +141,19 @@ int wr_learn_fit_log_settings(
 	const struct wr_student_shape *p = &f->shape;
 	char *path = path_of(dir, "settings.json");
 	json_t *j = json_pack(
-		"{s:{s:I,s:I,s:I,s:I,s:I,s:I,s:I}, s:I,s:I,s:I, s:f,s:f,s:f, s:I, s:{s:I,s:I,s:I}}",
+		"{s:{s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:s,s:b,s:b,s:I}, s:I,s:I,s:I, s:f,s:f,s:f, "
+		"s:f,s:f,s:I,s:f, s:I, s:{s:I,s:I,s:I}}",
 		"shape", "n_items", (json_int_t)p->n_items, "d", (json_int_t)p->d, "n_blocks",
 		(json_int_t)p->n_blocks, "n_heads", (json_int_t)p->n_heads, "n_kv_heads",
 		(json_int_t)p->n_kv_heads, "window", (json_int_t)p->window, "ffn",
-		(json_int_t)p->ffn, "epochs", (json_int_t)f->epochs, "batch", (json_int_t)f->batch,
-		"len", (json_int_t)f->len, "lr", f->lr, "dropout", f->dropout, "attn_dropout",
-		f->attn_dropout, "seed", (json_int_t)f->seed, "data", "users",
-		(json_int_t)ds->n_users, "items", (json_int_t)ds->n_items, "tokens",
-		(json_int_t)ds->token_off[ds->n_users]);
+		(json_int_t)p->ffn, "activation", wr_activation_name(p->activation), "gated",
+		(int)p->gated, "rotary", (int)p->rotary, "context", (json_int_t)p->context,
+		"epochs", (json_int_t)f->epochs, "batch", (json_int_t)f->batch, "len",
+		(json_int_t)f->len, "lr", f->lr, "dropout", f->dropout, "attn_dropout",
+		f->attn_dropout, "weight_decay", f->weight_decay, "ema", f->ema, "future",
+		(json_int_t)WR_MAX(f->future, 1u), "future_decay", f->future_decay, "seed",
+		(json_int_t)f->seed, "data", "users", (json_int_t)ds->n_users, "items",
+		(json_int_t)ds->n_items, "tokens", (json_int_t)ds->token_off[ds->n_users]);
 	int err = path && j ? wr_json_write(j, path, msg)
 			    : wr_fail(msg, WR_ENOMEM, "out of memory for settings");
 	json_decref(j);

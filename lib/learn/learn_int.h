@@ -45,6 +45,14 @@ WR_INLINE float fast_expf(float x)
 	return v.f;
 }
 
+/* Adam's moments and the running mean of the weights (NULL = none kept), laid out as s->w. */
+struct optimiser {
+	float *m, *v, *mean;
+};
+int wr_learn_optimiser_new(struct optimiser *o, const struct wr_student *s, bool mean,
+	struct wr_errmsg *msg) WR_MUST_CHECK;
+void wr_learn_optimiser_free(struct optimiser *o);
+
 /* Sequences laid end to end: sequence i is rows[off[i] … off[i+1]-1]. */
 struct ragged {
 	uint32_t n_seqs;
@@ -63,38 +71,52 @@ struct dropout wr_learn_dropout_make(double rate, double attn_rate, uint64_t key
 void wr_learn_dropout_apply(
 	float *x, size_t n, uint32_t threshold, float scale, uint64_t key, uint32_t site);
 
-/* What the forward pass of one block leaves for the backward pass, by token. */
+/* What the forward pass of one block leaves for the backward pass, by token. p: attention weights
+ * [H][W], or, where attention runs by blocks, the log of each softmax's sum [H]. up: what goes into
+ * the activation, NULL for a plain relu. */
 struct block_ws {
-	float *x_in, *r1, *n1, *qkv, *p, *o, *x_mid, *r2, *n2, *h;
+	float *x_in, *r1, *n1, *qkv, *p, *o, *x_mid, *r2, *n2, *up, *h;
 };
+#define SOFTMAX_TILE 64
+#define MAX_FUTURE   16
 /* One thread's memory for chunks of at most max_tokens tokens. */
 struct net_ws {
 	uint32_t max_tokens;
 	float *arena;
 	struct block_ws b[WR_BUNDLE_MAX_BLOCKS];
-	float *x_out;                     /* [T][d] behind the last block */
-	float *u, *u_norm;                /* [T][d] unit user vectors, [T] their lengths before */
-	float *dx, *dy, *dn, *dqkv, *d_h; /* gradients; dx after backward: of x0 / dropout */
+	float *x_out;      /* [T][d] behind the last block */
+	float *u, *u_norm; /* [T][d] unit user vectors, [T] their lengths before */
+	float *dx, *dy, *dn, *dqkv, *d_h, *d_up; /* gradients; dx after backward: of x0 / dropout */
 	float *kt, *vt;           /* transposed keys and values of one head of one sequence */
 	float *bias_rev, *d_bias; /* [H][W] */
+	float *att_s, *att_g;     /* [ATTENTION_ROWS][keys]: scores and their gradients */
+	float *turn;              /* [T][head_dim]: cosines, then sines, by position; rotary only */
 	float *row_scale, *tile_u, *tile_z; /* softmax tiles */
+	float share[SOFTMAX_TILE][MAX_FUTURE];
+	uint32_t n_share[SOFTMAX_TILE];
 };
-#define SOFTMAX_TILE 64
 int wr_learn_net_ws_new(struct net_ws *ws, const struct wr_student *s, uint32_t max_tokens,
 	struct wr_errmsg *msg) WR_MUST_CHECK;
 void wr_learn_net_ws_free(struct net_ws *ws);
 
-/* Fills ws from x0 to u. */
+/* Fills ws from x0 to u. A sequence may have at most max_tokens tokens. */
 void wr_learn_net_forward(const struct wr_student *s, struct net_ws *ws, const struct ragged *in,
 	const struct dropout *drop);
+/* What positions are trained to say: the token behind each, and shares[0 … n_shares-1] of the next
+ * ones, which sum to 1; where fewer follow in the sequence, the shares that are left are scaled
+ * up. */
+struct targets {
+	const uint32_t *next; /* [T] */
+	uint32_t n_shares;
+	float shares[MAX_FUTURE];
+};
 /*
- * Mean-free softmax cross-entropy of every position against targets[T], each weighted by weight;
- * unit = unit-norm item vectors [n_items][d]. Adds to grad: d logit_scale, and in the embedding's
- * place d of the UNIT vectors. Leaves d loss / d u in ws->dx. Returns the unweighted sum of the
- * losses.
+ * Mean-free softmax cross-entropy of every position against y, each weighted by weight; unit =
+ * unit-norm item vectors [n_items][d]. Adds to grad: d logit_scale, and in the embedding's place d
+ * of the UNIT vectors. Leaves d loss / d u in ws->dx. Returns the unweighted sum of the losses.
  */
 double wr_learn_softmax_loss(const struct wr_student *s, struct net_ws *ws, const float *unit,
-	uint32_t n_tokens, const uint32_t *targets, float weight, float *grad);
+	const struct ragged *in, const struct targets *y, float weight, float *grad);
 /*
  * From ws->dx = d loss / d u back to ws->dx = d loss / d (√d E[row]) per token; adds the gradients
  * of all weights but the embedding to grad.
@@ -103,6 +125,39 @@ void wr_learn_net_backward(const struct wr_student *s, struct net_ws *ws, const 
 	const struct dropout *drop, float *grad);
 /* unit[r] = E[r] / |E[r]|, norm[r] = |E[r]|. */
 void wr_learn_unit_rows(const float *e, uint32_t n, uint32_t d, float *unit, float *norm);
+
+/* h = act(up), gated: act(up[0 … f-1]) ⊙ up[f … 2f-1], by token. */
+void wr_learn_activation_forward(const struct wr_student *s, const float *up, uint32_t t, float *h);
+/* d_up from d_h. */
+void wr_learn_activation_backward(
+	const struct wr_student *s, const float *up, const float *d_h, uint32_t t, float *d_up);
+/* Whether the activation keeps its input (else it is a relu in place). */
+static inline bool wr_learn_activation_keeps(const struct wr_student_shape *p)
+{
+	return p->gated || p->activation != WR_ACTIVATION_RELU;
+}
+
+/* Rotation by position of the n_heads · head_dim columns of x (stride floats a row), in place; back
+ * turns the other way. Positions count from 0 within each sequence. */
+void wr_learn_rotary_table(uint32_t head_dim, uint32_t n, float *turn);
+void wr_learn_rotate(const float *turn, uint32_t head_dim, uint32_t n_heads,
+	const struct ragged *in, float *x, size_t stride, bool back);
+
+/* Windows wider than this run by blocks over GEMMs, which keep no weights; narrower ones by query
+ * over short loops. */
+#define ATTENTION_LOOPS_MAX 96
+#define ATTENTION_ROWS      64
+static inline bool wr_learn_attention_blocked(const struct wr_student_shape *p)
+{
+	return p->window > ATTENTION_LOOPS_MAX;
+}
+void wr_learn_attention_blocked_forward(const struct wr_student *s, struct net_ws *ws,
+	const struct block_ws *b, uint32_t first, uint32_t n, const struct dropout *drop,
+	uint32_t site);
+/* As wr_learn_attention_backward. */
+void wr_learn_attention_blocked_backward(const struct wr_student *s, struct net_ws *ws,
+	const struct block_ws *b, uint32_t first, uint32_t n, const struct dropout *drop,
+	uint32_t site);
 
 /* Attention of one sequence of n tokens; rows of qkv and o are by token. */
 void wr_learn_attention_forward(const struct wr_student *s, struct net_ws *ws,

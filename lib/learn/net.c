@@ -42,11 +42,12 @@ static size_t net_ws_layout(struct net_ws *ws, const struct wr_student *s, size_
 			.r1 = carve(&at, t),
 			.n1 = carve(&at, t * d),
 			.qkv = carve(&at, t * s->qkv_dim),
-			.p = carve(&at, t * slots),
+			.p = carve(&at, wr_learn_attention_blocked(p) ? t * p->n_heads : t * slots),
 			.o = carve(&at, t * d),
 			.x_mid = carve(&at, t * d),
 			.r2 = carve(&at, t),
 			.n2 = carve(&at, t * d),
+			.up = wr_learn_activation_keeps(p) ? carve(&at, t * s->up_dim) : NULL,
 			.h = carve(&at, t * p->ffn)};
 	ws->x_out = carve(&at, t * d);
 	ws->u = carve(&at, t * d);
@@ -56,10 +57,18 @@ static size_t net_ws_layout(struct net_ws *ws, const struct wr_student *s, size_
 	ws->dn = carve(&at, t * d);
 	ws->dqkv = carve(&at, t * s->qkv_dim);
 	ws->d_h = carve(&at, t * p->ffn);
+	ws->d_up = wr_learn_activation_keeps(p) ? carve(&at, t * s->up_dim) : ws->d_h;
 	ws->kt = carve(&at, WR_MAX(t * s->head_dim, (size_t)2 * p->window));
 	ws->vt = carve(&at, WR_MAX(t * s->head_dim, (size_t)p->window));
 	ws->bias_rev = carve(&at, slots);
 	ws->d_bias = carve(&at, slots);
+	if (wr_learn_attention_blocked(p)) {
+		size_t keys = WR_MIN(t, (size_t)p->window + ATTENTION_ROWS);
+		ws->att_s = carve(&at, ATTENTION_ROWS * keys);
+		ws->att_g = carve(&at, ATTENTION_ROWS * keys);
+	}
+	if (p->rotary)
+		ws->turn = carve(&at, t * s->head_dim);
 	ws->row_scale = carve(&at, SOFTMAX_TILE);
 	ws->tile_u = carve(&at, SOFTMAX_TILE * d);
 	ws->tile_z = carve(&at, (size_t)SOFTMAX_TILE * p->n_items);
@@ -78,6 +87,8 @@ int wr_learn_net_ws_new(
 			floats >> 18);
 	memset(ws->arena, 0, floats * sizeof(float));
 	net_ws_layout(ws, s, max_tokens, ws->arena);
+	if (ws->turn)
+		wr_learn_rotary_table(s->head_dim, max_tokens, ws->turn);
 	ws->max_tokens = max_tokens;
 	return WR_OK;
 }
@@ -206,6 +217,31 @@ static void load_bias(const struct wr_student *s, uint32_t b, float *rev)
 			rev[h * w + w - 1 - a] = bias[h * w + a];
 }
 
+/* Queries and keys stand side by side in a row of qkv. */
+static void rotate_qk(const struct wr_student *s, const struct net_ws *ws, const struct ragged *in,
+	float *qkv, bool back)
+{
+	if (s->shape.rotary)
+		wr_learn_rotate(ws->turn, s->head_dim, s->shape.n_heads + s->shape.n_kv_heads, in,
+			qkv, s->qkv_dim, back);
+}
+
+static void attend_forward(const struct wr_student *s, struct net_ws *ws, uint32_t b,
+	const struct ragged *in, const struct dropout *drop)
+{
+	bool blocked = wr_learn_attention_blocked(&s->shape);
+	load_bias(s, b, ws->bias_rev);
+	for (uint32_t i = 0; i < in->n_seqs; i++) {
+		uint32_t first = in->off[i], n = in->off[i + 1] - first;
+		if (blocked)
+			wr_learn_attention_blocked_forward(
+				s, ws, &ws->b[b], first, n, drop, SITE_WEIGHTS(b));
+		else
+			wr_learn_attention_forward(
+				s, ws, &ws->b[b], first, n, drop, SITE_WEIGHTS(b));
+	}
+}
+
 static void block_forward(const struct wr_student *s, struct net_ws *ws, uint32_t b,
 	const struct ragged *in, const struct dropout *drop, float *x_next)
 {
@@ -216,18 +252,20 @@ static void block_forward(const struct wr_student *s, struct net_ws *ws, uint32_
 	size_t td = (size_t)t * d;
 	rms_forward(k->x_in, s->w + o->norm1, t, d, k->r1, k->n1);
 	wr_sgemm(false, true, t, s->qkv_dim, d, k->n1, d, s->w + o->qkv, d, 0, k->qkv, s->qkv_dim);
-	load_bias(s, b, ws->bias_rev);
-	for (uint32_t i = 0; i < in->n_seqs; i++)
-		wr_learn_attention_forward(
-			s, ws, k, in->off[i], in->off[i + 1] - in->off[i], drop, SITE_WEIGHTS(b));
+	rotate_qk(s, ws, in, k->qkv, false);
+	attend_forward(s, ws, b, in, drop);
 	wr_sgemm(false, true, t, d, d, k->o, d, s->w + o->out, d, 0, ws->dy, d);
 	if (drop->threshold)
 		wr_learn_dropout_apply(
 			ws->dy, td, drop->threshold, drop->scale, drop->key, SITE_OUT(b));
 	add_rows(k->x_in, ws->dy, td, k->x_mid);
 	rms_forward(k->x_mid, s->w + o->norm2, t, d, k->r2, k->n2);
-	wr_sgemm(false, true, t, p->ffn, d, k->n2, d, s->w + o->up, d, 0, k->h, p->ffn);
-	relu_forward(k->h, (size_t)t * p->ffn);
+	float *up = k->up ? k->up : k->h;
+	wr_sgemm(false, true, t, s->up_dim, d, k->n2, d, s->w + o->up, d, 0, up, s->up_dim);
+	if (k->up)
+		wr_learn_activation_forward(s, k->up, t, k->h);
+	else
+		relu_forward(k->h, (size_t)t * p->ffn);
 	wr_sgemm(false, true, t, d, p->ffn, k->h, p->ffn, s->w + o->down, p->ffn, 0, ws->dy, d);
 	if (drop->threshold)
 		wr_learn_dropout_apply(
@@ -259,6 +297,25 @@ static void store_bias_gradient(
 			bias[h * w + a] += rev[h * w + w - 1 - a];
 }
 
+static void attend_backward(const struct wr_student *s, struct net_ws *ws, uint32_t b,
+	const struct ragged *in, const struct dropout *drop, float *grad)
+{
+	const struct wr_student_shape *p = &s->shape;
+	bool blocked = wr_learn_attention_blocked(p);
+	load_bias(s, b, ws->bias_rev);
+	memset(ws->d_bias, 0, (size_t)p->n_heads * p->window * sizeof(float));
+	for (uint32_t i = 0; i < in->n_seqs; i++) {
+		uint32_t first = in->off[i], n = in->off[i + 1] - first;
+		if (blocked)
+			wr_learn_attention_blocked_backward(
+				s, ws, &ws->b[b], first, n, drop, SITE_WEIGHTS(b));
+		else
+			wr_learn_attention_backward(
+				s, ws, &ws->b[b], first, n, drop, SITE_WEIGHTS(b));
+	}
+	store_bias_gradient(s, b, ws->d_bias, grad);
+}
+
 /* ws->dx: in d loss / d block output, out d loss / d x_in. */
 static void block_backward(const struct wr_student *s, struct net_ws *ws, uint32_t b,
 	const struct ragged *in, const struct dropout *drop, float *grad)
@@ -266,7 +323,7 @@ static void block_backward(const struct wr_student *s, struct net_ws *ws, uint32
 	const struct wr_student_shape *p = &s->shape;
 	const struct wr_student_block *o = &s->block[b];
 	struct block_ws *k = &ws->b[b];
-	uint32_t d = p->d, f = p->ffn, q = s->qkv_dim, t = in->off[in->n_seqs];
+	uint32_t d = p->d, f = p->ffn, f_up = s->up_dim, q = s->qkv_dim, t = in->off[in->n_seqs];
 	size_t td = (size_t)t * d;
 	const float *w = s->w;
 	memcpy(ws->dy, ws->dx, td * sizeof(float));
@@ -275,9 +332,12 @@ static void block_backward(const struct wr_student *s, struct net_ws *ws, uint32
 			ws->dy, td, drop->threshold, drop->scale, drop->key, SITE_FFN(b));
 	wr_sgemm(true, false, d, f, t, ws->dy, d, k->h, f, 1, grad + o->down, f);
 	wr_sgemm(false, false, t, f, d, ws->dy, d, w + o->down, f, 0, ws->d_h, f);
-	relu_backward(k->h, ws->d_h, (size_t)t * f);
-	wr_sgemm(true, false, f, d, t, ws->d_h, f, k->n2, d, 1, grad + o->up, d);
-	wr_sgemm(false, false, t, d, f, ws->d_h, f, w + o->up, d, 0, ws->dn, d);
+	if (k->up)
+		wr_learn_activation_backward(s, k->up, ws->d_h, t, ws->d_up);
+	else
+		relu_backward(k->h, ws->d_h, (size_t)t * f);
+	wr_sgemm(true, false, f_up, d, t, ws->d_up, f_up, k->n2, d, 1, grad + o->up, d);
+	wr_sgemm(false, false, t, d, f_up, ws->d_up, f_up, w + o->up, d, 0, ws->dn, d);
 	rms_backward(k->x_mid, k->r2, w + o->norm2, ws->dn, t, d, ws->dx, grad + o->norm2);
 
 	memcpy(ws->dy, ws->dx, td * sizeof(float));
@@ -286,12 +346,8 @@ static void block_backward(const struct wr_student *s, struct net_ws *ws, uint32
 			ws->dy, td, drop->threshold, drop->scale, drop->key, SITE_OUT(b));
 	wr_sgemm(true, false, d, d, t, ws->dy, d, k->o, d, 1, grad + o->out, d);
 	wr_sgemm(false, false, t, d, d, ws->dy, d, w + o->out, d, 0, ws->dn, d);
-	load_bias(s, b, ws->bias_rev);
-	memset(ws->d_bias, 0, (size_t)p->n_heads * p->window * sizeof(float));
-	for (uint32_t i = 0; i < in->n_seqs; i++)
-		wr_learn_attention_backward(
-			s, ws, k, in->off[i], in->off[i + 1] - in->off[i], drop, SITE_WEIGHTS(b));
-	store_bias_gradient(s, b, ws->d_bias, grad);
+	attend_backward(s, ws, b, in, drop, grad);
+	rotate_qk(s, ws, in, ws->dqkv, true);
 	wr_sgemm(true, false, q, d, t, ws->dqkv, q, k->n1, d, 1, grad + o->qkv, d);
 	wr_sgemm(false, false, t, d, q, ws->dqkv, q, w + o->qkv, d, 0, ws->dn, d);
 	rms_backward(k->x_in, k->r1, w + o->norm1, ws->dn, t, d, ws->dx, grad + o->norm1);

@@ -16,16 +16,29 @@ static float *floats(size_t n)
 	return aligned_alloc(64, WR_ALIGN_UP(n * sizeof(float), (size_t)64));
 }
 
-int wr_learn_step_new(struct step *st, const struct wr_fit *fit, struct wr_student *s, float *m,
-	float *v, struct wr_errmsg *msg)
+/* The next tokens' shares fall geometrically. */
+static void set_shares(struct targets *y, const struct wr_fit *fit)
+{
+	double sum = 0, share = 1;
+	y->n_shares = WR_MAX(fit->future, 1u);
+	for (uint32_t k = 0; k < y->n_shares; k++, share *= fit->future_decay) {
+		y->shares[k] = (float)share;
+		sum += share;
+	}
+	for (uint32_t k = 0; k < y->n_shares; k++)
+		y->shares[k] = (float)((double)y->shares[k] / sum);
+}
+
+int wr_learn_step_new(struct step *st, const struct wr_fit *fit, struct wr_student *s,
+	struct optimiser *opt, struct wr_errmsg *msg)
 {
 	size_t e = (size_t)s->shape.n_items * s->shape.d;
 	*st = (struct step){.fit = fit,
 		.s = s,
-		.m = m,
-		.v = v,
+		.opt = opt,
 		.n_threads = fit->threads ? (int)fit->threads : omp_get_max_threads(),
 		.n_chunks = (fit->batch + STEP_CHUNK - 1) / STEP_CHUNK};
+	set_shares(&st->targets, fit);
 	st->ws = calloc((size_t)st->n_threads, sizeof(*st->ws));
 	st->chunk_grad = floats(st->n_chunks * s->n_weights);
 	st->grad = floats(s->n_weights);
@@ -74,8 +87,9 @@ static void run_chunk(
 		st->fit->dropout, st->fit->attn_dropout, wr_mix64(key + chunk));
 	memset(grad, 0, st->s->n_weights * sizeof(float));
 	wr_learn_net_forward(st->s, ws, &in, &drop);
-	st->chunk_loss[chunk] =
-		wr_learn_softmax_loss(st->s, ws, st->unit, tokens, b->targets + base, weight, grad);
+	struct targets y = st->targets;
+	y.next = b->targets + base;
+	st->chunk_loss[chunk] = wr_learn_softmax_loss(st->s, ws, st->unit, &in, &y, weight, grad);
 	wr_learn_net_backward(st->s, ws, &in, &drop, grad);
 	memcpy(st->dx + (size_t)base * st->s->shape.d, ws->dx,
 		(size_t)tokens * st->s->shape.d * sizeof(float));
@@ -138,6 +152,7 @@ double wr_learn_step_gradient(struct step *st, const struct batch *b, uint64_t k
 	wr_learn_unit_rows(s->w + s->embedding, n, d, st->unit, st->norm);
 #pragma omp parallel num_threads(st->n_threads)
 	{
+		omp_set_num_threads(1); /* for products inside: a team of one is not "parallel" */
 #pragma omp for schedule(dynamic, 1)
 		for (uint32_t c = 0; c < n_chunks; c++)
 			run_chunk(st, b, c, &st->ws[omp_get_thread_num()], key);
@@ -154,14 +169,48 @@ double wr_learn_step_gradient(struct step *st, const struct batch *b, uint64_t k
 	return loss;
 }
 
+static void shrink(float *w, size_t n, float k)
+{
+	for (size_t i = 0; i < n; i++)
+		w[i] *= k;
+}
+
+/* Gains, age biases and the logit scale are not shrunk. */
+static void decay_weights(const struct wr_student *s, float k)
+{
+	const struct wr_student_shape *p = &s->shape;
+	shrink(s->w + s->embedding, (size_t)p->n_items * p->d, k);
+	for (uint32_t b = 0; b < p->n_blocks; b++) {
+		const struct wr_student_block *o = &s->block[b];
+		shrink(s->w + o->qkv, (size_t)s->qkv_dim * p->d, k);
+		shrink(s->w + o->out, (size_t)p->d * p->d, k);
+		shrink(s->w + o->up, (size_t)s->up_dim * p->d, k);
+		shrink(s->w + o->down, (size_t)p->d * p->ffn, k);
+	}
+}
+
+/* mean += (w - mean) (1 - decay); the decay rises from 0, so that the start is forgotten. */
+WR_CLONES static void follow(float *mean, const float *w, size_t n, float share)
+{
+#pragma omp simd
+	for (size_t i = 0; i < n; i++)
+		mean[i] += (w[i] - mean[i]) * share;
+}
+
 void wr_learn_step_apply(struct step *st, float lr, uint64_t adam_step)
 {
 	static const struct adam adam = {.beta1 = 0.9f, .beta2 = 0.98f, .eps = 1e-8f};
 	size_t n = st->s->n_weights;
+	struct optimiser *o = st->opt;
+	double t = (double)adam_step, decay = WR_MIN(st->fit->ema, (t - 1) / (t + 9));
+	if (st->fit->weight_decay > 0)
+		decay_weights(st->s, 1.0f - lr * (float)st->fit->weight_decay);
 #pragma omp parallel for schedule(static) num_threads(st->n_threads)
 	for (size_t i = 0; i < n; i += SLICE) {
 		size_t m = WR_MIN((size_t)SLICE, n - i);
 		wr_learn_adam_update(
-			&adam, m, st->s->w + i, st->m + i, st->v + i, st->grad + i, lr, adam_step);
+			&adam, m, st->s->w + i, o->m + i, o->v + i, st->grad + i, lr, adam_step);
+		if (o->mean)
+			follow(o->mean + i, st->s->w + i, m, (float)(1 - decay));
 	}
 }

@@ -18,19 +18,21 @@ struct step {
 	struct wr_student *s;
 	int n_threads;
 	uint32_t n_chunks;
-	struct net_ws *ws;       /* by thread */
-	float *chunk_grad;       /* [n_chunks][n_weights] */
-	float *grad, *m, *v;     /* m, v are the caller's */
+	struct net_ws *ws; /* by thread */
+	float *chunk_grad; /* [n_chunks][n_weights] */
+	float *grad;
+	struct optimiser *opt;   /* the caller's */
+	struct targets targets;  /* next is set by chunk */
 	float *unit, *norm, *dx; /* dx: [tokens][d] gradients of inputs */
 	double *chunk_loss;
 };
-int wr_learn_step_new(struct step *st, const struct wr_fit *fit, struct wr_student *s, float *m,
-	float *v, struct wr_errmsg *msg) WR_MUST_CHECK;
+int wr_learn_step_new(struct step *st, const struct wr_fit *fit, struct wr_student *s,
+	struct optimiser *opt, struct wr_errmsg *msg) WR_MUST_CHECK;
 void wr_learn_step_free(struct step *st);
 /* Gradient of the mean loss over the batch's tokens into st->grad; returns the summed loss. key
  * seeds dropout. */
 double wr_learn_step_gradient(struct step *st, const struct batch *b, uint64_t key);
-/* Adam with st->grad; step counts from 1. */
+/* Adam with st->grad, weight decay and the running mean; step counts from 1. */
 void wr_learn_step_apply(struct step *st, float lr, uint64_t adam_step);
 
 #endif

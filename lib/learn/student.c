@@ -5,6 +5,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 static int check_shape(const struct wr_student_shape *p, struct wr_errmsg *msg)
 {
@@ -28,7 +29,32 @@ static int check_shape(const struct wr_student_shape *p, struct wr_errmsg *msg)
 		return wr_fail(msg, WR_EINVAL, "window %u: give 1 … 1024", p->window);
 	if (p->ffn < 1 || p->ffn > 8192)
 		return wr_fail(msg, WR_EINVAL, "feed-forward width %u: give 1 … 8192", p->ffn);
+	if (p->activation >= WR_N_ACTIVATIONS || p->gated > 1 || p->rotary > 1)
+		return wr_fail(msg, WR_EINVAL, "activation %u, gated %u, rotary %u: not known",
+			p->activation, p->gated, p->rotary);
+	if (p->rotary && p->d / p->n_heads % 2)
+		return wr_fail(msg, WR_EINVAL, "rotary: %u channels a head must be even",
+			p->d / p->n_heads);
+	if (p->context > 65536)
+		return wr_fail(msg, WR_EINVAL, "context %u: at most 65536", p->context);
 	return WR_OK;
+}
+
+static const char *const activation_names[WR_N_ACTIVATIONS] = {"relu", "silu", "gelu"};
+
+const char *wr_activation_name(enum wr_activation a)
+{
+	return activation_names[a];
+}
+
+int wr_activation_parse(const char *name, uint32_t *a)
+{
+	for (uint32_t i = 0; i < WR_N_ACTIVATIONS; i++)
+		if (!strcmp(name, activation_names[i])) {
+			*a = i;
+			return WR_OK;
+		}
+	return WR_EINVAL;
 }
 
 /* Tensors start on cache lines. */
@@ -52,6 +78,7 @@ int wr_student_new(
 	s->shape = *shape;
 	s->head_dim = shape->d / shape->n_heads;
 	s->qkv_dim = (shape->n_heads + 2 * shape->n_kv_heads) * s->head_dim;
+	s->up_dim = shape->ffn * (shape->gated ? 2 : 1);
 	size_t d = shape->d, at = 0;
 	s->embedding = take(&at, shape->n_items * d);
 	for (uint32_t b = 0; b < shape->n_blocks; b++)
@@ -61,7 +88,7 @@ int wr_student_new(
 			.out = take(&at, d * d),
 			.bias = take(&at, (size_t)shape->n_heads * shape->window),
 			.norm2 = take(&at, d),
-			.up = take(&at, shape->ffn * d),
+			.up = take(&at, s->up_dim * d),
 			.down = take(&at, d * shape->ffn),
 		};
 	s->final_gain = take(&at, d);
@@ -102,7 +129,8 @@ void wr_student_init(struct wr_student *s, uint64_t seed)
 			s->w[o->norm1 + i] = s->w[o->norm2 + i] = 1.0f;
 		fill_matrix(s->w + o->qkv, s->qkv_dim, p->d, &r);
 		fill_matrix(s->w + o->out, p->d, p->d, &r);
-		fill_matrix(s->w + o->up, p->ffn, p->d, &r);
+		for (uint32_t i = 0; i < s->up_dim; i += p->ffn)
+			fill_matrix(s->w + o->up + (size_t)i * p->d, p->ffn, p->d, &r);
 		fill_matrix(s->w + o->down, p->d, p->ffn, &r);
 	}
 	for (uint32_t i = 0; i < p->d; i++)
@@ -116,4 +144,25 @@ void wr_student_free(struct wr_student *s)
 		return;
 	free(s->w);
 	free(s);
+}
+
+int wr_learn_optimiser_new(
+	struct optimiser *o, const struct wr_student *s, bool mean, struct wr_errmsg *msg)
+{
+	size_t n = s->n_weights;
+	*o = (struct optimiser){.m = calloc(n, sizeof(float)), .v = calloc(n, sizeof(float))};
+	if (mean)
+		o->mean = calloc(n, sizeof(float));
+	if (o->m && o->v && (!mean || o->mean))
+		return WR_OK;
+	wr_learn_optimiser_free(o);
+	return wr_fail(msg, WR_ENOMEM, "out of memory for the optimiser");
+}
+
+void wr_learn_optimiser_free(struct optimiser *o)
+{
+	free(o->m);
+	free(o->v);
+	free(o->mean);
+	*o = (struct optimiser){0};
 }

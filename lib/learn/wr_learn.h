@@ -72,11 +72,29 @@ struct wr_import {
 int wr_import_run(const struct wr_import *in, const char *out, struct wr_errmsg *msg) WR_MUST_CHECK;
 
 /* ---- student ---- */
+/* One net, two uses: the student, which the server runs, and the teacher, which has knobs that the
+ * server's encoder has not (wr_pack_run refuses them). */
 #define WR_STUDENT_MAX_HEAD_DIM 256
+enum wr_activation { WR_ACTIVATION_RELU, WR_ACTIVATION_SILU, WR_ACTIVATION_GELU, WR_N_ACTIVATIONS };
 struct wr_student_shape {
 	uint32_t n_items, d, n_blocks, n_heads, n_kv_heads, window,
 		ffn; /* head_dim = d / n_heads */
+	/* Beyond the served student; all 0 = the student of docs/model.md. */
+	uint32_t activation; /* enum wr_activation */
+	uint32_t gated;      /* 1: h = act(Wgate n) ⊙ Wup n (Shazeer 2020), up has 2f rows */
+	uint32_t rotary;     /* 1: queries and keys turned by position (Su et al. 2021) */
+	uint32_t context;    /* most tokens that are looked at together; 0 = what the window
+				reaches, blocks·(window-1)+1 */
 };
+/* Tokens that reach the last position. */
+static inline uint32_t wr_student_reach(const struct wr_student_shape *p)
+{
+	uint32_t reach = p->n_blocks * (p->window - 1) + 1;
+	return p->context && p->context < reach ? p->context : reach;
+}
+const char *wr_activation_name(enum wr_activation a);
+/* WR_EINVAL when the name is none. */
+int wr_activation_parse(const char *name, uint32_t *a) WR_MUST_CHECK;
 struct wr_student_block {
 	size_t norm1, qkv, out, bias, norm2, up, down;
 };
@@ -84,6 +102,7 @@ struct wr_student_block {
 struct wr_student {
 	struct wr_student_shape shape;
 	uint32_t head_dim, qkv_dim; /* d / H; (H + 2G) head_dim */
+	uint32_t up_dim;            /* rows of up: f, gated 2f */
 	size_t embedding, final_gain, logit_scale, n_weights;
 	struct wr_student_block block[WR_BUNDLE_MAX_BLOCKS];
 	float *w;
@@ -104,7 +123,12 @@ struct wr_fit {
 	uint32_t patience; /* stop after so many epochs without a better validation NDCG@10; 0 =
 			      never */
 	double lr, dropout, attn_dropout;
-	double max_seconds; /* 0 = no limit */
+	double weight_decay; /* decoupled (Loshchilov, Hutter 2019), of matrices and embeddings */
+	double ema; /* 0 = none; else the weights that are judged and kept are an exponential mean
+		       over the steps with this decay */
+	uint32_t future;     /* targets of a position: the next `future` tokens, at least 1 */
+	double future_decay; /* the k-th of them weighs future_decay^(k-1), normalised */
+	double max_seconds;  /* 0 = no limit */
 	uint64_t seed;
 	bool resume;
 	bool quiet; /* no progress on stderr */

@@ -116,6 +116,48 @@ static void test_resume(void)
 	wr_dataset_free(ds);
 }
 
+/* A teacher with everything on: gate, rotation, attention by blocks, several targets, decay, mean.
+ */
+static void test_resume_teacher(void)
+{
+	struct wr_dataset *ds = ring();
+	struct wr_fit f;
+	struct wr_fit_result r;
+	struct wr_errmsg msg;
+	settings(&f);
+	f.shape.window = 100;
+	f.shape.context = 12;
+	f.shape.gated = f.shape.rotary = 1;
+	f.shape.activation = WR_ACTIVATION_GELU;
+	f.epochs = 3;
+	f.weight_decay = 0.01;
+	f.ema = 0.9;
+	f.future = 2;
+	f.future_decay = 0.25;
+	CU_ASSERT_EQUAL(fit(&f, ds, "teacher", &r, &msg), WR_OK);
+	f.max_seconds = 1e-3;
+	CU_ASSERT_EQUAL(fit(&f, ds, "teacher_parts", &r, &msg), WR_OK);
+	f.resume = true;
+	f.max_seconds = 0.05;
+	for (int parts = 0; r.epochs < 2 && parts < 1000; parts++)
+		CU_ASSERT_EQUAL(fit(&f, ds, "teacher_parts", &r, &msg), WR_OK);
+	f.max_seconds = 0;
+	CU_ASSERT_EQUAL(fit(&f, ds, "teacher_parts", &r, &msg), WR_OK);
+	expect_same_file("teacher/checkpoint.safetensors", "teacher_parts/checkpoint.safetensors");
+	expect_same_file("teacher/best.safetensors", "teacher_parts/best.safetensors");
+	/* What was judged is what was kept. */
+	struct wr_student *s;
+	struct wr_metrics_at m;
+	CU_ASSERT_EQUAL_FATAL(
+		wr_student_load(&s, learn_test_path("teacher/best.safetensors"), &msg), WR_OK);
+	CU_ASSERT_EQUAL(s->shape.gated, 1);
+	CU_ASSERT_EQUAL(wr_student_reach(&s->shape), 12);
+	CU_ASSERT_EQUAL(wr_eval_float(s, ds, WR_SPLIT_VALID, 0, 2, &m, &msg), WR_OK);
+	CU_ASSERT_DOUBLE_EQUAL(m.ndcg[0][1], r.best_ndcg10, 1e-12);
+	wr_student_free(s);
+	wr_dataset_free(ds);
+}
+
 static void test_seed(void)
 {
 	struct wr_dataset *ds = ring();
@@ -193,6 +235,7 @@ int main(void)
 	static const struct wr_test tests[] = {
 		{"a ring is learned", test_learns},
 		{"stopped and resumed runs end in the same bits", test_resume},
+		{"so do a teacher's", test_resume_teacher},
 		{"seeds differ", test_seed},
 		{"what cannot be trained is refused", test_refused},
 		{"a signal leaves a checkpoint", test_signal},

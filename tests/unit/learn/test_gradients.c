@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The hand-written backward pass against central differences of the forward pass, for every tensor
- * of tiny students: full and grouped key heads, histories shorter and longer than the window,
- * dropout on and off (the mask is a function of the key, so the loss stays differentiable).
+ * of tiny students and teachers: full and grouped key heads, histories shorter and longer than the
+ * window, both ways of attention, activations, gates, rotation, several targets, dropout on and off
+ * (the mask is a function of the key, so the loss stays differentiable).
  *
  * Float arithmetic: the loss (about 5) carries an error of some 1e-7 of itself, so a difference
  * quotient with step h errs by about 5e-7/h from rounding, and in proportion to h from curvature
@@ -20,30 +21,37 @@ struct fixture {
 	struct wr_fit fit;
 	struct wr_student *s;
 	struct step st;
-	float *m, *v;
-	uint32_t off[4], rows[40], targets[40];
+	struct optimiser opt;
+	uint32_t off[4], rows[400], targets[400];
 	struct batch b;
 };
 
-static void setup(
-	struct fixture *f, uint32_t kv_heads, uint32_t window, double dropout, double attn_dropout)
+static struct wr_fit student_fit(
+	uint32_t kv_heads, uint32_t window, double dropout, double attn_dropout)
 {
-	struct wr_errmsg msg;
-	struct wr_rng r;
-	memset(f, 0, sizeof(*f));
-	wr_fit_defaults(&f->fit);
-	f->fit.shape = (struct wr_student_shape){.n_items = 23,
+	struct wr_fit fit;
+	wr_fit_defaults(&fit);
+	fit.shape = (struct wr_student_shape){.n_items = 23,
 		.d = 16,
 		.n_blocks = 2,
 		.n_heads = 4,
 		.n_kv_heads = kv_heads,
 		.window = window,
 		.ffn = 24};
-	f->fit.batch = 3;
-	f->fit.len = 12;
-	f->fit.threads = 1;
-	f->fit.dropout = dropout;
-	f->fit.attn_dropout = attn_dropout;
+	fit.batch = 3;
+	fit.len = 12;
+	fit.threads = 1;
+	fit.dropout = dropout;
+	fit.attn_dropout = attn_dropout;
+	return fit;
+}
+
+static void setup_fit(struct fixture *f, const struct wr_fit *fit)
+{
+	struct wr_errmsg msg;
+	struct wr_rng r;
+	memset(f, 0, sizeof(*f));
+	f->fit = *fit;
 	CU_ASSERT_EQUAL_FATAL(wr_student_new(&f->s, &f->fit.shape, &msg), WR_OK);
 	wr_student_init(f->s, 7);
 	wr_rng_init(&r, 3, 4);
@@ -51,10 +59,9 @@ static void setup(
 	for (size_t i = 0; i < f->s->n_weights; i++)
 		f->s->w[i] += 0.2f * (float)wr_rng_normal(&r);
 	f->s->w[f->s->logit_scale] = 5.0f;
-	f->m = calloc(f->s->n_weights, sizeof(float));
-	f->v = calloc(f->s->n_weights, sizeof(float));
-	CU_ASSERT_EQUAL_FATAL(wr_learn_step_new(&f->st, &f->fit, f->s, f->m, f->v, &msg), WR_OK);
-	static const uint32_t len[3] = {12, 1, 5};
+	CU_ASSERT_EQUAL_FATAL(wr_learn_optimiser_new(&f->opt, f->s, false, &msg), WR_OK);
+	CU_ASSERT_EQUAL_FATAL(wr_learn_step_new(&f->st, &f->fit, f->s, &f->opt, &msg), WR_OK);
+	const uint32_t len[3] = {fit->len, 1, 5};
 	for (uint32_t i = 0; i < 3; i++)
 		f->off[i + 1] = f->off[i] + len[i];
 	for (uint32_t i = 0; i < f->off[3]; i++) {
@@ -64,12 +71,36 @@ static void setup(
 	f->b = (struct batch){.n_seqs = 3, .off = f->off, .rows = f->rows, .targets = f->targets};
 }
 
+static void setup(
+	struct fixture *f, uint32_t kv_heads, uint32_t window, double dropout, double attn_dropout)
+{
+	struct wr_fit fit = student_fit(kv_heads, window, dropout, attn_dropout);
+	setup_fit(f, &fit);
+}
+
 static void teardown(struct fixture *f)
 {
 	wr_learn_step_free(&f->st);
 	wr_student_free(f->s);
-	free(f->m);
-	free(f->v);
+	wr_learn_optimiser_free(&f->opt);
+}
+
+/* From a student to one whose window is one wider, with the same bias at every age. */
+static void copy_weights(const struct wr_student *from, struct wr_student *to)
+{
+	const struct wr_student_shape *p = &from->shape;
+	memcpy(to->w + to->embedding, from->w + from->embedding, p->n_items * p->d * sizeof(float));
+	for (uint32_t b = 0; b < p->n_blocks; b++) {
+		const struct wr_student_block *x = &from->block[b], *y = &to->block[b];
+		memcpy(to->w + y->norm1, from->w + x->norm1, (x->bias - x->norm1) * sizeof(float));
+		for (uint32_t h = 0; h < p->n_heads; h++)
+			memcpy(to->w + y->bias + h * to->shape.window,
+				from->w + x->bias + h * p->window, p->window * sizeof(float));
+		memcpy(to->w + y->norm2, from->w + x->norm2,
+			(x->down + p->d * p->ffn - x->norm2) * sizeof(float));
+	}
+	memcpy(to->w + to->final_gain, from->w + from->final_gain, p->d * sizeof(float));
+	to->w[to->logit_scale] = from->w[from->logit_scale];
 }
 
 /* Central difference of the mean loss along the unit vector g/|g| of one tensor; g is the analytic
@@ -97,12 +128,13 @@ static void check_tensor(struct fixture *f, const char *name, size_t at, size_t 
 	CU_ASSERT(fabs(numeric - norm) <= 0.02 * norm + 2e-3);
 }
 
-static void check_all(uint32_t kv_heads, uint32_t window, double dropout, double attn_dropout)
+static void check_fit(const struct wr_fit *fit)
 {
 	struct fixture f;
-	setup(&f, kv_heads, window, dropout, attn_dropout);
+	setup_fit(&f, fit);
 	const struct wr_student *s = f.s;
 	const struct wr_student_shape *p = &s->shape;
+	uint32_t kv_heads = p->n_kv_heads;
 	float *g = malloc(s->n_weights * sizeof(float));
 	wr_learn_step_gradient(&f.st, &f.b, 99);
 	memcpy(g, f.st.grad, s->n_weights * sizeof(float));
@@ -118,12 +150,132 @@ static void check_all(uint32_t kv_heads, uint32_t window, double dropout, double
 		check_tensor(&f, "out", o->out, (size_t)p->d * p->d, g);
 		check_tensor(&f, "age bias", o->bias, (size_t)p->n_heads * p->window, g);
 		check_tensor(&f, "norm2", o->norm2, p->d, g);
-		check_tensor(&f, "up", o->up, (size_t)p->ffn * p->d, g);
+		for (uint32_t i = 0; i < s->up_dim; i += p->ffn)
+			check_tensor(&f,
+				i          ? "up"
+				: p->gated ? "gate"
+					   : "up",
+				o->up + i * p->d, (size_t)p->ffn * p->d, g);
 		check_tensor(&f, "down", o->down, (size_t)p->ffn * p->d, g);
 	}
 	check_tensor(&f, "final gain", s->final_gain, p->d, g);
 	check_tensor(&f, "logit scale", s->logit_scale, 1, g);
 	free(g);
+	teardown(&f);
+}
+
+static void check_all(uint32_t kv_heads, uint32_t window, double dropout, double attn_dropout)
+{
+	struct wr_fit fit = student_fit(kv_heads, window, dropout, attn_dropout);
+	check_fit(&fit);
+}
+
+static void test_activations(void)
+{
+	for (uint32_t a = 0; a < WR_N_ACTIVATIONS; a++)
+		for (uint32_t gated = 0; gated < 2; gated++) {
+			struct wr_fit fit = student_fit(4, 5, 0.2, 0);
+			fit.shape.activation = a;
+			fit.shape.gated = gated;
+			check_fit(&fit);
+		}
+}
+
+static void test_rotary(void)
+{
+	struct wr_fit fit = student_fit(2, 5, 0, 0);
+	fit.shape.rotary = 1;
+	check_fit(&fit);
+}
+
+/* More tokens than a tile has rows, and than the window is wide. */
+static void test_blocked(void)
+{
+	struct wr_fit fit = student_fit(2, 100, 0.2, 0.3);
+	fit.len = 150;
+	check_fit(&fit);
+	fit = student_fit(4, 128, 0, 0);
+	fit.len = 100;
+	fit.shape.rotary = fit.shape.gated = 1;
+	fit.shape.activation = WR_ACTIVATION_SILU;
+	check_fit(&fit);
+}
+
+static void test_future(void)
+{
+	struct wr_fit fit = student_fit(4, 5, 0.2, 0);
+	fit.future = 3;
+	fit.future_decay = 0.5;
+	check_fit(&fit);
+}
+
+/* The same numbers from attention by loops and by blocks: a window of 96 and one of 97 see the same
+ * of 90 tokens. */
+static void test_ways(void)
+{
+	struct fixture f[2];
+	double loss[2];
+	for (uint32_t k = 0; k < 2; k++) {
+		struct wr_fit fit = student_fit(2, ATTENTION_LOOPS_MAX, 0.1, 0);
+		fit.len = 90;
+		setup_fit(&f[k], &fit);
+		if (k) {
+			wr_learn_step_free(&f[1].st);
+			struct wr_student *narrow = f[1].s;
+			struct wr_errmsg msg;
+			fit.shape.window++;
+			CU_ASSERT_EQUAL_FATAL(wr_student_new(&f[1].s, &fit.shape, &msg), WR_OK);
+			copy_weights(narrow, f[1].s);
+			wr_student_free(narrow);
+			wr_learn_optimiser_free(&f[1].opt);
+			CU_ASSERT_EQUAL_FATAL(
+				wr_learn_optimiser_new(&f[1].opt, f[1].s, false, &msg), WR_OK);
+			CU_ASSERT_EQUAL_FATAL(
+				wr_learn_step_new(&f[1].st, &f[1].fit, f[1].s, &f[1].opt, &msg),
+				WR_OK);
+		}
+		CU_ASSERT_EQUAL(wr_learn_attention_blocked(&f[k].s->shape), k == 1);
+		loss[k] = wr_learn_step_gradient(&f[k].st, &f[k].b, 5);
+	}
+	CU_ASSERT_DOUBLE_EQUAL(loss[0], loss[1], 1e-4 * loss[0]);
+	for (uint32_t b = 0; b < 2; b++) {
+		const float *x = f[0].st.grad + f[0].s->block[b].qkv,
+			    *y = f[1].st.grad + f[1].s->block[b].qkv;
+		for (uint32_t i = 0; i < f[0].s->qkv_dim * 16; i++)
+			CU_ASSERT_DOUBLE_EQUAL(
+				(double)x[i], (double)y[i], 1e-4 + 1e-3 * fabs((double)x[i]));
+	}
+	teardown(&f[0]);
+	teardown(&f[1]);
+}
+
+/* One weight of 1 with gradient 1: Adam's first step is lr (the bias corrections cancel), decay
+ * takes lr·wd first, the mean takes all of it; a gain does not decay. Second step with gradient 0:
+ * m = 0.09, v = 0.0196, corrected 0.09/0.19 and 0.0196/0.0396. */
+static void test_optimiser(void)
+{
+	struct fixture f;
+	struct wr_errmsg msg;
+	setup(&f, 4, 5, 0, 0);
+	wr_learn_optimiser_free(&f.opt);
+	CU_ASSERT_EQUAL_FATAL(wr_learn_optimiser_new(&f.opt, f.s, true, &msg), WR_OK);
+	f.fit.weight_decay = 0.5;
+	f.fit.ema = 0.05;
+	size_t w = f.s->block[0].qkv, gain = f.s->final_gain;
+	f.s->w[w] = f.s->w[gain] = 1;
+	memset(f.st.grad, 0, f.s->n_weights * sizeof(float));
+	f.st.grad[w] = f.st.grad[gain] = 1;
+	wr_learn_step_apply(&f.st, 0.1f, 1);
+	CU_ASSERT_DOUBLE_EQUAL((double)f.s->w[w], 0.95 - 0.1, 1e-6);
+	CU_ASSERT_DOUBLE_EQUAL((double)f.s->w[gain], 0.9, 1e-6);
+	CU_ASSERT_DOUBLE_EQUAL((double)f.opt.mean[w], 0.85, 1e-6);
+	f.st.grad[w] = f.st.grad[gain] = 0;
+	wr_learn_step_apply(&f.st, 0.1f, 2);
+	double step = 0.1 * (0.09 / 0.19) / sqrt(0.0196 / 0.0396);
+	CU_ASSERT_DOUBLE_EQUAL((double)f.s->w[w], 0.85 * 0.95 - step, 1e-6);
+	CU_ASSERT_DOUBLE_EQUAL((double)f.s->w[gain], 0.9 - step, 1e-6);
+	CU_ASSERT_DOUBLE_EQUAL(
+		(double)f.opt.mean[w], 0.05 * 0.85 + 0.95 * (0.85 * 0.95 - step), 1e-6);
 	teardown(&f);
 }
 
@@ -189,7 +341,7 @@ static void test_threads(void)
 	memcpy(g, f.st.grad, f.s->n_weights * sizeof(float));
 	wr_learn_step_free(&f.st);
 	f.fit.threads = 3;
-	CU_ASSERT_EQUAL_FATAL(wr_learn_step_new(&f.st, &f.fit, f.s, f.m, f.v, &msg), WR_OK);
+	CU_ASSERT_EQUAL_FATAL(wr_learn_step_new(&f.st, &f.fit, f.s, &f.opt, &msg), WR_OK);
 	wr_learn_step_gradient(&f.st, &f.b, 1);
 	CU_ASSERT_EQUAL(memcmp(g, f.st.grad, f.s->n_weights * sizeof(float)), 0);
 	wr_learn_step_gradient(&f.st, &f.b, 2);
@@ -206,6 +358,12 @@ int main(void)
 		{"gradients agree with grouped key heads", test_grouped},
 		{"gradients agree under dropout", test_dropout},
 		{"single weights agree", test_coordinates},
+		{"gradients agree for every activation, plain and gated", test_activations},
+		{"gradients agree with rotary positions", test_rotary},
+		{"gradients agree with attention by blocks", test_blocked},
+		{"gradients agree with several targets", test_future},
+		{"loops and blocks are the same attention", test_ways},
+		{"a hand-worked step of the optimiser", test_optimiser},
 		{"threads change nothing", test_threads},
 	};
 	return wr_test_run("learn gradients", tests, WR_ARRAY_LEN(tests));
