@@ -9,10 +9,9 @@
 
 #include <oneapi/dnnl/dnnl.h>
 
-/* Rows that have a primitive: enough of them that rounding up wastes little, few enough that start
- * is quick. */
-static const unsigned int row_steps[] = {1, 2, 4, 8, 16, 24, 32, 40, 48, 56, 64};
-#define N_STEPS WR_ARRAY_LEN(row_steps)
+/* Enough of them that rounding up wastes little, few enough that start is quick. */
+const unsigned int wr_gemm_onednn_rows[] = {1, 2, 4, 8, 16, 24, 32, 40, 48, 56, 64};
+#define N_STEPS WR_GEMM_ONEDNN_STEPS
 #define N_ARGS  4
 
 struct product {
@@ -161,7 +160,7 @@ static bool matrix_init(
 {
 	bool ok = true;
 	for (size_t i = 0; ok && i < N_STEPS; i++) {
-		dnnl_primitive_desc_t d = describe(g, row_steps[i], n, k);
+		dnnl_primitive_desc_t d = describe(g, wr_gemm_onednn_rows[i], n, k);
 		if (!d)
 			return false;
 		const dnnl_memory_desc_t *want = dnnl_primitive_desc_query_md(
@@ -199,9 +198,7 @@ int wr_gemm_onednn_add(struct wr_gemm_onednn *g, const int8_t *weights, size_t n
 
 void wr_gemm_onednn_run(struct wr_gemm_onednn *g, unsigned int matrix, size_t m)
 {
-	size_t step = 0;
-	while (row_steps[step] < m)
-		step++;
+	unsigned int step = wr_gemm_onednn_step(m);
 	assert(matrix < g->n_matrices && m <= WR_GEMM_ONEDNN_ROWS);
 	const struct product *p = &g->matrix[matrix].product[step];
 	/* The stream runs in the calling thread: execute returns when the sums are there. */

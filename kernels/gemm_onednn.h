@@ -17,6 +17,18 @@
 /* A run computes up to WR_GEMM_ONEDNN_ROWS rows. */
 #define WR_GEMM_ONEDNN_ROWS 64
 
+/* Numbers of rows that have a primitive, ascending; a run of m rows takes step
+ * wr_gemm_onednn_step(m). */
+#define WR_GEMM_ONEDNN_STEPS 11
+extern const unsigned int wr_gemm_onednn_rows[WR_GEMM_ONEDNN_STEPS];
+static inline unsigned int wr_gemm_onednn_step(size_t m)
+{
+	unsigned int step = 0;
+	while (wr_gemm_onednn_rows[step] < m)
+		step++;
+	return step;
+}
+
 bool wr_gemm_onednn_exact(void);
 
 struct wr_gemm_onednn;

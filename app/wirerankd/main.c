@@ -178,6 +178,25 @@ static void print_ready(const struct wr_serve *s, const struct wr_config *c)
 	fflush(stdout);
 }
 
+/* What the first worker measured: "own/oneDNN" in ns, the engine that serves marked. */
+static void print_engines(const struct wr_serve *s)
+{
+	const struct wr_engine_times *t = wr_serve_engines(s, 0);
+	if (!t)
+		return;
+	printf("matrix products, ns by own kernels/oneDNN, * = serves; rows:\n%-14s", "");
+	for (unsigned int j = 0; j < WR_ENGINE_STEPS; j++)
+		printf(" %11u", t->step[j].rows);
+	for (unsigned int i = 0; i < WR_ENGINE_SHAPES; i++) {
+		printf("\n  %-4s %3u>%3u", t[i].name, t[i].k, t[i].n);
+		for (unsigned int j = 0; j < WR_ENGINE_STEPS; j++)
+			printf(" %4u%s/%4u%s", t[i].step[j].own_ns, t[i].step[j].onednn ? "" : "*",
+				t[i].step[j].onednn_ns, t[i].step[j].onednn ? "*" : "");
+	}
+	putchar('\n');
+	fflush(stdout);
+}
+
 /* Between EAL's start and its end. */
 static int serve(const struct wr_config *c, const struct wr_serve_options *o,
 	const struct wr_serve_plan *plan, struct wr_errmsg *msg)
@@ -186,8 +205,10 @@ static int serve(const struct wr_config *c, const struct wr_serve_options *o,
 	int err = wr_serve_new(&s, o, plan, msg);
 	if (!err)
 		err = wr_serve_warm(s, msg);
-	if (!err)
+	if (!err) {
+		print_engines(s);
 		err = wr_serve_open(s, msg);
+	}
 	if (!err)
 		err = wr_control_start(s, msg);
 	if (!err) {

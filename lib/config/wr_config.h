@@ -37,7 +37,7 @@
 	X(server, isa, ENUM, "", "auto", 0, 0, false, "auto|ref|avx2|avx512vnni", \
 		"level of the int8 kernels; auto = the best that this CPU has; all give the same answers") \
 	X(server, gemm, ENUM, "", "auto", 0, 0, false, "auto|own|onednn", \
-		"matrix products: own kernels or oneDNN; onednn needs a CPU with VNNI") \
+		"matrix products: auto times own kernels and oneDNN for every shape at start and takes oneDNN where it is within 5 %; onednn needs a CPU with VNNI") \
 	X(server, lcores, CPUS, "CPUs", "1", 1, WR_CONFIG_MAX_LCORES, false, NULL, \
 		"CPUs of the workers, such as 1 or 0,1 or 2-5; worker i serves queue i, where the port has it, and UDP port udp_port + i") \
 	X(bundle, path, STRING, "characters", "", 1, WR_CONFIG_MAX_STRING - 1, false, NULL, \

@@ -44,6 +44,9 @@ static const struct command {
 		TAKES_NOTHING, wr_control_port},
 	{{"/wirerank/machine", "", "Pages, memory plan, clock, steal since the port opened"},
 		TAKES_NOTHING, wr_control_machine},
+	{{"/wirerank/engines", WORKER_HELP,
+		 "Times of both engines for every matrix product, as measured at start"},
+		TAKES_WORKER, wr_control_engines},
 };
 
 /* writer: wr_control_start/stop; readers: telemetry threads; all under the lock, which also keeps

@@ -48,6 +48,8 @@ int wr_control_port(
 	const struct wr_serve *s, const struct params *p, struct reply *r, struct wr_errmsg *msg);
 int wr_control_machine(
 	const struct wr_serve *s, const struct params *p, struct reply *r, struct wr_errmsg *msg);
+int wr_control_engines(
+	const struct wr_serve *s, const struct params *p, struct reply *r, struct wr_errmsg *msg);
 /* What later answers are counted from; when commands start. */
 void wr_control_note_start(const struct wr_serve *s);
 int wr_control_config(

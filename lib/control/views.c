@@ -209,6 +209,29 @@ int wr_control_histogram(
 	return WR_OK;
 }
 
+/* ---- engines ---- */
+/* A product a line: for up to so many rows own kernels take so many ns, oneDNN so many; the engine
+ * that serves. */
+int wr_control_engines(
+	const struct wr_serve *s, const struct params *p, struct reply *r, struct wr_errmsg *msg)
+{
+	unsigned int worker = p->worker < 0 ? 0 : (unsigned int)p->worker;
+	const struct wr_engine_times *t = wr_serve_engines(s, worker);
+	char name[MAX_NAME], text[WR_ENGINE_STEPS * 48];
+	put_worker(s, (int)worker, r);
+	wr_reply_text(r, "gemm", wr_serve_engine(s));
+	for (unsigned int i = 0; t && i < WR_ENGINE_SHAPES; i++) {
+		size_t n = 0;
+		for (unsigned int j = 0; j < WR_ENGINE_STEPS; j++)
+			n += (size_t)snprintf(text + n, sizeof(text) - n, "%s%u: %u %u %s",
+				j ? ", " : "", t[i].step[j].rows, t[i].step[j].own_ns,
+				t[i].step[j].onednn_ns, t[i].step[j].onednn ? "onednn" : "own");
+		snprintf(name, sizeof(name), "%s %ux%u", t[i].name, t[i].k, t[i].n);
+		wr_reply_long_text(r, name, text);
+	}
+	return WR_OK;
+}
+
 /* ---- bundle ---- */
 int wr_control_bundle(
 	const struct wr_serve *s, const struct params *p, struct reply *r, struct wr_errmsg *msg)

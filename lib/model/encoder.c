@@ -7,63 +7,12 @@
  * values for W-1 more; the rest is dropped before it is computed. Nothing of one sequence enters
  * another's numbers, so a result does not depend on the burst.
  */
-#include "model_internal.h"
+#include "encoder_int.h"
 
-#include "gemm_onednn.h"
 #include "ring.h"
 
-#include <assert.h>
 #include <math.h>
 #include <string.h>
-
-/* Tokens a product runs over at once: its activations (48 KB at d = 64) stay near. */
-#define TILE WR_GEMM_ONEDNN_ROWS
-
-/* The products of a block; KV and Q are QKV's parts, for tokens that need only one of them. */
-enum product { QKV, KV, Q, OUT, UP, DOWN, N_PRODUCTS };
-
-/* Where a sequence's keys and values of the running block are. */
-struct place {
-	uint8_t *panels; /* one per key head */
-	uint32_t slots;
-	uint32_t first; /* slot of the block's first token; beyond the slots of a ring: see
-			   attention.h */
-};
-
-struct wr_encoder {
-	const struct wr_model *m;
-	unsigned int max_seqs, max_tokens;
-	size_t max_slots; /* of all panels: every sequence's tokens rounded up to 16 */
-	uint64_t macs_onednn, macs_own;
-	struct wr_allocator alloc;
-
-	const struct wr_encoder_batch *batch; /* the running call's */
-	bool warm;
-	uint32_t *rows;             /* [max_tokens], trimmed */
-	uint32_t *length;           /* [max_seqs]: tokens of a sequence, trimmed */
-	struct place *place;        /* [max_seqs] */
-	struct wr_attend *jobs;     /* [max_seqs][H] */
-	uint32_t *in_off, *out_off; /* [max_seqs + 1]: tokens of a sequence in x, on entry and on
-				       exit of a block */
-	uint32_t *slot_off;         /* [max_seqs + 1]: first slot of a sequence's panels */
-	float *x;                   /* [max_tokens][d]: the residual stream */
-	int8_t *q;                  /* [max_tokens][H·dh] */
-	float *q_scale;             /* [max_tokens][H] */
-	uint8_t *kv;                /* per sequence G panels of its slots */
-	float *o;                   /* [max_tokens][H·dh] */
-
-	int8_t *act;                   /* [TILE][widest input] */
-	float *act_scale;              /* [TILE] */
-	float *y;                      /* [TILE][widest output] */
-	int8_t *heads;                 /* [TILE][(H+2G)·dh] */
-	float *head_scale;             /* [TILE][H+2G] */
-	int32_t *acc;                  /* [TILE][widest output]: oneDNN's sums */
-	struct wr_gemm_onednn *onednn; /* NULL with own kernels */
-	unsigned int matrix[WR_BUNDLE_MAX_BLOCKS][N_PRODUCTS]; /* oneDNN's numbers */
-
-	int8_t *user_q; /* [max_seqs][d] */
-	float *user_scale;
-};
 
 /* ---- memory ---- */
 
@@ -105,35 +54,6 @@ size_t wr_encoder_bytes_needed(
 	return c.used;
 }
 
-static int add_block(struct wr_encoder *e, unsigned int b, struct wr_errmsg *msg)
-{
-	const struct wr_bundle_model *s = &e->m->s;
-	size_t d = s->d, o = (size_t)s->n_heads * s->head_dim, qkv = wr_model_qkv_width(s);
-	const int8_t *heads = wr_bundle_block(e->m->bundle, b, "qkv.q");
-	const struct {
-		const int8_t *rows;
-		size_t n, k;
-	} part[N_PRODUCTS] = {[QKV] = {heads, qkv, d},
-		[KV] = {heads + o * d, qkv - o, d},
-		[Q] = {heads, o, d},
-		[OUT] = {wr_bundle_block(e->m->bundle, b, "out.q"), d, o},
-		[UP] = {wr_bundle_block(e->m->bundle, b, "up.q"), s->ffn, d},
-		[DOWN] = {wr_bundle_block(e->m->bundle, b, "down.q"), d, s->ffn}};
-	int err = WR_OK;
-	for (unsigned int i = 0; i < N_PRODUCTS && !err; i++)
-		err = wr_gemm_onednn_add(
-			e->onednn, part[i].rows, part[i].n, part[i].k, &e->matrix[b][i], msg);
-	return err;
-}
-
-static int start_onednn(struct wr_encoder *e, struct wr_errmsg *msg)
-{
-	int err = wr_gemm_onednn_new(&e->onednn, e->act, e->acc, msg);
-	for (unsigned int b = 0; b < e->m->s.n_blocks && !err; b++)
-		err = add_block(e, b, msg);
-	return err;
-}
-
 int wr_encoder_new(struct wr_encoder **out, const struct wr_model *m, unsigned int max_seqs,
 	unsigned int max_tokens, const struct wr_allocator *alloc, struct wr_errmsg *msg)
 {
@@ -153,7 +73,7 @@ int wr_encoder_new(struct wr_encoder **out, const struct wr_model *m, unsigned i
 		.m = m, .max_seqs = max_seqs, .max_tokens = max_tokens, .alloc = a};
 	layout(&c, &m->s, e);
 	assert(c.used == bytes);
-	int err = m->onednn ? start_onednn(e, msg) : WR_OK;
+	int err = m->gemm == WR_GEMM_OWN ? WR_OK : wr_encoder_start_onednn(e, msg);
 	if (err)
 		wr_encoder_free(e);
 	else
@@ -170,29 +90,7 @@ void wr_encoder_free(struct wr_encoder *e)
 	}
 }
 
-void wr_encoder_macs(const struct wr_encoder *e, uint64_t *onednn, uint64_t *own)
-{
-	*onednn = e->macs_onednn;
-	*own = e->macs_own;
-}
-
 /* ---- steps ---- */
-
-/* y (+)= act · product i of block b, whose weights (for QKV, KV and Q: a slice) are w. */
-static void linear(struct wr_encoder *e, unsigned int b, enum product i,
-	const struct wr_gemm_weights *w, size_t m, float *y, size_t ldy, bool add)
-{
-	const struct wr_kernels *k = e->m->kernels;
-	uint64_t macs = (uint64_t)m * w->n * w->k;
-	if (e->onednn) {
-		wr_gemm_onednn_run(e->onednn, e->matrix[b][i], m);
-		k->dequantise(m, w->n, e->acc, w->n, w->scale, e->act_scale, y, ldy, add);
-		e->macs_onednn += macs;
-	} else {
-		k->gemm_s8(w, m, e->act, w->k, e->act_scale, y, ldy, add);
-		e->macs_own += macs;
-	}
-}
 
 /* place of the running block b. Cold panels begin so that a token has the same slot modulo 16 in
  * every block: rings take whole blocks of 16 slots from them. */
@@ -258,17 +156,15 @@ static void project(struct wr_encoder *e, unsigned int b, enum product part, siz
 {
 	const struct wr_bundle_model *s = &e->m->s;
 	const struct wr_kernels *k = e->m->kernels;
-	unsigned int head = part == KV ? s->n_heads : 0;
 	unsigned int n_heads = (part == KV ? 0 : s->n_heads) + (part == Q ? 0 : 2 * s->n_kv_heads);
 	size_t dh = s->head_dim, n_q = part == KV ? 0 : s->n_heads;
-	struct wr_gemm_weights w =
-		wr_gemm_slice(&e->m->block[b].qkv, (uint32_t)(head * dh), (uint32_t)(n_heads * dh));
+	struct wr_gemm_weights w = wr_encoder_weights(e, b, part);
 	unsigned int seq = 0;
 	for (size_t first = 0; first < n_tokens; first += TILE) {
 		size_t m = WR_MIN((size_t)TILE, n_tokens - first);
 		k->norm_quantise(m, s->d, s->norm_eps, e->x + first * s->d, s->d, e->act, s->d,
 			e->act_scale);
-		linear(e, b, part, &w, m, e->y, w.n, false);
+		wr_encoder_linear(e, b, part, m, e->y, w.n, false);
 		k->quantise(m * n_heads, dh, e->y, dh, e->heads, dh, e->head_scale, 1);
 		for (size_t i = 0; i < m && n_q; i++) {
 			memcpy(e->q + (first + i) * n_q * dh, e->heads + i * w.n, n_q * dh);
@@ -312,7 +208,6 @@ static void attend(struct wr_encoder *e, const struct wr_model_block *block, uns
 /* Output projection and feed-forward, both onto the residual stream. */
 static void feed_forward(struct wr_encoder *e, unsigned int b, size_t n_tokens)
 {
-	const struct wr_model_block *block = &e->m->block[b];
 	const struct wr_bundle_model *s = &e->m->s;
 	const struct wr_kernels *k = e->m->kernels;
 	size_t width = (size_t)s->n_heads * s->head_dim;
@@ -320,11 +215,11 @@ static void feed_forward(struct wr_encoder *e, unsigned int b, size_t n_tokens)
 		size_t m = WR_MIN((size_t)TILE, n_tokens - first);
 		float *x = e->x + first * s->d;
 		k->quantise(m, width, e->o + first * width, width, e->act, width, e->act_scale, 1);
-		linear(e, b, OUT, &block->out, m, x, s->d, true);
+		wr_encoder_linear(e, b, OUT, m, x, s->d, true);
 		k->norm_quantise(m, s->d, s->norm_eps, x, s->d, e->act, s->d, e->act_scale);
-		linear(e, b, UP, &block->up, m, e->y, s->ffn, false);
+		wr_encoder_linear(e, b, UP, m, e->y, s->ffn, false);
 		k->relu_quantise(m, s->ffn, e->y, s->ffn, e->act, s->ffn, e->act_scale, 1);
-		linear(e, b, DOWN, &block->down, m, x, s->d, true);
+		wr_encoder_linear(e, b, DOWN, m, x, s->d, true);
 	}
 }
 

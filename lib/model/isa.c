@@ -37,3 +37,10 @@ enum wr_isa wr_isa_best(void)
 		return WR_ISA_AVX512VNNI;
 	return wr_isa_supported(WR_ISA_AVX2) ? WR_ISA_AVX2 : WR_ISA_REF;
 }
+
+const char *wr_gemm_engine_name(enum wr_gemm_engine engine)
+{
+	static const char *const names[] = {
+		[WR_GEMM_AUTO] = "auto", [WR_GEMM_OWN] = "own", [WR_GEMM_ONEDNN] = "onednn"};
+	return (size_t)engine < WR_ARRAY_LEN(names) ? names[engine] : "unknown";
+}

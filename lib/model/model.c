@@ -134,10 +134,10 @@ int wr_model_new(struct wr_model **out, const struct wr_bundle *b, enum wr_isa i
 	struct wr_model *m = wr_carve(&c, sizeof(*m));
 	isa = isa == WR_ISA_AUTO ? wr_isa_best() : isa;
 	/* A level forced below VNNI means own kernels, unless oneDNN is asked for by name. */
-	bool onednn = gemm == WR_GEMM_ONEDNN ||
-		      (gemm == WR_GEMM_AUTO && isa == WR_ISA_AVX512VNNI && wr_gemm_onednn_exact());
+	if (gemm == WR_GEMM_AUTO && (isa != WR_ISA_AVX512VNNI || !wr_gemm_onednn_exact()))
+		gemm = WR_GEMM_OWN;
 	*m = (struct wr_model){
-		.s = *s, .isa = isa, .onednn = onednn, .bundle = b, .bytes = bytes, .alloc = a};
+		.s = *s, .isa = isa, .gemm = gemm, .bundle = b, .bytes = bytes, .alloc = a};
 	m->kernels = wr_kernels_get((enum wr_kernels_level)m->isa);
 	layout(&c, s, m);
 	assert(c.used == bytes);
@@ -159,9 +159,9 @@ enum wr_isa wr_model_isa(const struct wr_model *m)
 	return m->isa;
 }
 
-bool wr_model_uses_onednn(const struct wr_model *m)
+enum wr_gemm_engine wr_model_engine(const struct wr_model *m)
 {
-	return m->onednn;
+	return m->gemm;
 }
 
 size_t wr_model_bytes(const struct wr_model *m)

@@ -17,7 +17,7 @@ struct wr_model_block {
 struct wr_model {
 	struct wr_bundle_model s;
 	enum wr_isa isa;
-	bool onednn;
+	enum wr_gemm_engine gemm; /* resolved: AUTO only where both engines serve */
 	const struct wr_bundle *bundle;
 	const struct wr_kernels *kernels;
 	const int8_t *item_q; /* the bundle's rows: encoder input */

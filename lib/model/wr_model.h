@@ -28,19 +28,22 @@ bool wr_isa_supported(enum wr_isa isa);
 enum wr_isa wr_isa_best(void);
 
 enum wr_gemm_engine { WR_GEMM_AUTO, WR_GEMM_OWN, WR_GEMM_ONEDNN };
+const char *wr_gemm_engine_name(enum wr_gemm_engine engine); /* "auto", "own", "onednn" */
 
 struct wr_model; /* packed weights and item panels; immutable, shared by all lcores of a socket */
 /*
  * b must outlive the model. isa: WR_ISA_AUTO or a level (WR_ENOTSUP when the CPU lacks it). gemm:
- * AUTO = oneDNN at level avx512vnni where it is exact, own kernels elsewhere and at a level forced
- * below; ONEDNN without VNNI is WR_ENOTSUP. alloc may be NULL.
+ * AUTO = at level avx512vnni, where oneDNN is exact, every encoder times both engines and takes the
+ * faster one for each product and number of rows; own kernels elsewhere and at a level forced
+ * below; ONEDNN without VNNI is WR_ENOTSUP. All give the same bits. alloc may be NULL.
  */
 int wr_model_new(struct wr_model **m, const struct wr_bundle *b, enum wr_isa isa,
 	enum wr_gemm_engine gemm, const struct wr_allocator *alloc,
 	struct wr_errmsg *msg) WR_MUST_CHECK;
 void wr_model_free(struct wr_model *m);
 enum wr_isa wr_model_isa(const struct wr_model *m);
-bool wr_model_uses_onednn(const struct wr_model *m);
+/* AUTO where each encoder chooses, else what all products go through. */
+enum wr_gemm_engine wr_model_engine(const struct wr_model *m);
 size_t wr_model_bytes(const struct wr_model *m); /* allocated by new, for the memory plan */
 /* The same before anything is allocated. */
 size_t wr_model_bytes_needed(const struct wr_bundle_model *s);
@@ -63,7 +66,8 @@ struct wr_user_vectors {
 /*
  * One thread's scratch and oneDNN primitives: create it IN the thread that uses it (OpenMP keeps
  * per-thread state), which new() also pins to one OpenMP thread. max_seqs ≥ 1, max_tokens = sum of
- * their lengths. With oneDNN, new() also makes its primitives (some tens of ms) and oneDNN keeps
+ * their lengths. With oneDNN, new() also makes its primitives (some tens of ms), with AUTO it times
+ * them beside own kernels (some ms more), and oneDNN keeps
  * its own copy of the weights on the heap (about as many bytes as the bundle's blocks), which
  * bytes_needed does not count.
  */
@@ -106,6 +110,21 @@ struct wr_user_vectors wr_encoder_cold(struct wr_encoder *e, const struct wr_enc
 /* Warm path: rows are the new tokens only, 0 … wr_ring_max_new of each sequence; without one the
  * vector is that of the ring's last call. The other rows of the vectors stay as they were. */
 struct wr_user_vectors wr_encoder_warm(struct wr_encoder *e, const struct wr_encoder_batch *batch);
+
+/* What an encoder with engine AUTO measured in new. */
+#define WR_ENGINE_SHAPES 6
+#define WR_ENGINE_STEPS  11
+struct wr_engine_times {
+	const char *name; /* of the product: "qkv", "kv", "q", "out", "up", "down" */
+	uint32_t n, k;    /* its outputs and inputs */
+	struct {
+		uint32_t rows, own_ns,
+			onednn_ns; /* of a call with dequantisation, best of several */
+		bool onednn;       /* the choice for up to so many rows */
+	} step[WR_ENGINE_STEPS];
+};
+/* The table of WR_ENGINE_SHAPES products; NULL with a forced engine. The encoder's, constant. */
+const struct wr_engine_times *wr_encoder_engines(const struct wr_encoder *e);
 /* Multiply-adds done by oneDNN and by own kernels since new. */
 void wr_encoder_macs(const struct wr_encoder *e, uint64_t *onednn, uint64_t *own);
 

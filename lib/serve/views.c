@@ -71,7 +71,13 @@ enum wr_isa wr_serve_isa(const struct wr_serve *s)
 
 const char *wr_serve_engine(const struct wr_serve *s)
 {
-	return wr_model_uses_onednn(s->model) ? "onednn" : "own";
+	return wr_gemm_engine_name(wr_model_engine(s->model));
+}
+
+const struct wr_engine_times *wr_serve_engines(const struct wr_serve *s, unsigned int worker)
+{
+	const struct wr_encoder *e = s->workers[worker]->encoder;
+	return e ? wr_encoder_engines(e) : NULL;
 }
 
 void wr_serve_macs(const struct wr_serve *s, uint64_t *onednn, uint64_t *own)

@@ -104,7 +104,9 @@ const struct wr_bundle *wr_serve_bundle(const struct wr_serve *s);
 const struct wr_intents *wr_serve_intents(const struct wr_serve *s); /* NULL without rules */
 const struct wr_serve_plan *wr_serve_plan_of(const struct wr_serve *s);
 enum wr_isa wr_serve_isa(const struct wr_serve *s);
-const char *wr_serve_engine(const struct wr_serve *s); /* "onednn" or "own" */
+const char *wr_serve_engine(const struct wr_serve *s); /* "auto", "onednn" or "own" */
+/* What worker i measured of both engines; NULL unless the engine is auto, and before warm. */
+const struct wr_engine_times *wr_serve_engines(const struct wr_serve *s, unsigned int worker);
 /* Multiply-adds of all workers' encoders so far. */
 void wr_serve_macs(const struct wr_serve *s, uint64_t *onednn, uint64_t *own);
 bool wr_serve_huge(const struct wr_serve *s);          /* EAL runs on hugepages */

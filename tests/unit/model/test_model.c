@@ -142,6 +142,32 @@ static void test_auto(void)
 	check_level(WR_ISA_AUTO, WR_GEMM_AUTO);
 }
 
+/* The table of both engines' times is there exactly when the encoder chooses, and the choice
+ * follows from the times. */
+static void test_engines(void)
+{
+	struct wr_bundle *bundle = bundle_new(&shapes[0], 0);
+	struct setup s = setup_new(bundle, WR_ISA_AUTO, WR_GEMM_AUTO);
+	const struct wr_engine_times *t = wr_encoder_engines(s.encoder);
+	CU_ASSERT_EQUAL(t != NULL, wr_model_engine(s.model) == WR_GEMM_AUTO);
+	for (unsigned int i = 0; t && i < WR_ENGINE_SHAPES; i++) {
+		CU_ASSERT(t[i].n % 16 == 0 && t[i].k % 16 == 0 && t[i].n * t[i].k > 0);
+		for (unsigned int j = 0; j < WR_ENGINE_STEPS; j++) {
+			double own = t[i].step[j].own_ns, onednn = t[i].step[j].onednn_ns;
+			CU_ASSERT(own > 0 && onednn > 0);
+			/* times are kept in whole ns */
+			CU_ASSERT(t[i].step[j].onednn ? onednn <= 1.05 * own + 2
+						      : onednn >= 1.05 * own - 2);
+			CU_ASSERT(j == 0 || t[i].step[j].rows > t[i].step[j - 1].rows);
+		}
+	}
+	setup_free(&s);
+	s = setup_new(bundle, WR_ISA_AUTO, WR_GEMM_OWN);
+	CU_ASSERT_PTR_NULL(wr_encoder_engines(s.encoder));
+	setup_free(&s);
+	wr_bundle_close(bundle);
+}
+
 static void test_onednn(void)
 {
 	struct wr_bundle *bundle = bundle_new(&shapes[0], 0);
@@ -154,7 +180,7 @@ static void test_onednn(void)
 		wr_test_skip(msg.text);
 		return;
 	}
-	CU_ASSERT(wr_model_uses_onednn(m));
+	CU_ASSERT_EQUAL(wr_model_engine(m), WR_GEMM_ONEDNN);
 	wr_model_free(m);
 	/* The engine does not depend on the level of the other kernels. */
 	for (int isa = WR_ISA_REF; isa < WR_ISA_AUTO; isa++)
@@ -288,7 +314,8 @@ int main(void)
 		{"avx512vnni equals the plain form", test_avx512vnni},
 		{"auto equals the plain form", test_auto},
 		{"onednn equals the plain form", test_onednn},
-		{"history that matters", test_history}, {"close to doubles", test_close_to_doubles},
+		{"both engines are timed", test_engines}, {"history that matters", test_history},
+		{"close to doubles", test_close_to_doubles},
 		{"memory plan and work", test_memory_plan}};
 	return wr_test_run("model", tests, WR_ARRAY_LEN(tests));
 }

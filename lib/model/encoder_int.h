@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What encoder.c and products.c share: the encoder itself. */
+#ifndef WR_ENCODER_INT_H
+#define WR_ENCODER_INT_H
+
+#include "model_internal.h"
+
+#include "gemm_onednn.h"
+
+#include <assert.h>
+
+/* Tokens a product runs over at once: its activations (48 KB at d = 64) stay near. */
+#define TILE WR_GEMM_ONEDNN_ROWS
+
+/* The products of a block; KV and Q are QKV's parts, for tokens that need only one of them. */
+enum product { QKV, KV, Q, OUT, UP, DOWN, N_PRODUCTS };
+static_assert(N_PRODUCTS == WR_ENGINE_SHAPES && WR_ENGINE_STEPS == WR_GEMM_ONEDNN_STEPS, "tables");
+
+/* Where a sequence's keys and values of the running block are. */
+struct place {
+	uint8_t *panels; /* one per key head */
+	uint32_t slots;
+	uint32_t first; /* slot of the block's first token; beyond the slots of a ring: see
+			   attention.h */
+};
+
+struct wr_encoder {
+	const struct wr_model *m;
+	unsigned int max_seqs, max_tokens;
+	size_t max_slots; /* of all panels: every sequence's tokens rounded up to 16 */
+	uint64_t macs_onednn, macs_own;
+	struct wr_allocator alloc;
+
+	const struct wr_encoder_batch *batch; /* the running call's */
+	bool warm;
+	uint32_t *rows;             /* [max_tokens], trimmed */
+	uint32_t *length;           /* [max_seqs]: tokens of a sequence, trimmed */
+	struct place *place;        /* [max_seqs] */
+	struct wr_attend *jobs;     /* [max_seqs][H] */
+	uint32_t *in_off, *out_off; /* [max_seqs + 1]: tokens of a sequence in x, on entry and on
+				       exit of a block */
+	uint32_t *slot_off;         /* [max_seqs + 1]: first slot of a sequence's panels */
+	float *x;                   /* [max_tokens][d]: the residual stream */
+	int8_t *q;                  /* [max_tokens][H·dh] */
+	float *q_scale;             /* [max_tokens][H] */
+	uint8_t *kv;                /* per sequence G panels of its slots */
+	float *o;                   /* [max_tokens][H·dh] */
+
+	int8_t *act;                   /* [TILE][widest input] */
+	float *act_scale;              /* [TILE] */
+	float *y;                      /* [TILE][widest output] */
+	int8_t *heads;                 /* [TILE][(H+2G)·dh] */
+	float *head_scale;             /* [TILE][H+2G] */
+	int32_t *acc;                  /* [TILE][widest output]: oneDNN's sums */
+	struct wr_gemm_onednn *onednn; /* NULL with own kernels */
+	unsigned int matrix[WR_BUNDLE_MAX_BLOCKS][N_PRODUCTS]; /* oneDNN's numbers */
+	/* Whose product of up to so many rows it is. */
+	bool by_onednn[N_PRODUCTS][WR_GEMM_ONEDNN_STEPS];
+	struct wr_engine_times times[N_PRODUCTS];
+
+	int8_t *user_q; /* [max_seqs][d] */
+	float *user_scale;
+};
+
+/* ---- products.c ---- */
+/* y (+)= act · product i of block b; the first m rows of act and act_scale. */
+void wr_encoder_linear(struct wr_encoder *e, unsigned int b, enum product i, size_t m, float *y,
+	size_t ldy, bool add);
+/* The weights of product i of block b; those of KV and Q are slices of QKV's. */
+struct wr_gemm_weights wr_encoder_weights(
+	const struct wr_encoder *e, unsigned int b, enum product i);
+/* Makes oneDNN's primitives and, with AUTO, times both engines. */
+int wr_encoder_start_onednn(struct wr_encoder *e, struct wr_errmsg *msg) WR_MUST_CHECK;
+
+#endif
