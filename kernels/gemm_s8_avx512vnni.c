@@ -22,7 +22,7 @@ SIMD_INLINE void row_store(size_t n_blocks, const struct row *acc, const float *
 		store16(acc->b3, scale + 48, s, y + 48, add);
 }
 
-/* n_rows ≤ 6 rows times n_blocks ≤ 4 blocks; both are constants after inlining. */
+/* n_rows ≤ 4 rows times n_blocks ≤ 4 blocks; both are constants after inlining. */
 SIMD_INLINE void micro(size_t n_rows, size_t n_blocks, const struct wr_gemm_weights *w,
 	const int8_t *a, size_t lda, const float *a_scale, float *y, size_t ldy, bool add)
 {
@@ -34,10 +34,6 @@ SIMD_INLINE void micro(size_t n_rows, size_t n_blocks, const struct wr_gemm_weig
 		row_store(n_blocks, &s.r2, w->scale, a_scale[2], y + 2 * ldy, add);
 	if (n_rows > 3)
 		row_store(n_blocks, &s.r3, w->scale, a_scale[3], y + 3 * ldy, add);
-	if (n_rows > 4)
-		row_store(n_blocks, &s.r4, w->scale, a_scale[4], y + 4 * ldy, add);
-	if (n_rows > 5)
-		row_store(n_blocks, &s.r5, w->scale, a_scale[5], y + 5 * ldy, add);
 }
 
 /* All rows against n_blocks blocks. */
@@ -50,12 +46,6 @@ SIMD_INLINE void panel(size_t n_blocks, const struct wr_gemm_weights *w, size_t 
 	a += i * lda;
 	y += i * ldy;
 	switch (m - i) {
-	case 5:
-		micro(5, n_blocks, w, a, lda, s + i, y, ldy, add);
-		break;
-	case 4:
-		micro(4, n_blocks, w, a, lda, s + i, y, ldy, add);
-		break;
 	case 3:
 		micro(3, n_blocks, w, a, lda, s + i, y, ldy, add);
 		break;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The inner product that the AVX-512 sources share: up to 6 rows × 4 blocks of 16 outputs, kept in
+ * The inner product that the AVX-512 sources share: up to 4 rows × 4 blocks of 16 outputs, kept in
  * registers. dpbusd wants one unsigned operand: rows are shifted by 128 on the fly (xor of the sign
  * bit) and the sums start at -128·colsum, so the result is exact.
  */
@@ -10,7 +10,7 @@
 #include "gemm_s8.h"
 #include "simd512.h"
 
-#define MICRO_ROWS   6
+#define MICRO_ROWS   4
 #define MICRO_BLOCKS 4
 
 /* Named members, not arrays: arrays indexed by unrolled loops end up on the stack. */
@@ -18,7 +18,7 @@ struct row {
 	__m512i b0, b1, b2, b3;
 };
 struct sums {
-	struct row r0, r1, r2, r3, r4, r5;
+	struct row r0, r1, r2, r3;
 };
 
 /* acc += row · columns for the first n_blocks blocks; four bytes of the row at a. */
@@ -42,7 +42,7 @@ SIMD_INLINE __m512i start16(const int32_t *colsum)
 		_mm512_setzero_si512(), _mm512_slli_epi32(_mm512_loadu_si512(colsum), 7));
 }
 
-/* Sums of n_rows ≤ 6 rows a + i·lda times the first n_blocks ≤ 4 blocks of w; both are constants
+/* Sums of n_rows ≤ 4 rows a + i·lda times the first n_blocks ≤ 4 blocks of w; both are constants
  * after inlining. */
 SIMD_INLINE struct sums micro_sums(size_t n_rows, size_t n_blocks, const struct wr_gemm_weights *w,
 	const int8_t *a, size_t lda)
@@ -53,7 +53,7 @@ SIMD_INLINE struct sums micro_sums(size_t n_rows, size_t n_blocks, const struct 
 	r0.b1 = n_blocks > 1 ? start16(w->colsum + 16) : r0.b0;
 	r0.b2 = n_blocks > 2 ? start16(w->colsum + 32) : r0.b0;
 	r0.b3 = n_blocks > 3 ? start16(w->colsum + 48) : r0.b0;
-	struct row r1 = r0, r2 = r0, r3 = r0, r4 = r0, r5 = r0;
+	struct row r1 = r0, r2 = r0, r3 = r0;
 	size_t c = 0;
 	do {
 		struct row v = {.b0 = _mm512_load_si512(p)};
@@ -67,14 +67,10 @@ SIMD_INLINE struct sums micro_sums(size_t n_rows, size_t n_blocks, const struct 
 			row_step(n_blocks, &r2, &v, a + 2 * lda + c);
 		if (n_rows > 3)
 			row_step(n_blocks, &r3, &v, a + 3 * lda + c);
-		if (n_rows > 4)
-			row_step(n_blocks, &r4, &v, a + 4 * lda + c);
-		if (n_rows > 5)
-			row_step(n_blocks, &r5, &v, a + 5 * lda + c);
 		c += 4;
 		p += 64;
 	} while (c < k);
-	return (struct sums){r0, r1, r2, r3, r4, r5};
+	return (struct sums){r0, r1, r2, r3};
 }
 
 #endif

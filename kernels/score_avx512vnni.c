@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* score.h on AVX-512 VNNI: six users × 64 items in registers; a user's bits mask the maximum. */
+/* score.h on AVX-512 VNNI: four users × 64 items in registers; a user's bits mask the maximum. */
 #include "score.h"
 
 #include "micro512.h"
@@ -33,7 +33,7 @@ struct users {
 	size_t ldq, ld_allowed, ld_best;
 };
 
-/* n_rows ≤ 6 users; constants after inlining, as n_blocks. */
+/* n_rows ≤ 4 users; constants after inlining, as n_blocks. */
 SIMD_INLINE void micro(size_t n_rows, size_t n_blocks, const struct wr_gemm_weights *w,
 	const struct users *u, size_t i, bool more)
 {
@@ -48,10 +48,6 @@ SIMD_INLINE void micro(size_t n_rows, size_t n_blocks, const struct wr_gemm_weig
 		row_best(n_blocks, &s.r2, w->scale, allowed[2 * ld], best + 2 * ldb, more);
 	if (n_rows > 3)
 		row_best(n_blocks, &s.r3, w->scale, allowed[3 * ld], best + 3 * ldb, more);
-	if (n_rows > 4)
-		row_best(n_blocks, &s.r4, w->scale, allowed[4 * ld], best + 4 * ldb, more);
-	if (n_rows > 5)
-		row_best(n_blocks, &s.r5, w->scale, allowed[5 * ld], best + 5 * ldb, more);
 }
 
 SIMD_INLINE void all_users(size_t n_blocks, const struct wr_gemm_weights *w, size_t m,
@@ -61,12 +57,6 @@ SIMD_INLINE void all_users(size_t n_blocks, const struct wr_gemm_weights *w, siz
 	for (; i + MICRO_ROWS <= m; i += MICRO_ROWS)
 		micro(MICRO_ROWS, n_blocks, w, u, i, more);
 	switch (m - i) {
-	case 5:
-		micro(5, n_blocks, w, u, i, more);
-		break;
-	case 4:
-		micro(4, n_blocks, w, u, i, more);
-		break;
 	case 3:
 		micro(3, n_blocks, w, u, i, more);
 		break;

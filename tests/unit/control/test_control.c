@@ -244,7 +244,7 @@ static void test_parameters(void)
 	int fd = client();
 	for (unsigned int round = 0; round < 2000; round++) {
 		char request[300];
-		const struct wr_control_command *c = wr_control_command(round % 9);
+		const struct wr_control_command *c = wr_control_command(round % 10);
 		size_t n = (size_t)snprintf(request, sizeof(request), "%s,", c->path), bytes;
 		for (unsigned int more = wr_rng_below(&r, round % 16 ? 12 : 200); more > 0; more--)
 			request[n++] = round % 2 ? (char)(1 + wr_rng_below(&r, 255))
@@ -254,7 +254,7 @@ static void test_parameters(void)
 		json_decref(b);
 	}
 	close(fd);
-	CU_ASSERT_PTR_NULL(wr_control_command(9));
+	CU_ASSERT_PTR_NULL(wr_control_command(10));
 }
 
 /* ---- wrctl ---- */
