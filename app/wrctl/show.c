@@ -252,9 +252,10 @@ void show_bundle(json_t *bundle, bool zeros)
 void show_shards(json_t *st, bool zeros)
 {
 	json_t *which = json_object_get(st, "shards");
-	printf("epoch %" PRIu64 ", %" PRIu64 " worker(s)\n\n%6s %5s %9s %7s   %s\n",
-		number_at(st, "epoch"), number_at(st, "workers"), "worker", "CPU", "UDP port",
-		"shards", "which");
+	printf("epoch %" PRIu64 ", %" PRIu64 " worker(s), %" PRIu64
+	       " queue(s); frames come to them by: %s\n\n%6s %5s %9s %7s   %s\n",
+		number_at(st, "epoch"), number_at(st, "workers"), number_at(st, "queues"),
+		text_at(st, "spread"), "worker", "CPU", "UDP port", "shards", "which");
 	for (uint64_t i = 0; i < number_at(st, "workers"); i++) {
 		static const char *const columns[] = {"cpu", "udp_port", "count"};
 		uint64_t figure[WR_ARRAY_LEN(columns)];

@@ -290,8 +290,12 @@ int wr_control_shards(
 	if (p->page >= n_pages)
 		return wr_fail(
 			msg, WR_EINVAL, "no page %u: the last one is %u", p->page, n_pages - 1);
+	const struct wr_port *port =
+		wr_serve_state(s) == WR_SERVE_SERVING ? wr_serve_port(s) : NULL;
 	wr_reply_u64(r, "epoch", epoch);
 	wr_reply_u64(r, "workers", n);
+	wr_reply_u64(r, "queues", port ? wr_port_n_queues(port) : 0);
+	wr_reply_text(r, "spread", port ? wr_port_spread_name(wr_port_spread(port)) : "closed");
 	wr_reply_u64(r, "page", p->page);
 	wr_reply_u64(r, "pages", n_pages);
 	for (unsigned int i = p->page * SHARDS_PAGE; i < WR_MIN(n, (p->page + 1) * SHARDS_PAGE);

@@ -4,6 +4,7 @@
 
 #include "gate.h"
 #include "offload.h"
+#include "spread.h"
 
 #include <rte_bus_vdev.h>
 #include <rte_dev.h>
@@ -29,6 +30,7 @@ struct wr_port {
 	bool memif, probed, started;
 	bool xdp; /* the shared interface is open */
 	struct rte_mempool *pool;
+	struct spread spread;
 };
 
 const char *wr_port_kind_name(enum wr_port_kind kind)
@@ -149,8 +151,18 @@ static int configure(struct wr_port *p, struct wr_errmsg *msg)
 	conf.rxmode.mtu = p->o.mtu;
 	wr_offload_request(&info, p->o.trust_checksums, &conf);
 	uint16_t n_rx = (uint16_t)p->o.ring_size, n_tx = n_rx;
-	if (ret == 0)
+	p->spread.n_queues = n;
+	if (ret == 0) {
+		wr_spread_configure(&p->spread, &info, &conf);
 		ret = rte_eth_dev_configure(p->ethdev, n, n, &conf);
+	}
+	if (ret != 0 && conf.rxmode.mq_mode != RTE_ETH_MQ_RX_NONE) {
+		/* It promised RSS of this kind and refuses it: hand-over does without. */
+		conf.rxmode.mq_mode = RTE_ETH_MQ_RX_NONE;
+		memset(&conf.rx_adv_conf, 0, sizeof(conf.rx_adv_conf));
+		p->spread.dst_only = false;
+		ret = rte_eth_dev_configure(p->ethdev, n, n, &conf);
+	}
 	if (ret == 0)
 		ret = rte_eth_dev_adjust_nb_rx_tx_desc(p->ethdev, &n_rx, &n_tx);
 	for (uint16_t q = 0; q < n && ret == 0; q++) {
@@ -201,6 +213,21 @@ int wr_port_open(struct wr_port **out, const struct wr_port_options *o, struct w
 	return 0;
 }
 
+static void start_spread(struct wr_port *p)
+{
+	struct spread *s = &p->spread;
+
+	s->ethdev = p->ethdev;
+	s->first_port = p->o.udp_port;
+	s->n_ports = WR_MAX(p->o.n_udp_ports, p->n_queues);
+	if (p->memif)
+		s->how = WR_PORT_SPREAD_SENDER;
+	else if (p->xdp)
+		s->how = p->n_queues > 1 ? WR_PORT_SPREAD_KERNEL : WR_PORT_SPREAD_ONE;
+	else
+		wr_spread_start(s);
+}
+
 int wr_port_start(struct wr_port *p, struct wr_errmsg *msg)
 {
 	if (p->xdp && wr_xdp_promiscuous())
@@ -217,8 +244,14 @@ int wr_port_start(struct wr_port *p, struct wr_errmsg *msg)
 	/* Drivers without a filter refuse, and let everything through. */
 	if (!p->xdp)
 		(void)wr_offload_join(p->ethdev, &p->o.addresses, false);
+	start_spread(p);
 	wr_gate_run(wr_gate_refresh, NULL);
 	return p->xdp ? wr_xdp_start(p->o.udp_port, p->o.n_udp_ports, msg) : 0;
+}
+
+enum wr_port_spread wr_port_spread(const struct wr_port *p)
+{
+	return p->spread.how;
 }
 
 void wr_port_tick(struct wr_port *p)
@@ -251,6 +284,7 @@ void wr_port_close(struct wr_port *p)
 		return;
 	if (p->xdp && p->started)
 		wr_xdp_stop();
+	wr_spread_stop(&p->spread);
 	if (p->started)
 		wr_gate_run(stop_device, p);
 	if (p->probed) {
@@ -317,15 +351,17 @@ void wr_port_describe(const struct wr_port *p, char *out, size_t size)
 {
 	const struct wr_port_options *o = &p->o;
 	const char *kind = wr_port_kind_name(o->kind);
-	char how[64] = "";
+	char how[64] = "", spread[192] = "";
 	if (p->xdp)
 		wr_xdp_describe(how, sizeof(how));
+	if (p->started)
+		wr_spread_describe(&p->spread, spread, sizeof(spread));
 	if (o->kind == WR_PORT_MEMIF)
 		snprintf(out, size, "memif %s id %u", p->socket, o->id);
 	else
-		snprintf(out, size, "%s %s, %u queue%s%s%s", kind,
+		snprintf(out, size, "%s %s, %u queue%s%s%s%s", kind,
 			o->kind == WR_PORT_AF_XDP || o->kind == WR_PORT_TAP ? o->interface : o->device,
-			p->n_queues, p->n_queues == 1 ? "" : "s", how[0] ? ", " : "", how);
+			p->n_queues, p->n_queues == 1 ? "" : "s", how[0] ? ", " : "", how, spread);
 }
 
 unsigned int wr_port_eal_arguments(const struct wr_port_options *o, const char **args)

@@ -107,6 +107,17 @@ bool wr_port_link_up(const struct wr_port *p);
 /* Queue pairs that the port has: 1 … n_queues of the options. Queue i is worker i's; workers
  * beyond them live on hand-over. */
 unsigned int wr_port_n_queues(const struct wr_port *p);
+/* How a frame comes to the queue of the worker that its UDP port names. */
+enum wr_port_spread {
+	WR_PORT_SPREAD_ONE,      /* there is one queue: workers beyond it live on hand-over */
+	WR_PORT_SPREAD_SENDER,   /* memif: the sender chooses */
+	WR_PORT_SPREAD_FLOWS,    /* a flow rule for every UDP port and IP version */
+	WR_PORT_SPREAD_RSS,      /* the NIC hashes the destination port alone; its table fits */
+	WR_PORT_SPREAD_KERNEL,   /* af_xdp: as the kernel's driver was told, else hand-over */
+	WR_PORT_SPREAD_HANDOVER, /* the port spreads as it likes, the workers mend it */
+};
+enum wr_port_spread wr_port_spread(const struct wr_port *p); /* once started */
+const char *wr_port_spread_name(enum wr_port_spread how);
 /* The address that the port answers under: port.mac where DPDK owns the port and it is set, else
  * the device's. */
 void wr_port_mac(const struct wr_port *p, uint8_t mac[6]);
