@@ -141,9 +141,10 @@ def huge():
 
 
 class Daemon:
-    """A wirerankd on memif. overrides: {"section.key": value}."""
+    """A wirerankd, on memif unless told otherwise. overrides: {"section.key": value}; inside: words before the command line, such
+    as those that enter a network namespace."""
 
-    def __init__(self, work, bundle, cpus="1", overrides=None, build="build", wait_s=120):
+    def __init__(self, work, bundle, cpus="1", overrides=None, build="build", wait_s=120, inside=()):
         self.work = work
         self.name = f"{work.tag}d{len(work.prefixes)}"
         work.prefixes.add(self.name)
@@ -160,7 +161,7 @@ class Daemon:
                     section = s
                 f.write(f"{k} = {keys[key]}\n")
         self.build = build
-        self.process = work.start([tool("wirerankd", build), f"--config={config}"], f"{self.name}.log")
+        self.process = work.start([*inside, tool("wirerankd", build), f"--config={config}"], f"{self.name}.log")
         self.wait_ready(wait_s)
 
     def wait_ready(self, wait_s):
