@@ -7,7 +7,8 @@ struct options {
 	const char *data, *out, *epochs, *lr, *batch, *len, *d, *blocks, *heads, *kv_heads, *window,
 		*ffn, *dropout, *attn_dropout, *seed, *threads, *resume, *max_seconds, *patience,
 		*quiet, *activation, *gated, *rotary, *context, *weight_decay, *ema, *future,
-		*future_decay;
+		*future_decay, *teacher, *soft, *soft_share, *hidden_weight, *attention_weight,
+		*match, *init;
 };
 
 static int parse(int argc, char **argv, struct options *o, struct wr_errmsg *msg)
@@ -47,6 +48,22 @@ static int parse(int argc, char **argv, struct options *o, struct wr_errmsg *msg
 		{"future", "N", "targets of a position: the next N clicks (1)", &o->future},
 		{"future-decay", "X", "weight of each further target, of the one before (0.5)",
 			&o->future_decay},
+		{"teacher", "RUNDIR", "learn from RUNDIR/best.safetensors too", &o->teacher},
+		{"soft", "FILE", "learn from a teacher's answers (wrtrain teach)", &o->soft},
+		{"soft-share", "X", "their share of the loss, beside the clicks themselves (0.5)",
+			&o->soft_share},
+		{"hidden-weight", "X",
+			"of the cosine distance between projected block outputs and the teacher's "
+			"(0)",
+			&o->hidden_weight},
+		{"attention-weight", "X", "of the divergence of attention from the teacher's (0)",
+			&o->attention_weight},
+		{"match", "S:T,…",
+			"which block learns from which of the teacher's, from 0 (spread evenly, "
+			"last from last)",
+			&o->match},
+		{"init-from-teacher", NULL, "start from the teacher's tensors of the same shape",
+			&o->init},
 		{"seed", "N", "of everything random (1)", &o->seed},
 		{"threads", "N",
 			"OpenMP threads; the result is the same for any number (all cores)",
@@ -102,6 +119,9 @@ static int settings(const struct options *o, struct wr_fit *f, struct wr_errmsg 
 		{"ema", o->ema, 0, 0.999999, &f->ema},
 		{"future-decay", o->future_decay, 0, 1, &f->future_decay},
 		{"max-seconds", o->max_seconds, 0, 1e9, &f->max_seconds},
+		{"soft-share", o->soft_share, 0, 1, &f->distil.soft_share},
+		{"hidden-weight", o->hidden_weight, 0, 1e6, &f->distil.hidden_weight},
+		{"attention-weight", o->attention_weight, 0, 1e6, &f->distil.attention_weight},
 	};
 	for (size_t i = 0; i < WR_ARRAY_LEN(reals) && !err; i++)
 		err = wrtrain_double(reals[i].name, reals[i].value, reals[i].min, reals[i].max,
@@ -109,6 +129,10 @@ static int settings(const struct options *o, struct wr_fit *f, struct wr_errmsg 
 	if (!err && o->activation && wr_activation_parse(o->activation, &f->shape.activation))
 		err = wr_fail(
 			msg, WR_EINVAL, "--activation=%s: give relu, silu or gelu", o->activation);
+	if (o->soft && !o->soft_share)
+		f->distil.soft_share = 0.5;
+	f->distil.soft = o->soft;
+	f->distil.init = o->init != NULL;
 	f->shape.gated = o->gated != NULL;
 	f->shape.rotary = o->rotary != NULL;
 	if (!err && o->future && !o->future_decay)
@@ -120,6 +144,42 @@ static int settings(const struct options *o, struct wr_fit *f, struct wr_errmsg 
 	return err;
 }
 
+/* Pairs S:T, comma-separated; without any, blocks are spread evenly over the teacher's. */
+static int set_match(const char *text, struct wr_fit *f, struct wr_errmsg *msg)
+{
+	uint32_t n = f->shape.n_blocks, teachers = f->distil.teacher->shape.n_blocks;
+	for (uint32_t b = 0; !text && b < n && b < WR_DISTIL_MAX_BLOCKS; b++)
+		f->distil.match[b] = (uint8_t)(((b + 1) * teachers + n - 1) / n);
+	while (text && *text) {
+		unsigned int s, t;
+		int used = 0;
+		if (sscanf(text, "%2u:%2u%n", &s, &t, &used) != 2 || !used ||
+			(text[used] && text[used] != ',') || s >= WR_DISTIL_MAX_BLOCKS || t > 30)
+			return wr_fail(
+				msg, WR_EINVAL, "--match: '%s': give pairs like 0:1,1:3", text);
+		f->distil.match[s] = (uint8_t)(t + 1);
+		text += used + (text[used] == ',');
+	}
+	return WR_OK;
+}
+
+static int load_teacher(const struct options *o, struct wr_fit *f, struct wr_student **teacher,
+	struct wr_errmsg *msg)
+{
+	char path[4096];
+	*teacher = NULL;
+	if (!o->teacher)
+		return o->match || o->hidden_weight || o->attention_weight || o->init
+			       ? wr_fail(msg, WR_EINVAL,
+					 "--match, --hidden-weight, --attention-weight and "
+					 "--init-from-teacher need --teacher")
+			       : WR_OK;
+	snprintf(path, sizeof(path), "%s/best.safetensors", o->teacher);
+	int err = wr_student_load(teacher, path, msg);
+	f->distil.teacher = *teacher;
+	return err ? err : set_match(o->match, f, msg);
+}
+
 /* Settings that the checkpoint fixes are refused beside --resume rather than ignored. */
 static int check_resume(const struct options *o, struct wr_errmsg *msg)
 {
@@ -127,11 +187,12 @@ static int check_resume(const struct options *o, struct wr_errmsg *msg)
 		(o->lr || o->batch || o->len || o->d || o->blocks || o->heads || o->kv_heads ||
 			o->window || o->ffn || o->dropout || o->attn_dropout || o->seed ||
 			o->activation || o->gated || o->rotary || o->context || o->weight_decay ||
-			o->ema || o->future || o->future_decay))
+			o->ema || o->future || o->future_decay || o->soft_share ||
+			o->hidden_weight || o->attention_weight || o->match || o->init))
 		return wr_fail(msg, WR_EINVAL,
 			"--resume takes model, batch, rates and seed from the checkpoint: give "
 			"only --epochs, --threads, "
-			"--max-seconds and --patience beside it");
+			"--max-seconds and --patience beside it, and --teacher and --soft again");
 	return WR_OK;
 }
 
@@ -140,6 +201,7 @@ static int run(int argc, char **argv, struct wr_errmsg *msg)
 	struct options o = {0};
 	struct wr_fit f;
 	struct wr_dataset *ds;
+	struct wr_student *teacher = NULL;
 	struct wr_fit_result r;
 	wr_fit_defaults(&f);
 	int err = parse(argc, argv, &o, msg);
@@ -150,9 +212,13 @@ static int run(int argc, char **argv, struct wr_errmsg *msg)
 	if (!err)
 		err = settings(&o, &f, msg);
 	if (!err)
+		err = load_teacher(&o, &f, &teacher, msg);
+	if (!err)
 		err = wr_dataset_load(&ds, o.data, msg);
-	if (err)
+	if (err) {
+		wr_student_free(teacher);
 		return err;
+	}
 	wr_stop_catch_signals();
 	err = wr_fit_run(&f, ds, o.out, &r, msg);
 	if (!err)
@@ -161,6 +227,7 @@ static int run(int argc, char **argv, struct wr_errmsg *msg)
 			o.out, r.stopped ? "stopped (go on with --resume)" : "done", r.epochs,
 			f.epochs, r.best_epoch, r.best_hr10, r.best_ndcg10);
 	wr_dataset_free(ds);
+	wr_student_free(teacher);
 	return err;
 }
 

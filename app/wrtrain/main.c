@@ -12,6 +12,7 @@ static const struct command {
 	{"simulate", wr_cmd_simulate, "make the data set of a simulated customer-service centre"},
 	{"import", wr_cmd_import, "turn a log (sasrec, recbole, movielens) into a data set"},
 	{"fit", wr_cmd_fit, "train the student on a data set"},
+	{"teach", wr_cmd_teach, "write down a teacher's answers, for students to learn from"},
 	{"pack", wr_cmd_pack, "make the int8 bundle that wirerankd serves"},
 	{"eval", wr_cmd_eval,
 		"hit rates, float and int8, beside popularity and item-kNN; expected lists"},

@@ -134,6 +134,7 @@ void wr_learn_attention_blocked_forward(const struct wr_student *s, struct net_w
 	const struct block_ws *b, uint32_t first, uint32_t n, const struct dropout *drop,
 	uint32_t site)
 {
+	const struct watcher *watch = &ws->watch[b - ws->b];
 	for (uint32_t h = 0; h < s->shape.n_heads; h++) {
 		struct head a = head_of(s, ws, b, first, n, h, drop, site);
 		float *o = b->o + (size_t)first * s->shape.d + h * a.dh, *e = ws->att_s;
@@ -146,6 +147,8 @@ void wr_learn_attention_blocked_forward(const struct wr_student *s, struct net_w
 				float *row = e + (size_t)r * x.keys;
 				a.lse[(size_t)(x.i0 + r) * a.n_heads] =
 					softmax_row(row + from, a.bias_rev + slot, m, a.inv_sqrt);
+				if (watch->see)
+					watch->see(watch->to, h, first + x.i0 + r, row + from, m);
 				drop_row(&a, x.i0 + r, row + from, m);
 				zero_unseen(row, from, m, x.keys);
 			}

@@ -7,7 +7,7 @@
  * Probabilities are kept by slot: slot s of a query holds age W-1-s, so that keys of ascending
  * position and the reversed bias line up.
  */
-#include "learn_int.h"
+#include "guide_int.h"
 
 #include <math.h>
 
@@ -23,6 +23,11 @@ struct head {
 	float attn_scale;
 	uint64_t key;
 	uint32_t site;
+	uint32_t h, first;
+	struct watcher watch;
+	const float *wanted; /* weights to learn, rows as p; NULL = none */
+	float wanted_weight;
+	double *wanted_loss;
 };
 
 static void transpose(
@@ -65,6 +70,8 @@ WR_INLINE void head_forward(const struct head *a, float *o, float *drop, const u
 #pragma omp simd
 		for (uint32_t i = 0; i < m; i++)
 			e[i] *= inv;
+		if (a->watch.see)
+			a->watch.see(a->watch.to, a->h, a->first + t, e, m);
 		const float *w = e;
 		if (a->attn_threshold) {
 			for (uint32_t i = 0; i < m; i++)
@@ -86,6 +93,25 @@ WR_INLINE void head_forward(const struct head *a, float *o, float *drop, const u
 		for (uint32_t c = 0; c < dh; c++)
 			out[c] = acc[c];
 	}
+}
+
+/* Adds the gradient of weight · KL(wanted, p) in the scores to ds, which is in the products. */
+static void want(const struct head *a, const float *wanted, const float *p, uint32_t m, float *ds,
+	float *d_bias)
+{
+	double loss = 0;
+	float total = 0;
+	for (uint32_t i = 0; i < m; i++) {
+		total += wanted[i];
+		if (wanted[i] > 0)
+			loss += (double)(wanted[i] * logf(wanted[i] / fmaxf(p[i], 1e-12f)));
+	}
+	for (uint32_t i = 0; i < m; i++) {
+		float g = a->wanted_weight * (total * p[i] - wanted[i]);
+		d_bias[i] += g;
+		ds[i] += g * a->inv_sqrt;
+	}
+	*a->wanted_loss += loss;
 }
 
 /* dq, dk, dv have qkv_stride; dk and dv are added to (key heads are shared). ds, w: W floats of
@@ -125,6 +151,8 @@ WR_INLINE void head_backward(const struct head *a, const float *d_o, float *dq, 
 			db[i] += ds[i];
 			ds[i] *= a->inv_sqrt;
 		}
+		if (a->wanted)
+			want(a, a->wanted + t * a->p_stride + s0, p, m, ds, db);
 		float acc[WR_STUDENT_MAX_HEAD_DIM];
 		for (uint32_t c = 0; c < dh; c++)
 			acc[c] = 0;
@@ -187,7 +215,10 @@ static struct head head_of(const struct wr_student *s, const struct net_ws *ws,
 		.attn_threshold = drop->attn_threshold,
 		.attn_scale = drop->attn_scale,
 		.key = drop->key + (((uint64_t)h << 32) + first) * 0x2545f4914f6cdd1du,
-		.site = site};
+		.site = site,
+		.h = h,
+		.first = first,
+		.watch = ws->watch[b - ws->b]};
 }
 
 void wr_learn_attention_forward(const struct wr_student *s, struct net_ws *ws,
@@ -215,6 +246,14 @@ void wr_learn_attention_backward(const struct wr_student *s, struct net_ws *ws,
 		struct head a = head_of(s, ws, b, first, n, h, drop, site);
 		uint32_t kv = h * p->n_kv_heads / p->n_heads;
 		float *g = ws->dqkv + (size_t)first * s->qkv_dim;
+		const float *wanted = ws->guide ? ws->guide->attention[b - ws->b] : NULL;
+		if (wanted) {
+			a.wanted = wanted + ((size_t)first * p->n_heads + h) * p->window;
+			a.wanted_loss = &ws->attention_loss;
+			a.wanted_weight = ws->guide_weight *
+					  (float)ws->guide->distil->attention_weight /
+					  (float)p->n_heads;
+		}
 		transpose(a.v, a.qkv_stride, n, a.dh, ws->vt, a.ld);
 		head_backward_any(&a, ws->dn + (size_t)first * p->d + h * a.dh, g + h * a.dh,
 			g + (p->n_heads + kv) * a.dh, g + (p->n_heads + p->n_kv_heads + kv) * a.dh,

@@ -38,6 +38,10 @@ unsigned int wr_learn_student_tensors(
 	}
 	add_tensor(t, &n, prefix, -1, "final.gain", w + s->final_gain, p->d, 0);
 	add_tensor(t, &n, prefix, -1, "logit.scale", w + s->logit_scale, 1, 0);
+	for (uint32_t b = 0; b < p->n_blocks; b++)
+		if (p->matched >> b & 1)
+			add_tensor(t, &n, prefix, (int)b, "to_teacher.weight", w + s->projection[b],
+				p->teacher_d, p->d);
 	return n;
 }
 
@@ -50,7 +54,7 @@ struct entry {
 	bool state; /* only in resumable checkpoints */
 	bool added; /* came later: left out while 0, and 0 where a file has none */
 };
-#define MAX_ENTRIES 40
+#define MAX_ENTRIES 48
 
 static unsigned int entries(struct wr_fit *f, struct progress_state *p, struct entry *e)
 {
@@ -66,6 +70,8 @@ static unsigned int entries(struct wr_fit *f, struct progress_state *p, struct e
 		{"gated", .u32 = &f->shape.gated, .added = true},
 		{"rotary", .u32 = &f->shape.rotary, .added = true},
 		{"context", .u32 = &f->shape.context, .added = true},
+		{"matched", .u32 = &f->shape.matched, .added = true},
+		{"teacher_d", .u32 = &f->shape.teacher_d, .added = true},
 		{"batch", .u32 = &f->batch, .state = true},
 		{"len", .u32 = &f->len, .state = true},
 		{"seed", .u64 = &f->seed, .state = true},
@@ -76,6 +82,15 @@ static unsigned int entries(struct wr_fit *f, struct progress_state *p, struct e
 		{"ema", .real = &f->ema, .state = true, .added = true},
 		{"future", .u32 = &f->future, .state = true, .added = true},
 		{"future_decay", .real = &f->future_decay, .state = true, .added = true},
+		{"soft_share", .real = &f->distil.soft_share, .state = true, .added = true},
+		{"hidden_weight", .real = &f->distil.hidden_weight, .state = true, .added = true},
+		{"attention_weight", .real = &f->distil.attention_weight, .state = true,
+			.added = true},
+		{"teacher_key", .u64 = &p->teacher_key, .state = true, .added = true},
+		{"match", .u64 = &p->match, .state = true, .added = true},
+		{"soft_sum", .real = &p->soft_sum, .state = true, .added = true},
+		{"hidden_sum", .real = &p->hidden_sum, .state = true, .added = true},
+		{"attention_sum", .real = &p->attention_sum, .state = true, .added = true},
 		{"epoch", .u64 = &p->epoch, .state = true},
 		{"step", .u64 = &p->step, .state = true},
 		{"adam_step", .u64 = &p->adam_step, .state = true},
@@ -107,7 +122,9 @@ int wr_learn_checkpoint_write(const char *path, const struct wr_student *s,
 	}
 	json_object_set_new(meta, "format", json_string("wirerank student 1"));
 	for (unsigned int i = 0, n = entries(&fit, &state, e); i < n; i++) {
-		if (e[i].added && !(e[i].real ? *e[i].real != 0 : *e[i].u32 != 0))
+		if (e[i].added && !(e[i].real        ? *e[i].real != 0
+					  : e[i].u64 ? *e[i].u64 != 0
+						     : *e[i].u32 != 0))
 			continue;
 		if (e[i].real)
 			snprintf(text, sizeof(text), "%.17g", *e[i].real);
@@ -201,8 +218,10 @@ int wr_learn_checkpoint_read(const char *path, struct wr_student **s, struct opt
 	*o = (struct optimiser){0};
 	/* What an older file does not name. */
 	f->shape.activation = f->shape.gated = f->shape.rotary = f->shape.context = 0;
+	f->shape.matched = f->shape.teacher_d = f->future = 0;
 	f->weight_decay = f->ema = f->future_decay = 0;
-	f->future = 0;
+	f->distil.soft_share = f->distil.hidden_weight = f->distil.attention_weight = 0;
+	*p = (struct progress_state){0};
 	int err = read_file(path, s, o, f, p, msg);
 	if (err) {
 		wr_student_free(*s);
@@ -215,7 +234,7 @@ int wr_learn_checkpoint_read(const char *path, struct wr_student **s, struct opt
 int wr_student_load(struct wr_student **s, const char *path, struct wr_errmsg *msg)
 {
 	struct wr_fit f = {0};
-	struct progress_state p;
+	struct progress_state p = {0};
 	*s = NULL;
 	int err = read_file(path, s, NULL, &f, &p, msg);
 	if (err) {

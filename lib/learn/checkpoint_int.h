@@ -7,7 +7,7 @@
 #include "learn_int.h"
 #include "safetensors_int.h"
 
-#define STUDENT_MAX_TENSORS (3 + 7 * WR_BUNDLE_MAX_BLOCKS)
+#define STUDENT_MAX_TENSORS (3 + 8 * WR_BUNDLE_MAX_BLOCKS)
 
 /* The student's tensors by name (docs/learning.md), pointing into w (an array laid out as s->w);
  * returns their number. */
@@ -18,6 +18,8 @@ unsigned int wr_learn_student_tensors(
 struct progress_state {
 	uint64_t epoch, step, adam_step;
 	double loss_sum, loss_weight; /* of the epoch so far */
+	double soft_sum, hidden_sum, attention_sum;
+	uint64_t teacher_key, match; /* which teacher, and its blocks: 5 bits for each of ours */
 	double best_ndcg10, best_hr10;
 	uint64_t best_epoch; /* counted from 1, 0 = none yet */
 };

@@ -77,6 +77,77 @@ static int check_settings(const struct wr_fit *f, struct wr_errmsg *msg)
 	return WR_OK;
 }
 
+/* Tells teachers apart; 0 = none. */
+static uint64_t teacher_key(const struct wr_distil *x)
+{
+	uint64_t key = x->soft || x->teacher;
+	const struct wr_student *t = x->teacher;
+	for (size_t i = 0; t && i < t->n_weights; i++) {
+		uint32_t bits;
+		memcpy(&bits, &t->w[i], sizeof(bits));
+		key = wr_mix64(key ^ bits);
+	}
+	return x->soft ? wr_mix64(key + 1) : key;
+}
+
+static uint64_t match_bits(const struct wr_distil *x)
+{
+	uint64_t bits = 0;
+	for (uint32_t b = 0; b < WR_DISTIL_MAX_BLOCKS; b++)
+		bits |= (uint64_t)x->match[b] << (5 * b);
+	return bits;
+}
+
+static void set_match(struct wr_distil *x, uint64_t bits)
+{
+	for (uint32_t b = 0; b < WR_DISTIL_MAX_BLOCKS; b++)
+		x->match[b] = bits >> (5 * b) & 31;
+}
+
+static void set_projections(struct wr_fit *f)
+{
+	f->shape.matched = f->shape.teacher_d = 0;
+	if (!f->distil.teacher || !(f->distil.hidden_weight > 0))
+		return;
+	for (uint32_t b = 0; b < WR_DISTIL_MAX_BLOCKS; b++)
+		f->shape.matched |= (uint32_t)(f->distil.match[b] > 0) << b;
+	f->shape.teacher_d = f->shape.matched ? f->distil.teacher->shape.d : 0;
+}
+
+static int check_distil(const struct wr_fit *f, struct wr_errmsg *msg)
+{
+	const struct wr_distil *x = &f->distil;
+	const struct wr_student_shape *s = &f->shape, *t = x->teacher ? &x->teacher->shape : NULL;
+	bool guided = x->hidden_weight > 0 || x->attention_weight > 0 || x->init;
+	if (t && t->n_items != s->n_items)
+		return wr_fail(msg, WR_EINVAL, "the teacher knows %u items, the data %u",
+			t->n_items, s->n_items);
+	if (!(x->soft_share >= 0) || x->soft_share > 1 || !(x->hidden_weight >= 0) ||
+		!(x->attention_weight >= 0))
+		return wr_fail(msg, WR_EINVAL, "soft share: give 0 … 1; other weights at least 0");
+	if (guided && !t)
+		return wr_fail(msg, WR_EINVAL,
+			"block outputs, attention and start values come "
+			"from a teacher: give one");
+	if (x->soft_share > 0 && !x->soft)
+		return wr_fail(msg, WR_EINVAL, "a soft share needs a teacher's answers: --soft");
+	for (uint32_t b = 0; t && b < WR_DISTIL_MAX_BLOCKS; b++)
+		if (x->match[b] > t->n_blocks || (x->match[b] && b >= s->n_blocks))
+			return wr_fail(msg, WR_EINVAL,
+				"block %u learns from block %u: the student has %u, the teacher %u",
+				b, x->match[b] - 1, s->n_blocks, t->n_blocks);
+	if (t && x->attention_weight > 0 && s->n_heads % t->n_heads && t->n_heads % s->n_heads)
+		return wr_fail(msg, WR_EINVAL,
+			"attention of %u heads cannot teach %u: give a "
+			"multiple",
+			t->n_heads, s->n_heads);
+	if (x->attention_weight > 0 && wr_learn_attention_blocked(s))
+		return wr_fail(msg, WR_EINVAL,
+			"attention is learned by windows of at most %d clicks, not %u",
+			ATTENTION_LOOPS_MAX, s->window);
+	return WR_OK;
+}
+
 static int start_or_resume(struct run *r, struct wr_errmsg *msg)
 {
 	if (!r->fit.resume) {
@@ -85,13 +156,26 @@ static int start_or_resume(struct run *r, struct wr_errmsg *msg)
 				"%s exists: continue it with --resume, or give another --out",
 				r->checkpoint);
 		r->fit.shape.n_items = r->ds->n_items;
+		set_projections(&r->fit);
+		int bad = check_distil(&r->fit, msg);
+		if (bad)
+			return bad;
+		r->at.teacher_key = teacher_key(&r->fit.distil);
+		r->at.match = match_bits(&r->fit.distil);
 		int err = wr_student_new(&r->s, &r->fit.shape, msg);
 		if (err)
 			return err;
 		wr_student_init(r->s, r->fit.seed);
+		if (r->fit.distil.init)
+			wr_learn_take_tensors(r->s, r->fit.distil.teacher, r->fit.distil.match);
 		return wr_learn_optimiser_new(&r->opt, r->s, r->fit.ema > 0, msg);
 	}
 	int err = wr_learn_checkpoint_read(r->checkpoint, &r->s, &r->opt, &r->fit, &r->at, msg);
+	if (!err && r->at.teacher_key != teacher_key(&r->fit.distil))
+		return wr_fail(msg, WR_EINVAL,
+			"%s was trained %s: give the same --teacher and --soft as before",
+			r->checkpoint, r->at.teacher_key ? "with another teacher" : "without one");
+	set_match(&r->fit.distil, r->at.match);
 	if (err == WR_ENOENT)
 		return wr_fail(
 			msg, err, "%s: nothing to resume: start without --resume", r->checkpoint);
@@ -107,6 +191,8 @@ static int prepare(struct run *r, struct wr_errmsg *msg)
 	int err = start_or_resume(r, msg);
 	if (!err)
 		err = check_settings(&r->fit, msg);
+	if (!err)
+		err = check_distil(&r->fit, msg);
 	if (err)
 		return err;
 	const struct wr_dataset *ds = r->ds;
@@ -114,15 +200,16 @@ static int prepare(struct run *r, struct wr_errmsg *msg)
 	r->order = malloc((ds->n_users + 1) * sizeof(uint32_t));
 	r->batch = (struct batch){.off = malloc((r->fit.batch + 1) * sizeof(uint32_t)),
 		.rows = malloc(tokens * sizeof(uint32_t)),
-		.targets = malloc(tokens * sizeof(uint32_t))};
-	if (!r->order || !r->batch.off || !r->batch.rows || !r->batch.targets)
+		.targets = malloc(tokens * sizeof(uint32_t)),
+		.token = malloc(r->fit.batch * sizeof(uint32_t))};
+	if (!r->order || !r->batch.off || !r->batch.rows || !r->batch.targets || !r->batch.token)
 		return wr_fail(msg, WR_ENOMEM, "out of memory for batches");
 	for (uint32_t u = 0; u < ds->n_users; u++)
 		if (wr_split_training(ds->token_off[u + 1] - ds->token_off[u]) >= 2)
 			r->order[r->n_order++] = u;
 	if (!r->n_order)
 		return wr_fail(msg, WR_EINVAL, "no user has two clicks to train on");
-	return wr_learn_step_new(&r->step, &r->fit, r->s, &r->opt, msg);
+	return wr_learn_step_new(&r->step, &r->fit, r->s, &r->opt, ds, msg);
 }
 
 /* The epoch's order of users: a shuffle of file order (Fisher, Yates). */
@@ -161,6 +248,7 @@ static uint64_t make_batch(struct run *r)
 		const uint32_t *rows = r->ds->token_row + begin + start;
 		memcpy(b->rows + b->off[i], rows, m * sizeof(uint32_t));
 		memcpy(b->targets + b->off[i], rows + 1, m * sizeof(uint32_t));
+		b->token[i] = begin + start;
 		b->off[i + 1] = b->off[i] + m;
 	}
 	return wr_rng_u64(&rng);
@@ -203,13 +291,17 @@ static int run_epoch(struct run *r, double *lr, struct wr_errmsg *msg)
 		}
 		uint64_t key = make_batch(r);
 		float rate = learning_rate(r, n_steps);
-		double loss = wr_learn_step_gradient(&r->step, &r->batch, key);
-		if (!isfinite(loss))
+		struct loss_terms loss;
+		wr_learn_step_gradient(&r->step, &r->batch, key, &loss);
+		if (!isfinite(wr_learn_step_total(&r->step, &loss)))
 			return wr_fail(msg, WR_EINVAL,
 				"the loss is not finite in epoch %llu: lower --lr, then --resume",
 				(unsigned long long)r->at.epoch + 1);
 		wr_learn_step_apply(&r->step, rate, ++r->at.adam_step);
-		r->at.loss_sum += loss;
+		r->at.loss_sum += loss.hard;
+		r->at.soft_sum += loss.soft;
+		r->at.hidden_sum += loss.hidden;
+		r->at.attention_sum += loss.attention;
 		r->at.loss_weight += r->batch.off[r->batch.n_seqs];
 		*lr = (double)rate;
 		snprintf(note, sizeof(note), "loss %.4f", r->at.loss_sum / r->at.loss_weight);
@@ -231,8 +323,13 @@ static int end_epoch(struct run *r, double lr, double seconds, struct wr_errmsg 
 	int err = wr_eval_float(&judged, r->ds, WR_SPLIT_VALID, 0, r->fit.threads, &m, msg);
 	if (err)
 		return err;
+	double n = WR_MAX(r->at.loss_weight, 1.0);
 	struct fit_log_line line = {.epoch = r->at.epoch + 1,
-		.loss = r->at.loss_sum / WR_MAX(r->at.loss_weight, 1.0),
+		.loss = r->at.loss_sum / n,
+		.taught = r->fit.distil.soft || r->fit.distil.teacher,
+		.soft = r->at.soft_sum / n,
+		.hidden = r->at.hidden_sum / n,
+		.attention = r->at.attention_sum / n,
 		.hr10 = m.hr[0][1],
 		.ndcg10 = m.ndcg[0][1],
 		.lr = lr,
@@ -241,6 +338,7 @@ static int end_epoch(struct run *r, double lr, double seconds, struct wr_errmsg 
 	r->at.epoch++;
 	r->at.step = 0;
 	r->at.loss_sum = r->at.loss_weight = 0;
+	r->at.soft_sum = r->at.hidden_sum = r->at.attention_sum = 0;
 	if (line.ndcg10 > r->at.best_ndcg10 || !r->at.best_epoch) {
 		r->at.best_ndcg10 = line.ndcg10;
 		r->at.best_hr10 = line.hr10;
@@ -314,6 +412,7 @@ int wr_fit_run(const struct wr_fit *f, const struct wr_dataset *ds, const char *
 	free(r.batch.off);
 	free(r.batch.rows);
 	free(r.batch.targets);
+	free(r.batch.token);
 	free(r.checkpoint);
 	free(r.best);
 	return err;

@@ -20,10 +20,13 @@ static int read_line(
 	json_error_t why;
 	json_int_t epoch = 0;
 	json_t *j = json_loads(line, 0, &why);
-	int bad = !j || json_unpack_ex(j, &why, 0, "{s:I, s:F, s:F, s:F, s:F, s:F, s:F}", "epoch",
-				&epoch, "loss", &out->loss, "valid_hr10", &out->hr10,
-				"valid_ndcg10", &out->ndcg10, "lr", &out->lr, "seconds",
-				&out->seconds, "logit_scale", &out->logit_scale);
+	int bad = !j ||
+		  json_unpack_ex(j, &why, 0, "{s:I, s:F, s:F, s:F, s:F, s:F, s:F, s?F, s?F, s?F}",
+			  "epoch", &epoch, "loss", &out->loss, "valid_hr10", &out->hr10,
+			  "valid_ndcg10", &out->ndcg10, "lr", &out->lr, "seconds", &out->seconds,
+			  "logit_scale", &out->logit_scale, "soft", &out->soft, "hidden",
+			  &out->hidden, "attention", &out->attention);
+	out->taught = j && json_object_get(j, "soft");
 	out->epoch = (uint64_t)epoch;
 	json_decref(j);
 	return bad ? wr_learn_text_fail(t, msg,
@@ -80,35 +83,48 @@ static int write_lines(const struct fit_log *l, struct wr_errmsg *msg)
 		fprintf(wr_file_writer_stream(w),
 			"{\"epoch\": %llu, \"loss\": %.6f, \"valid_hr10\": %.6f, \"valid_ndcg10\": "
 			"%.6f, \"lr\": %.3e, "
-			"\"seconds\": %.3f, \"logit_scale\": %.4f}\n",
+			"\"seconds\": %.3f, \"logit_scale\": %.4f",
 			(unsigned long long)x->epoch, x->loss, x->hr10, x->ndcg10, x->lr,
 			x->seconds, x->logit_scale);
+		if (x->taught)
+			fprintf(wr_file_writer_stream(w),
+				", \"soft\": %.6f, \"hidden\": %.6f, \"attention\": %.6f", x->soft,
+				x->hidden, x->attention);
+		fputs("}\n", wr_file_writer_stream(w));
 	}
 	return wr_file_writer_commit(w, msg);
 }
 
 static int write_chart(const struct fit_log *l, struct wr_errmsg *msg)
 {
-	double *v = malloc(4 * l->n * sizeof(*v));
+	double *v = malloc(7 * l->n * sizeof(*v));
 	char *path = path_of(l->dir, "loss.svg");
 	int err = WR_ENOMEM;
 	if (v && path) {
-		double *x = v, *loss = v + l->n, *hr = v + 2 * l->n, *ndcg = v + 3 * l->n;
+		bool taught = l->n && l->line[l->n - 1].taught;
+		double *x = v, *loss = v + l->n, *hr = v + 2 * l->n, *ndcg = v + 3 * l->n,
+		       *soft = v + 4 * l->n, *hidden = v + 5 * l->n, *attention = v + 6 * l->n;
 		for (size_t i = 0; i < l->n; i++) {
 			x[i] = (double)l->line[i].epoch;
 			loss[i] = l->line[i].loss;
 			hr[i] = l->line[i].hr10 * 10;
 			ndcg[i] = l->line[i].ndcg10 * 10;
+			soft[i] = l->line[i].soft;
+			hidden[i] = l->line[i].hidden;
+			attention[i] = l->line[i].attention;
 		}
 		struct wr_chart_series series[] = {
 			{.name = "training loss", .x = x, .y = loss, .n = l->n},
 			{.name = "10 × validation HR@10", .x = x, .y = hr, .n = l->n},
-			{.name = "10 × validation NDCG@10", .x = x, .y = ndcg, .n = l->n}};
+			{.name = "10 × validation NDCG@10", .x = x, .y = ndcg, .n = l->n},
+			{.name = "KL from the teacher's answers", .x = x, .y = soft, .n = l->n},
+			{.name = "distance of block outputs", .x = x, .y = hidden, .n = l->n},
+			{.name = "KL from its attention", .x = x, .y = attention, .n = l->n}};
 		struct wr_chart chart = {.title = "Training",
 			.x_label = "epoch",
 			.y_label = "loss; 10 × hit rate",
 			.series = series,
-			.n_series = WR_ARRAY_LEN(series),
+			.n_series = taught ? WR_ARRAY_LEN(series) : 3,
 			.note = "validation: last but one token of every user, full ranking, seen "
 				"items removed"};
 		err = wr_chart_write(&chart, path, msg);
@@ -142,7 +158,7 @@ int wr_learn_fit_log_settings(
 	char *path = path_of(dir, "settings.json");
 	json_t *j = json_pack(
 		"{s:{s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:s,s:b,s:b,s:I}, s:I,s:I,s:I, s:f,s:f,s:f, "
-		"s:f,s:f,s:I,s:f, s:I, s:{s:I,s:I,s:I}}",
+		"s:f,s:f,s:I,s:f, s:f,s:f,s:f,s:b, s:I, s:{s:I,s:I,s:I}}",
 		"shape", "n_items", (json_int_t)p->n_items, "d", (json_int_t)p->d, "n_blocks",
 		(json_int_t)p->n_blocks, "n_heads", (json_int_t)p->n_heads, "n_kv_heads",
 		(json_int_t)p->n_kv_heads, "window", (json_int_t)p->window, "ffn",
@@ -151,7 +167,9 @@ int wr_learn_fit_log_settings(
 		"epochs", (json_int_t)f->epochs, "batch", (json_int_t)f->batch, "len",
 		(json_int_t)f->len, "lr", f->lr, "dropout", f->dropout, "attn_dropout",
 		f->attn_dropout, "weight_decay", f->weight_decay, "ema", f->ema, "future",
-		(json_int_t)WR_MAX(f->future, 1u), "future_decay", f->future_decay, "seed",
+		(json_int_t)WR_MAX(f->future, 1u), "future_decay", f->future_decay, "soft_share",
+		f->distil.soft_share, "hidden_weight", f->distil.hidden_weight, "attention_weight",
+		f->distil.attention_weight, "init_from_teacher", (int)f->distil.init, "seed",
 		(json_int_t)f->seed, "data", "users", (json_int_t)ds->n_users, "items",
 		(json_int_t)ds->n_items, "tokens", (json_int_t)ds->token_off[ds->n_users]);
 	int err = path && j ? wr_json_write(j, path, msg)

@@ -8,6 +8,8 @@
 struct fit_log_line {
 	uint64_t epoch; /* from 1 */
 	double loss, hr10, ndcg10, lr, seconds, logit_scale;
+	bool taught; /* the terms below are meant */
+	double soft, hidden, attention;
 };
 struct fit_log {
 	char *dir;

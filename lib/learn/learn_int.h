@@ -79,6 +79,13 @@ struct block_ws {
 };
 #define SOFTMAX_TILE 64
 #define MAX_FUTURE   16
+/* Is shown a query's m attention weights, oldest first, before dropout; see NULL = nobody. */
+struct watcher {
+	void (*see)(void *to, uint32_t head, uint32_t token, const float *p, uint32_t m);
+	void *to;
+};
+struct guide;
+struct soft_ws;
 /* One thread's memory for chunks of at most max_tokens tokens. */
 struct net_ws {
 	uint32_t max_tokens;
@@ -94,6 +101,11 @@ struct net_ws {
 	float *row_scale, *tile_u, *tile_z; /* softmax tiles */
 	float share[SOFTMAX_TILE][MAX_FUTURE];
 	uint32_t n_share[SOFTMAX_TILE];
+	struct soft_ws *soft;                       /* NULL = no soft answers */
+	struct watcher watch[WR_BUNDLE_MAX_BLOCKS]; /* of blocks' attention weights */
+	struct guide *guide;                        /* a teacher's blocks, NULL = none */
+	float guide_weight;                         /* of a position */
+	double hidden_loss, attention_loss;
 };
 int wr_learn_net_ws_new(struct net_ws *ws, const struct wr_student *s, uint32_t max_tokens,
 	struct wr_errmsg *msg) WR_MUST_CHECK;
@@ -102,6 +114,24 @@ void wr_learn_net_ws_free(struct net_ws *ws);
 /* Fills ws from x0 to u. A sequence may have at most max_tokens tokens. */
 void wr_learn_net_forward(const struct wr_student *s, struct net_ws *ws, const struct ragged *in,
 	const struct dropout *drop);
+/* Start values from a teacher (DistilBERT's way): every tensor of a matched block, and the
+ * embedding and the final gain, where both have the same shape; the logit scale; age biases, as far
+ * as both windows reach. */
+void wr_learn_take_tensors(struct wr_student *s, const struct wr_student *t, const uint8_t *match);
+
+/* Summed over positions, unweighted. */
+struct loss_terms {
+	double hard, soft, hidden, attention;
+};
+struct soft_targets;
+/* Scratch of the soft part of a softmax tile. */
+struct soft_ws {
+	uint32_t *row;     /* [SOFTMAX_TILE][top] */
+	float *k;          /* the same: factors of these rows' unit vectors in d loss / d u */
+	float *cosine, *q; /* [top] of one position */
+	float *z;          /* a tile at the teacher's temperature */
+};
+
 /* What positions are trained to say: the token behind each, and shares[0 … n_shares-1] of the next
  * ones, which sum to 1; where fewer follow in the sequence, the shares that are left are scaled
  * up. */
@@ -109,14 +139,23 @@ struct targets {
 	const uint32_t *next; /* [T] */
 	uint32_t n_shares;
 	float shares[MAX_FUTURE];
+	const struct soft_targets *soft; /* NULL = none */
+	const uint32_t *token;           /* [n_seqs] place in the data set of sequences' starts */
+	float soft_share;
 };
 /*
  * Mean-free softmax cross-entropy of every position against y, each weighted by weight; unit =
  * unit-norm item vectors [n_items][d]. Adds to grad: d logit_scale, and in the embedding's place d
- * of the UNIT vectors. Leaves d loss / d u in ws->dx. Returns the unweighted sum of the losses.
+ * of the UNIT vectors. Leaves d loss / d u in ws->dx. With soft answers (and ws->soft) the loss is
+ * (1-share)·hard + share·T²·KL; what the teacher did not name counts as one class. Adds to
+ * loss->hard and loss->soft.
  */
-double wr_learn_softmax_loss(const struct wr_student *s, struct net_ws *ws, const float *unit,
-	const struct ragged *in, const struct targets *y, float weight, float *grad);
+void wr_learn_softmax_loss(const struct wr_student *s, struct net_ws *ws, const float *unit,
+	const struct ragged *in, const struct targets *y, float weight, float *grad,
+	struct loss_terms *loss);
+int wr_learn_soft_ws_new(struct soft_ws *x, const struct soft_targets *soft, uint32_t n_items,
+	struct wr_errmsg *msg) WR_MUST_CHECK;
+void wr_learn_soft_ws_free(struct soft_ws *x);
 /*
  * From ws->dx = d loss / d u back to ws->dx = d loss / d (√d E[row]) per token; adds the gradients
  * of all weights but the embedding to grad.

@@ -4,7 +4,7 @@
  * ("Student, as trained"). Every product is a GEMM over all tokens of the chunk (some 1,600 × 64);
  * no work is done on padding.
  */
-#include "learn_int.h"
+#include "guide_int.h"
 #include "sgemm.h"
 
 #include <math.h>
@@ -359,8 +359,13 @@ void wr_learn_net_backward(const struct wr_student *s, struct net_ws *ws, const 
 	uint32_t d = s->shape.d, t = in->off[in->n_seqs];
 	unit_backward(ws->x_out, s->w + s->final_gain, ws->u, ws->u_norm, t, d, ws->dx,
 		grad + s->final_gain);
-	for (uint32_t b = s->shape.n_blocks; b-- > 0;)
+	for (uint32_t b = s->shape.n_blocks; b-- > 0;) {
+		if (ws->guide && s->shape.matched >> b & 1)
+			ws->hidden_loss += wr_learn_guide_hidden(ws->guide, s, b,
+				b + 1 < s->shape.n_blocks ? ws->b[b + 1].x_in : ws->x_out, t,
+				ws->guide_weight, ws->dx, grad);
 		block_backward(s, ws, b, in, drop, grad);
+	}
 	if (drop->threshold)
 		wr_learn_dropout_apply(
 			ws->dx, (size_t)t * d, drop->threshold, drop->scale, drop->key, 0);

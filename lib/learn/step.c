@@ -29,8 +29,41 @@ static void set_shares(struct targets *y, const struct wr_fit *fit)
 		y->shares[k] = (float)((double)y->shares[k] / sum);
 }
 
+/* What a teacher needs: its answers mapped, itself beside each thread's student. */
+static int add_teacher(struct step *st, const struct wr_dataset *ds, struct wr_errmsg *msg)
+{
+	const struct wr_distil *x = &st->fit->distil;
+	bool guided = x->teacher && (x->hidden_weight > 0 || x->attention_weight > 0);
+	int err = WR_OK;
+	if (x->soft) {
+		err = wr_learn_soft_targets_open(&st->soft, x->soft, ds, msg);
+		st->targets.soft = &st->soft;
+		st->targets.soft_share = (float)x->soft_share;
+		st->soft_ws = calloc((size_t)st->n_threads, sizeof(*st->soft_ws));
+	}
+	if (guided) {
+		st->distil = (struct distil){.teacher = x->teacher,
+			.hidden_weight = x->hidden_weight,
+			.attention_weight = x->attention_weight};
+		memcpy(st->distil.match, x->match, sizeof(x->match));
+		st->guide = calloc((size_t)st->n_threads, sizeof(*st->guide));
+	}
+	if (!err && ((x->soft && !st->soft_ws) || (guided && !st->guide)))
+		err = wr_fail(msg, WR_ENOMEM, "out of memory for a teacher");
+	for (int i = 0; i < st->n_threads && !err && x->soft; i++) {
+		err = wr_learn_soft_ws_new(&st->soft_ws[i], &st->soft, st->s->shape.n_items, msg);
+		st->ws[i].soft = &st->soft_ws[i];
+	}
+	for (int i = 0; i < st->n_threads && !err && guided; i++) {
+		err = wr_learn_guide_new(
+			&st->guide[i], &st->distil, st->s, STEP_CHUNK * st->fit->len, msg);
+		st->ws[i].guide = &st->guide[i];
+	}
+	return err;
+}
+
 int wr_learn_step_new(struct step *st, const struct wr_fit *fit, struct wr_student *s,
-	struct optimiser *opt, struct wr_errmsg *msg)
+	struct optimiser *opt, const struct wr_dataset *ds, struct wr_errmsg *msg)
 {
 	size_t e = (size_t)s->shape.n_items * s->shape.d;
 	*st = (struct step){.fit = fit,
@@ -45,7 +78,7 @@ int wr_learn_step_new(struct step *st, const struct wr_fit *fit, struct wr_stude
 	st->unit = floats(e);
 	st->norm = floats(s->shape.n_items);
 	st->dx = floats((size_t)fit->batch * fit->len * s->shape.d);
-	st->chunk_loss = calloc(st->n_chunks, sizeof(double));
+	st->chunk_loss = calloc(st->n_chunks, sizeof(*st->chunk_loss));
 	int err = WR_OK;
 	if (!st->ws || !st->chunk_grad || !st->grad || !st->unit || !st->norm || !st->dx ||
 		!st->chunk_loss)
@@ -53,6 +86,8 @@ int wr_learn_step_new(struct step *st, const struct wr_fit *fit, struct wr_stude
 			msg, WR_ENOMEM, "no memory for gradients: use a smaller --batch or --d");
 	for (int i = 0; i < st->n_threads && !err; i++)
 		err = wr_learn_net_ws_new(&st->ws[i], s, STEP_CHUNK * fit->len, msg);
+	if (!err)
+		err = add_teacher(st, ds, msg);
 	if (err)
 		wr_learn_step_free(st);
 	return err;
@@ -60,8 +95,17 @@ int wr_learn_step_new(struct step *st, const struct wr_fit *fit, struct wr_stude
 
 void wr_learn_step_free(struct step *st)
 {
-	for (int i = 0; st->ws && i < st->n_threads; i++)
-		wr_learn_net_ws_free(&st->ws[i]);
+	for (int i = 0; i < st->n_threads; i++) {
+		if (st->ws)
+			wr_learn_net_ws_free(&st->ws[i]);
+		if (st->soft_ws)
+			wr_learn_soft_ws_free(&st->soft_ws[i]);
+		if (st->guide)
+			wr_learn_guide_free(&st->guide[i]);
+	}
+	wr_learn_soft_targets_close(&st->soft);
+	free(st->soft_ws);
+	free(st->guide);
 	free(st->ws);
 	free(st->chunk_grad);
 	free(st->grad);
@@ -87,10 +131,19 @@ static void run_chunk(
 		st->fit->dropout, st->fit->attn_dropout, wr_mix64(key + chunk));
 	memset(grad, 0, st->s->n_weights * sizeof(float));
 	wr_learn_net_forward(st->s, ws, &in, &drop);
+	struct loss_terms *loss = &st->chunk_loss[chunk];
 	struct targets y = st->targets;
 	y.next = b->targets + base;
-	st->chunk_loss[chunk] = wr_learn_softmax_loss(st->s, ws, st->unit, &in, &y, weight, grad);
+	y.token = b->token + first;
+	*loss = (struct loss_terms){0};
+	wr_learn_softmax_loss(st->s, ws, st->unit, &in, &y, weight, grad, loss);
+	ws->guide_weight = weight;
+	ws->hidden_loss = ws->attention_loss = 0;
+	if (ws->guide)
+		wr_learn_guide_forward(ws->guide, st->s, &in);
 	wr_learn_net_backward(st->s, ws, &in, &drop, grad);
+	loss->hidden = ws->hidden_loss;
+	loss->attention = ws->attention_loss / st->s->shape.n_heads;
 	memcpy(st->dx + (size_t)base * st->s->shape.d, ws->dx,
 		(size_t)tokens * st->s->shape.d * sizeof(float));
 }
@@ -141,14 +194,14 @@ WR_CLONES static void scatter_inputs(
 
 #define SLICE 4096 /* floats; items of a slice of rows */
 
-double wr_learn_step_gradient(struct step *st, const struct batch *b, uint64_t key)
+void wr_learn_step_gradient(
+	struct step *st, const struct batch *b, uint64_t key, struct loss_terms *loss)
 {
 	const struct wr_student *s = st->s;
 	uint32_t n_chunks = (b->n_seqs + STEP_CHUNK - 1) / STEP_CHUNK, n = s->shape.n_items,
 		 d = s->shape.d;
 	float *g = st->grad, *ge = g + s->embedding;
 	size_t n_w = s->n_weights;
-	double loss = 0;
 	wr_learn_unit_rows(s->w + s->embedding, n, d, st->unit, st->norm);
 #pragma omp parallel num_threads(st->n_threads)
 	{
@@ -164,9 +217,22 @@ double wr_learn_step_gradient(struct step *st, const struct batch *b, uint64_t k
 			unproject(ge, st->unit, st->norm, r, WR_MIN(r + 64, n), d);
 	}
 	scatter_inputs(ge, st->dx, b->rows, b->off[b->n_seqs], d);
-	for (uint32_t c = 0; c < n_chunks; c++)
-		loss += st->chunk_loss[c];
-	return loss;
+	*loss = (struct loss_terms){0};
+	for (uint32_t c = 0; c < n_chunks; c++) {
+		loss->hard += st->chunk_loss[c].hard;
+		loss->soft += st->chunk_loss[c].soft;
+		loss->hidden += st->chunk_loss[c].hidden;
+		loss->attention += st->chunk_loss[c].attention;
+	}
+}
+
+double wr_learn_step_total(const struct step *st, const struct loss_terms *loss)
+{
+	const struct wr_distil *x = &st->fit->distil;
+	double share = st->targets.soft ? (double)st->targets.soft_share : 0,
+	       t = st->targets.soft ? st->soft.temperature : 1;
+	return (1 - share) * loss->hard + share * t * t * loss->soft +
+	       x->hidden_weight * loss->hidden + x->attention_weight * loss->attention;
 }
 
 static void shrink(float *w, size_t n, float k)

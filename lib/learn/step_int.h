@@ -3,7 +3,8 @@
 #ifndef WR_LEARN_STEP_INT_H
 #define WR_LEARN_STEP_INT_H
 
-#include "learn_int.h"
+#include "guide_int.h"
+#include "soft_targets_int.h"
 
 #define STEP_CHUNK \
 	8 /* sequences that one thread takes at a time; gradients are added in chunk order */
@@ -11,6 +12,7 @@
 /* Sequences and what follows each of their tokens. */
 struct batch {
 	uint32_t n_seqs, *off, *rows, *targets; /* off[n_seqs + 1] */
+	uint32_t *token; /* [n_seqs] place of each sequence's first token in the data set */
 };
 
 struct step {
@@ -24,14 +26,22 @@ struct step {
 	struct optimiser *opt;   /* the caller's */
 	struct targets targets;  /* next is set by chunk */
 	float *unit, *norm, *dx; /* dx: [tokens][d] gradients of inputs */
-	double *chunk_loss;
+	struct loss_terms *chunk_loss;
+	struct soft_targets soft; /* map NULL = none */
+	struct soft_ws *soft_ws;  /* by thread */
+	struct distil distil;     /* teacher NULL = no guides */
+	struct guide *guide;      /* by thread */
 };
+/* ds is only looked at when fit->distil names soft answers (else it may be NULL). */
 int wr_learn_step_new(struct step *st, const struct wr_fit *fit, struct wr_student *s,
-	struct optimiser *opt, struct wr_errmsg *msg) WR_MUST_CHECK;
+	struct optimiser *opt, const struct wr_dataset *ds, struct wr_errmsg *msg) WR_MUST_CHECK;
 void wr_learn_step_free(struct step *st);
-/* Gradient of the mean loss over the batch's tokens into st->grad; returns the summed loss. key
+/* Gradient of the mean loss over the batch's tokens into st->grad; *loss: sums over the tokens. key
  * seeds dropout. */
-double wr_learn_step_gradient(struct step *st, const struct batch *b, uint64_t key);
+void wr_learn_step_gradient(
+	struct step *st, const struct batch *b, uint64_t key, struct loss_terms *loss);
+/* What the weights are trained for: the terms with the weights of the fit. */
+double wr_learn_step_total(const struct step *st, const struct loss_terms *loss);
 /* Adam with st->grad, weight decay and the running mean; step counts from 1. */
 void wr_learn_step_apply(struct step *st, float lr, uint64_t adam_step);
 

@@ -35,6 +35,9 @@ static int check_shape(const struct wr_student_shape *p, struct wr_errmsg *msg)
 	if (p->rotary && p->d / p->n_heads % 2)
 		return wr_fail(msg, WR_EINVAL, "rotary: %u channels a head must be even",
 			p->d / p->n_heads);
+	if (p->matched >> p->n_blocks || p->teacher_d > 1024 || (p->matched && !p->teacher_d))
+		return wr_fail(msg, WR_EINVAL, "matched blocks %#x, teacher's width %u: not known",
+			p->matched, p->teacher_d);
 	if (p->context > 65536)
 		return wr_fail(msg, WR_EINVAL, "context %u: at most 65536", p->context);
 	return WR_OK;
@@ -58,7 +61,7 @@ int wr_activation_parse(const char *name, uint32_t *a)
 }
 
 /* Tensors start on cache lines. */
-static size_t take(size_t *at, size_t floats)
+static size_t place(size_t *at, size_t floats)
 {
 	size_t p = *at;
 	*at += WR_ALIGN_UP(floats, (size_t)16);
@@ -80,19 +83,22 @@ int wr_student_new(
 	s->qkv_dim = (shape->n_heads + 2 * shape->n_kv_heads) * s->head_dim;
 	s->up_dim = shape->ffn * (shape->gated ? 2 : 1);
 	size_t d = shape->d, at = 0;
-	s->embedding = take(&at, shape->n_items * d);
+	s->embedding = place(&at, shape->n_items * d);
 	for (uint32_t b = 0; b < shape->n_blocks; b++)
 		s->block[b] = (struct wr_student_block){
-			.norm1 = take(&at, d),
-			.qkv = take(&at, s->qkv_dim * d),
-			.out = take(&at, d * d),
-			.bias = take(&at, (size_t)shape->n_heads * shape->window),
-			.norm2 = take(&at, d),
-			.up = take(&at, s->up_dim * d),
-			.down = take(&at, d * shape->ffn),
+			.norm1 = place(&at, d),
+			.qkv = place(&at, s->qkv_dim * d),
+			.out = place(&at, d * d),
+			.bias = place(&at, (size_t)shape->n_heads * shape->window),
+			.norm2 = place(&at, d),
+			.up = place(&at, s->up_dim * d),
+			.down = place(&at, d * shape->ffn),
 		};
-	s->final_gain = take(&at, d);
-	s->logit_scale = take(&at, 1);
+	s->final_gain = place(&at, d);
+	s->logit_scale = place(&at, 1);
+	for (uint32_t b = 0; b < shape->n_blocks; b++)
+		if (shape->matched >> b & 1)
+			s->projection[b] = place(&at, shape->teacher_d * d);
 	s->n_weights = at;
 	s->w = aligned_alloc(64, at * sizeof(float));
 	if (!s->w) {
@@ -136,6 +142,9 @@ void wr_student_init(struct wr_student *s, uint64_t seed)
 	for (uint32_t i = 0; i < p->d; i++)
 		s->w[s->final_gain + i] = 1.0f;
 	s->w[s->logit_scale] = 20.0f;
+	for (uint32_t b = 0; b < p->n_blocks; b++)
+		if (p->matched >> b & 1)
+			fill_matrix(s->w + s->projection[b], p->teacher_d, p->d, &r);
 }
 
 void wr_student_free(struct wr_student *s)
@@ -165,4 +174,51 @@ void wr_learn_optimiser_free(struct optimiser *o)
 	free(o->v);
 	free(o->mean);
 	*o = (struct optimiser){0};
+}
+
+static void take(float *to, const float *from, size_t n)
+{
+	memcpy(to, from, n * sizeof(float));
+}
+
+/* Ages that both have. */
+static void take_bias(float *to, const struct wr_student_shape *s, const float *from,
+	const struct wr_student_shape *t)
+{
+	if (s->n_heads == t->n_heads)
+		for (uint32_t h = 0; h < s->n_heads; h++)
+			take(to + h * s->window, from + h * t->window,
+				WR_MIN(s->window, t->window));
+}
+
+static void take_block(struct wr_student *s, uint32_t b, const struct wr_student *t, uint32_t tb)
+{
+	const struct wr_student_shape *p = &s->shape, *q = &t->shape;
+	const struct wr_student_block *x = &s->block[b], *y = &t->block[tb];
+	take_bias(s->w + x->bias, p, t->w + y->bias, q);
+	if (p->d != q->d)
+		return;
+	take(s->w + x->norm1, t->w + y->norm1, p->d);
+	take(s->w + x->norm2, t->w + y->norm2, p->d);
+	if (p->n_heads == q->n_heads && p->n_kv_heads == q->n_kv_heads) {
+		take(s->w + x->qkv, t->w + y->qkv, (size_t)s->qkv_dim * p->d);
+		take(s->w + x->out, t->w + y->out, (size_t)p->d * p->d);
+	}
+	if (p->ffn == q->ffn && s->up_dim == t->up_dim) {
+		take(s->w + x->up, t->w + y->up, (size_t)s->up_dim * p->d);
+		take(s->w + x->down, t->w + y->down, (size_t)p->d * p->ffn);
+	}
+}
+
+void wr_learn_take_tensors(struct wr_student *s, const struct wr_student *t, const uint8_t *match)
+{
+	s->w[s->logit_scale] = t->w[t->logit_scale];
+	if (s->shape.d == t->shape.d) {
+		take(s->w + s->embedding, t->w + t->embedding,
+			(size_t)s->shape.n_items * s->shape.d);
+		take(s->w + s->final_gain, t->w + t->final_gain, s->shape.d);
+	}
+	for (uint32_t b = 0; b < s->shape.n_blocks && b < WR_DISTIL_MAX_BLOCKS; b++)
+		if (match[b])
+			take_block(s, b, t, match[b] - 1);
 }

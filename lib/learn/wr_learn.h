@@ -85,6 +85,8 @@ struct wr_student_shape {
 	uint32_t rotary;     /* 1: queries and keys turned by position (Su et al. 2021) */
 	uint32_t context;    /* most tokens that are looked at together; 0 = what the window
 				reaches, blocks·(window-1)+1 */
+	uint32_t matched, teacher_d; /* blocks (bits) whose outputs are projected to a teacher's
+					width; training only */
 };
 /* Tokens that reach the last position. */
 static inline uint32_t wr_student_reach(const struct wr_student_shape *p)
@@ -104,6 +106,7 @@ struct wr_student {
 	uint32_t head_dim, qkv_dim; /* d / H; (H + 2G) head_dim */
 	uint32_t up_dim;            /* rows of up: f, gated 2f */
 	size_t embedding, final_gain, logit_scale, n_weights;
+	size_t projection[WR_BUNDLE_MAX_BLOCKS]; /* [teacher_d][d] of matched blocks */
 	struct wr_student_block block[WR_BUNDLE_MAX_BLOCKS];
 	float *w;
 };
@@ -114,6 +117,35 @@ void wr_student_init(struct wr_student *s, uint64_t seed);
 void wr_student_free(struct wr_student *s);
 /* Reads the weights of a checkpoint (shape from its tensors and metadata). */
 int wr_student_load(struct wr_student **s, const char *path, struct wr_errmsg *msg) WR_MUST_CHECK;
+
+/* ---- teacher ---- */
+struct wr_teach {
+	uint32_t top;       /* items kept of each position, 1 … 256 */
+	double temperature; /* of the softmax, 0.1 … 10 */
+	uint32_t threads;   /* 0 = OpenMP's default */
+	bool quiet;
+};
+/*
+ * Writes what teacher says at every training position of ds (docs/learning.md, "Distillation"), all
+ * or nothing: about n_tokens · top · 4 bytes. WR_EIO when there is no room; WR_ESTATE when stopped.
+ */
+int wr_teach_run(const struct wr_teach *p, const struct wr_student *teacher,
+	const struct wr_dataset *ds, const char *path, struct wr_errmsg *msg) WR_MUST_CHECK;
+
+/* What a student learns from beside the data. */
+#define WR_DISTIL_MAX_BLOCKS 12
+struct wr_distil {
+	const struct wr_student *teacher; /* borrowed; NULL = none */
+	const char *soft;                 /* file of wr_teach_run; NULL = none */
+	double soft_share;       /* loss = (1-share)·hard + share·T²·KL(teacher, student) */
+	double hidden_weight;    /* of 1 - cosine of projected block outputs, summed over
+				    matched blocks; 0 = none */
+	double attention_weight; /* of KL(teacher's, student's) attention, a mean over
+				    heads, summed over matched blocks; 0 = none */
+	/* 1 + the teacher's block that block b learns from; 0 = none. */
+	uint8_t match[WR_DISTIL_MAX_BLOCKS];
+	bool init; /* start from the teacher's tensors of the same shape */
+};
 
 /* ---- fit ---- */
 struct wr_fit {
@@ -128,7 +160,8 @@ struct wr_fit {
 		       over the steps with this decay */
 	uint32_t future;     /* targets of a position: the next `future` tokens, at least 1 */
 	double future_decay; /* the k-th of them weighs future_decay^(k-1), normalised */
-	double max_seconds;  /* 0 = no limit */
+	struct wr_distil distil;
+	double max_seconds; /* 0 = no limit */
 	uint64_t seed;
 	bool resume;
 	bool quiet; /* no progress on stderr */

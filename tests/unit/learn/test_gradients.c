@@ -1,17 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The hand-written backward pass against central differences of the forward pass, for every tensor
- * of tiny students and teachers: full and grouped key heads, histories shorter and longer than the
- * window, both ways of attention, activations, gates, rotation, several targets, dropout on and off
- * (the mask is a function of the key, so the loss stays differentiable).
- *
- * Float arithmetic: the loss (about 5) carries an error of some 1e-7 of itself, so a difference
- * quotient with step h errs by about 5e-7/h from rounding, and in proportion to h from curvature
- * and from units of the feed-forward layer that switch on or off within the step. h = 3e-4 keeps
- * the first under 2e-3; the second was seen to vanish with h.
+ * The hand-written backward pass against differences (gradient_test.h), for every tensor of tiny
+ * students and teachers: full and grouped key heads, histories shorter and longer than the window,
+ * both ways of attention, activations, gates, rotation, several targets, dropout on and off (the
+ * mask is a function of the key, so the loss stays differentiable).
  */
-#include "step_int.h"
-#include "wr_test.h"
+#include "gradient_test.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -60,7 +54,7 @@ static void setup_fit(struct fixture *f, const struct wr_fit *fit)
 		f->s->w[i] += 0.2f * (float)wr_rng_normal(&r);
 	f->s->w[f->s->logit_scale] = 5.0f;
 	CU_ASSERT_EQUAL_FATAL(wr_learn_optimiser_new(&f->opt, f->s, false, &msg), WR_OK);
-	CU_ASSERT_EQUAL_FATAL(wr_learn_step_new(&f->st, &f->fit, f->s, &f->opt, &msg), WR_OK);
+	CU_ASSERT_EQUAL_FATAL(wr_learn_step_new(&f->st, &f->fit, f->s, &f->opt, NULL, &msg), WR_OK);
 	const uint32_t len[3] = {fit->len, 1, 5};
 	for (uint32_t i = 0; i < 3; i++)
 		f->off[i + 1] = f->off[i] + len[i];
@@ -85,6 +79,11 @@ static void teardown(struct fixture *f)
 	wr_learn_optimiser_free(&f->opt);
 }
 
+static double gradient(struct fixture *f, uint64_t key)
+{
+	return gradient_test_loss(&f->st, &f->b, key);
+}
+
 /* From a student to one whose window is one wider, with the same bias at every age. */
 static void copy_weights(const struct wr_student *from, struct wr_student *to)
 {
@@ -103,64 +102,11 @@ static void copy_weights(const struct wr_student *from, struct wr_student *to)
 	to->w[to->logit_scale] = from->w[from->logit_scale];
 }
 
-/* Central difference of the mean loss along the unit vector g/|g| of one tensor; g is the analytic
- * gradient. */
-static void check_tensor(struct fixture *f, const char *name, size_t at, size_t n, const float *g)
-{
-	double norm = 0, h = 3e-4, loss[2];
-	float *keep = malloc(n * sizeof(float));
-	for (size_t i = 0; i < n; i++)
-		norm += (double)g[at + i] * (double)g[at + i];
-	norm = sqrt(norm);
-	CU_ASSERT(norm > 0.01); /* else the check below would see nothing */
-	memcpy(keep, f->s->w + at, n * sizeof(float));
-	for (int side = 0; side < 2; side++) {
-		for (size_t i = 0; i < n; i++)
-			f->s->w[at + i] =
-				keep[i] + (float)((side ? h : -h) * (double)g[at + i] / norm);
-		loss[side] = wr_learn_step_gradient(&f->st, &f->b, 99) / f->off[3];
-	}
-	memcpy(f->s->w + at, keep, n * sizeof(float));
-	free(keep);
-	double numeric = (loss[1] - loss[0]) / (2 * h);
-	if (fabs(numeric - norm) > 0.02 * norm + 2e-3)
-		printf("\n  %s: analytic %g, numeric %g", name, norm, numeric);
-	CU_ASSERT(fabs(numeric - norm) <= 0.02 * norm + 2e-3);
-}
-
 static void check_fit(const struct wr_fit *fit)
 {
 	struct fixture f;
 	setup_fit(&f, fit);
-	const struct wr_student *s = f.s;
-	const struct wr_student_shape *p = &s->shape;
-	uint32_t kv_heads = p->n_kv_heads;
-	float *g = malloc(s->n_weights * sizeof(float));
-	wr_learn_step_gradient(&f.st, &f.b, 99);
-	memcpy(g, f.st.grad, s->n_weights * sizeof(float));
-	check_tensor(&f, "embedding", s->embedding, (size_t)p->n_items * p->d, g);
-	for (uint32_t b = 0; b < p->n_blocks; b++) {
-		const struct wr_student_block *o = &s->block[b];
-		check_tensor(&f, "norm1", o->norm1, p->d, g);
-		check_tensor(&f, "query", o->qkv, (size_t)p->d * p->d, g);
-		check_tensor(
-			&f, "key", o->qkv + p->d * p->d, (size_t)kv_heads * s->head_dim * p->d, g);
-		check_tensor(&f, "value", o->qkv + (p->d + kv_heads * s->head_dim) * p->d,
-			(size_t)kv_heads * s->head_dim * p->d, g);
-		check_tensor(&f, "out", o->out, (size_t)p->d * p->d, g);
-		check_tensor(&f, "age bias", o->bias, (size_t)p->n_heads * p->window, g);
-		check_tensor(&f, "norm2", o->norm2, p->d, g);
-		for (uint32_t i = 0; i < s->up_dim; i += p->ffn)
-			check_tensor(&f,
-				i          ? "up"
-				: p->gated ? "gate"
-					   : "up",
-				o->up + i * p->d, (size_t)p->ffn * p->d, g);
-		check_tensor(&f, "down", o->down, (size_t)p->ffn * p->d, g);
-	}
-	check_tensor(&f, "final gain", s->final_gain, p->d, g);
-	check_tensor(&f, "logit scale", s->logit_scale, 1, g);
-	free(g);
+	gradient_test_all(&f.st, &f.b, 99);
 	teardown(&f);
 }
 
@@ -230,12 +176,12 @@ static void test_ways(void)
 			wr_learn_optimiser_free(&f[1].opt);
 			CU_ASSERT_EQUAL_FATAL(
 				wr_learn_optimiser_new(&f[1].opt, f[1].s, false, &msg), WR_OK);
-			CU_ASSERT_EQUAL_FATAL(
-				wr_learn_step_new(&f[1].st, &f[1].fit, f[1].s, &f[1].opt, &msg),
+			CU_ASSERT_EQUAL_FATAL(wr_learn_step_new(&f[1].st, &f[1].fit, f[1].s,
+						      &f[1].opt, NULL, &msg),
 				WR_OK);
 		}
 		CU_ASSERT_EQUAL(wr_learn_attention_blocked(&f[k].s->shape), k == 1);
-		loss[k] = wr_learn_step_gradient(&f[k].st, &f[k].b, 5);
+		loss[k] = gradient(&f[k], 5);
 	}
 	CU_ASSERT_DOUBLE_EQUAL(loss[0], loss[1], 1e-4 * loss[0]);
 	for (uint32_t b = 0; b < 2; b++) {
@@ -310,7 +256,7 @@ static void test_coordinates(void)
 	float *g = malloc(f.s->n_weights * sizeof(float));
 	struct wr_rng r;
 	wr_rng_init(&r, 5, 6);
-	wr_learn_step_gradient(&f.st, &f.b, 99);
+	gradient(&f, 99);
 	memcpy(g, f.st.grad, f.s->n_weights * sizeof(float));
 	for (int k = 0; k < 400; k++) {
 		size_t i = wr_rng_below(&r, (uint32_t)f.s->n_weights);
@@ -318,7 +264,7 @@ static void test_coordinates(void)
 		double loss[2];
 		for (int side = 0; side < 2; side++) {
 			f.s->w[i] = keep + (side ? h : -h);
-			loss[side] = wr_learn_step_gradient(&f.st, &f.b, 99) / f.off[3];
+			loss[side] = gradient(&f, 99) / f.off[3];
 		}
 		f.s->w[i] = keep;
 		double numeric = (loss[1] - loss[0]) / (2 * (double)h);
@@ -337,14 +283,14 @@ static void test_threads(void)
 	struct fixture f;
 	setup(&f, 2, 5, 0.2, 0.2);
 	float *g = malloc(f.s->n_weights * sizeof(float));
-	wr_learn_step_gradient(&f.st, &f.b, 1);
+	gradient(&f, 1);
 	memcpy(g, f.st.grad, f.s->n_weights * sizeof(float));
 	wr_learn_step_free(&f.st);
 	f.fit.threads = 3;
-	CU_ASSERT_EQUAL_FATAL(wr_learn_step_new(&f.st, &f.fit, f.s, &f.opt, &msg), WR_OK);
-	wr_learn_step_gradient(&f.st, &f.b, 1);
+	CU_ASSERT_EQUAL_FATAL(wr_learn_step_new(&f.st, &f.fit, f.s, &f.opt, NULL, &msg), WR_OK);
+	gradient(&f, 1);
 	CU_ASSERT_EQUAL(memcmp(g, f.st.grad, f.s->n_weights * sizeof(float)), 0);
-	wr_learn_step_gradient(&f.st, &f.b, 2);
+	gradient(&f, 2);
 	CU_ASSERT_NOT_EQUAL(memcmp(g, f.st.grad, f.s->n_weights * sizeof(float)), 0);
 	free(g);
 	teardown(&f);
