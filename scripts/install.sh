@@ -14,7 +14,7 @@ packages_test=(clang-format-14 universal-ctags tcpdump lua5.3)
 # The peer that echo is measured against (dpdk-testpmd).
 packages_bench=(dpdk-dev)
 # Namespaces with a veth pair for what shares an interface with the kernel (scripts/veth.py), and what asks there.
-packages_doors=(ethtool iputils-ping)
+packages_doors=(ethtool iputils-ping tcpdump python3-scapy)
 # A bare system to prove ./run on (show corridor.1).
 packages_chroot=(debootstrap)
 

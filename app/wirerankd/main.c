@@ -75,6 +75,7 @@ static void fill_options(const struct wr_config *c, const struct wr_bundle *b, c
 				.socket = c->port_socket,
 				.interface = c->port_interface,
 				.device = c->port_device,
+				.kernel_tap = c->port_kernel_tap,
 				.xdp_mode = xdp_mode[c->port_xdp_mode],
 				.xdp_copy = xdp_copy[c->port_xdp_copy],
 				.xdp_busy_budget = (unsigned int)c->port_xdp_busy_budget,
@@ -296,6 +297,9 @@ int main(int argc, char **argv)
 	if (!err) {
 		wr_stop_catch_signals();
 		(void)signal(SIGPIPE, SIG_IGN); /* a memif peer that is gone is no reason to die */
+		/* net_tap asks for a queued signal a frame; when the queue is full this one comes.
+		 */
+		(void)signal(SIGIO, SIG_IGN);
 		err = run(&c, check != NULL, &msg);
 	}
 	if (err) {

@@ -247,6 +247,15 @@ int wr_config_check(const struct wr_config *c, struct wr_errmsg *msg)
 	if (!c->port_ipv4.n && !c->port_ipv6.n)
 		return wr_fail(
 			msg, WR_EINVAL, "[port] ipv4 and ipv6 are both none: set one of them");
+	if (c->port_kernel_tap[0] && c->port_kind == WR_CONFIG_KIND_AF_XDP)
+		return wr_fail(msg, WR_EINVAL,
+			"[port] kernel_tap: with kind = af_xdp the kernel has the interface "
+			"itself; "
+			"leave kernel_tap out");
+	if (c->port_kernel_tap[0] && strcmp(c->port_kernel_tap, c->port_interface) == 0)
+		return wr_fail(msg, WR_EINVAL,
+			"[port] kernel_tap and interface are both %s: give two names",
+			c->port_interface);
 	if (shared(&c->port_service, &c->port_ipv4) || shared(&c->port_service, &c->port_ipv6))
 		return wr_fail(msg, WR_EINVAL,
 			"[port] service names an address of ipv4 or ipv6: keep one of them (ARP "

@@ -73,6 +73,9 @@
 		"solicitations not; routers need a route to them by way of ipv4 or ipv6") \
 	X(port, rx_checksum, ENUM, "", "verify", 0, 0, false, "verify|trust", \
 		"UDP checksums of what arrives: trust takes every one for right (virtual links hand over unfinished ones)") \
+	X(port, kernel_tap, NAME, "characters", "", 1, 15, false, NULL, \
+		"name of an interface to make for the kernel: it gets every frame that is not ours, and what it sends " \
+		"leaves by the port (BGP, SSH); has no default, which means none") \
 	X(port, udp_port, U64, "", "4700", 1, 65535, false, NULL, \
 		"UDP port of worker 0; the other workers' ports follow") \
 	X(port, ring_size, U64, "log2 of descriptors", "10", 10, 14, false, NULL, \

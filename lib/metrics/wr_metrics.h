@@ -27,6 +27,8 @@
 	X(frame_fragment, "IP fragment")                                                         \
 	X(frame_bad_udp, "UDP length, source port or checksum wrong")                            \
 	X(frame_other_port, "UDP, but none of our ports")                                        \
+	X(kernel_tap, "not ours, and taken by the kernel tap")                                   \
+	X(kernel_tap_full, "not ours, and the kernel tap had no room")                           \
 	X(frame_segments, "frame in more than one mbuf")                                         \
 	X(wire_short, "message shorter than a header")                                           \
 	X(wire_length, "message length differs from its datagram")                               \
@@ -65,7 +67,10 @@
 	X(sessions_evicted, "sessions evicted")                                      \
 	X(sessions_forgotten, "sessions erased by FORGET")                           \
 	X(decode_errors, "messages answered with MALFORMED, VERSION or UNSUPPORTED") \
-	X(encoded_tokens, "tokens that went through the encoder")
+	X(encoded_tokens, "tokens that went through the encoder")                    \
+	X(kernel_sent, "frames of the kernel tap, sent by the port")                 \
+	X(kernel_dropped, "frames of the kernel tap that the port did not take")     \
+	X(announced, "announcements of own addresses to neighbours")
 
 #define WR_STAGES(X)                                           \
 	X(idle, "polls without a frame")                       \
@@ -78,6 +83,7 @@
 	X(score, "user vectors times items, top K, arrange")   \
 	X(reply, "answers written into their requests")        \
 	X(tx, "transmit call")                                 \
+	X(kernel, "kernel tap, announcements")                 \
 	X(housekeeping, "quiescence, statistics, control")
 
 #define WR_ENUM_OUTCOME(name, help) WR_OUTCOME_##name,

@@ -2,6 +2,8 @@
 /* What can be known of a port before EAL runs: values, sockets, interfaces, devices. */
 #include "port_int.h"
 
+#include "kernel_tap.h"
+
 #include <net/if.h>
 
 #include <ctype.h>
@@ -149,6 +151,11 @@ int wr_port_check(const struct wr_port_options *o, struct wr_errmsg *msg)
 	if (o->ring_size < 32 || o->ring_size > MAX_RING || (o->ring_size & (o->ring_size - 1)))
 		return wr_fail(msg, WR_EINVAL, "port.ring_size = %u: a power of two from 32 to %d",
 			o->ring_size, MAX_RING);
+	if (o->kernel_tap && o->kernel_tap[0]) {
+		int err = wr_kernel_tap_check(o->kernel_tap, msg);
+		if (err)
+			return err;
+	}
 	switch (o->kind) {
 	case WR_PORT_MEMIF:
 		return o->server ? check_socket(o->socket, msg) : 0;

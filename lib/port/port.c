@@ -3,6 +3,7 @@
 #include "port_int.h"
 
 #include "gate.h"
+#include "kernel_tap.h"
 #include "offload.h"
 #include "spread.h"
 
@@ -29,6 +30,7 @@ struct wr_port {
 	uint16_t ethdev, n_queues;
 	bool memif, probed, started;
 	bool xdp; /* the shared interface is open */
+	struct kernel_tap kernel;
 	struct rte_mempool *pool;
 	struct spread spread;
 };
@@ -54,7 +56,8 @@ unsigned int wr_port_mbufs_needed(const struct wr_port_options *o)
 		rings = 0;
 	else if (o->kind == WR_PORT_AF_XDP)
 		rings = XDP_FILL + o->ring_size + XDP_COMPLETION;
-	return o->n_queues * (rings + 4 * WR_PORT_MAX_BURST + 2 * POOL_CACHE) + 1024;
+	unsigned int kernel = o->kernel_tap && o->kernel_tap[0] ? KERNEL_TAP_MBUFS : 0;
+	return kernel + o->n_queues * (rings + 4 * WR_PORT_MAX_BURST + 2 * POOL_CACHE) + 1024;
 }
 
 static unsigned int pool_size(const struct wr_port_options *o)
@@ -204,6 +207,11 @@ int wr_port_open(struct wr_port **out, const struct wr_port_options *o, struct w
 		err = configure(p, msg);
 	if (!err && p->xdp)
 		err = wr_xdp_configured(&p->o, msg);
+	if (!err && o->kernel_tap && o->kernel_tap[0]) {
+		uint8_t mac[6];
+		wr_port_mac(p, mac);
+		err = wr_kernel_tap_open(&p->kernel, o->kernel_tap, mac, o->mtu, p->pool, msg);
+	}
 	if (err) {
 		wr_port_close(p);
 		return err;
@@ -243,7 +251,7 @@ int wr_port_start(struct wr_port *p, struct wr_errmsg *msg)
 	p->started = true;
 	/* Drivers without a filter refuse, and let everything through. */
 	if (!p->xdp)
-		(void)wr_offload_join(p->ethdev, &p->o.addresses, false);
+		(void)wr_offload_join(p->ethdev, &p->o.addresses, p->kernel.started);
 	start_spread(p);
 	wr_gate_run(wr_gate_refresh, NULL);
 	return p->xdp ? wr_xdp_start(p->o.udp_port, p->o.n_udp_ports, msg) : 0;
@@ -271,6 +279,7 @@ static void stop_device(void *arg)
 static void remove_device(void *arg)
 {
 	struct wr_port *p = arg;
+	wr_kernel_tap_close(&p->kernel);
 	/* A NIC stays EAL's: it is closed, and let go by rte_eal_cleanup. */
 	int ret = p->o.kind == WR_PORT_NIC ? rte_eth_dev_close(p->ethdev)
 					   : rte_eal_hotplug_remove("vdev", p->name);
@@ -389,4 +398,19 @@ int wr_port_local(const struct wr_port *p, uint16_t n_ports, struct wr_frame_loc
 	if (!err)
 		wr_offload_apply(p->ethdev, p->o.trust_checksums, us);
 	return err;
+}
+
+bool wr_port_has_kernel_tap(const struct wr_port *p)
+{
+	return p->kernel.started;
+}
+
+uint16_t wr_port_to_kernel(struct wr_port *p, struct rte_mbuf **m, unsigned int n)
+{
+	return rte_eth_tx_burst(p->kernel.ethdev, 0, m, (uint16_t)n);
+}
+
+uint16_t wr_port_from_kernel(struct wr_port *p, struct rte_mbuf **m, unsigned int n)
+{
+	return rte_eth_rx_burst(p->kernel.ethdev, 0, m, (uint16_t)n);
 }

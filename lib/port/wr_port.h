@@ -57,6 +57,8 @@ struct wr_port_options {
 	bool server;        /* memif: role; a server survives its peers */
 	uint8_t mac[6];     /* all zero = the driver's */
 	struct wr_port_addresses addresses;
+	const char
+		*kernel_tap;  /* name of the kernel's interface behind the port; NULL, "" = none */
 	bool trust_checksums; /* UDP checksums of received frames are not looked at */
 	enum wr_port_xdp_mode xdp_mode;
 	enum wr_port_xdp_copy xdp_copy;
@@ -123,6 +125,14 @@ const char *wr_port_spread_name(enum wr_port_spread how);
 void wr_port_mac(const struct wr_port *p, uint8_t mac[6]);
 /* "memif /run/w.sock id 0", "tap wr0, 1 queue", …: one line for operators. */
 void wr_port_describe(const struct wr_port *p, char *out, size_t size);
+/*
+ * The kernel tap: frames to the kernel's interface, and what the kernel sent there. Both by one
+ * thread, which is inside of a port section. to_kernel: the number that the kernel took; the others
+ * stay the caller's. At most n frames each, a system call of the driver for every one.
+ */
+bool wr_port_has_kernel_tap(const struct wr_port *p);
+uint16_t wr_port_to_kernel(struct wr_port *p, struct rte_mbuf **m, unsigned int n);
+uint16_t wr_port_from_kernel(struct wr_port *p, struct rte_mbuf **m, unsigned int n);
 struct wr_frame_local;
 /* Who we are on this port: its MAC, the options' addresses (af_xdp: any, and none that neighbours
  * ask for), n_ports UDP ports, and what the driver does about checksums. Errors as of

@@ -37,7 +37,8 @@ unsigned int wr_serve_mbufs(const struct wr_serve_options *o)
 	p.n_queues = (uint16_t)o->n_workers;
 	p.n_mbufs = 0;
 	/* both rings of every worker may be full while bursts are under way */
-	return wr_port_mbufs_needed(&p) + 2 * o->n_workers * o->handover_ring;
+	unsigned int rings = 2 * o->n_workers + (p.kernel_tap && p.kernel_tap[0]);
+	return wr_port_mbufs_needed(&p) + rings * o->handover_ring;
 }
 
 static uint64_t worker_scratch_bytes(const struct wr_serve_options *o, uint32_t history_events)

@@ -168,6 +168,8 @@ int wr_serve_new(struct wr_serve **out, const struct wr_serve_options *o,
 		err = wr_model_new(&s->model, o->bundle, o->isa, o->gemm, &wr_serve_allocator, msg);
 	for (unsigned int i = 0; i < o->n_workers && !err; i++)
 		err = new_worker(s, i, msg);
+	if (!err)
+		err = wr_serve_kernel_new(s, msg);
 	if (err) {
 		wr_serve_free(s);
 		return err;
@@ -183,6 +185,7 @@ void wr_serve_free(struct wr_serve *s)
 	wr_serve_stop(s);
 	for (unsigned int i = 0; i < s->o.n_workers; i++)
 		free_worker(s->workers[i]);
+	rte_ring_free(s->to_kernel);
 	wr_model_free(s->model);
 	wr_intents_free(s->intents);
 	wr_admit_free(s->admit);
@@ -239,6 +242,7 @@ void wr_serve_tick(struct wr_serve *s)
 	wr_serve_rebase_clock(s);
 	wr_admit_rotate(s->admit, wr_clock_ns());
 	wr_port_tick(s->port);
+	wr_serve_kernel_tick(s, wr_clock_ns());
 }
 
 void wr_serve_stop(struct wr_serve *s)

@@ -108,6 +108,7 @@ struct worker {
 	uint64_t stage_from;               /* TSC at which the running stage began */
 	uint64_t stage_cycles[WR_STAGE_N]; /* of the running burst */
 	bool receiving, finished;
+	bool beside;        /* worker 0 of a port with a kernel tap or neighbours: stage_kernel.c */
 	_Atomic bool ready; /* writer: the worker; reader: main */
 	int err;
 	struct wr_errmsg msg;
@@ -126,6 +127,13 @@ struct wr_serve {
 	_Atomic int64_t unix_offset_us; /* unix time = TSC time + this; writer: main */
 	struct wr_port *port;
 	struct wr_frame_local us;
+	struct rte_ring
+		*to_kernel; /* frames for the kernel tap, NULL without one: consumer worker 0 */
+	/* addresses that are still to be announced; writers: main (all), worker 0 (one less) */
+	_Atomic unsigned int announce;
+	bool announces, was_up; /* main's */
+	unsigned int announce_rounds;
+	uint64_t announce_at_ns;
 	struct wr_admit *admit;
 	struct wr_model *model;
 	struct wr_intents *intents;
@@ -185,6 +193,18 @@ void wr_serve_stage_transmit(struct worker *w, struct burst *b, unsigned int n_l
 void wr_serve_frame_end(struct worker *w, struct burst *b, unsigned int i, enum wr_outcome outcome);
 /* The frame waits for the next pass. */
 void wr_serve_frame_defer(struct worker *w, struct burst *b, unsigned int i);
+
+/* ---- stage_kernel.c ---- */
+/* Whether frames that earned this outcome go to the kernel tap, where there is one. */
+bool wr_serve_kernel_takes(enum wr_outcome o);
+/* Into its ring; it gets its outcome there, or now when the ring is full. */
+void wr_serve_to_kernel(struct worker *w, struct burst *b, unsigned int i);
+/* Worker 0, once a pass. */
+void wr_serve_stage_kernel(struct worker *w, unsigned int n_live);
+bool wr_serve_kernel_waits(const struct worker *w); /* frames wait in its ring */
+void wr_serve_kernel_abandon(struct worker *w);
+int wr_serve_kernel_new(struct wr_serve *s, struct wr_errmsg *msg) WR_MUST_CHECK;
+void wr_serve_kernel_tick(struct wr_serve *s, uint64_t now_ns); /* main */
 
 /* ---- plan.c ---- */
 struct wr_table_shape wr_serve_table_shape(const struct wr_serve_options *o);

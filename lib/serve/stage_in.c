@@ -113,7 +113,10 @@ void wr_serve_stage_parse(struct worker *w, struct burst *b)
 			if (b->todo[i] == TODO_NOTHING)
 				continue;
 			if (o != WR_OUTCOME_answered) {
-				wr_serve_frame_end(w, b, i, o);
+				if (w->serve->to_kernel && wr_serve_kernel_takes(o))
+					wr_serve_to_kernel(w, b, i);
+				else
+					wr_serve_frame_end(w, b, i, o);
 				continue;
 			}
 		}

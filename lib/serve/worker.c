@@ -44,6 +44,8 @@ static void pass(struct worker *w, unsigned int n_live)
 {
 	struct burst *b = &w->burst;
 
+	if (w->beside)
+		wr_serve_stage_kernel(w, n_live);
 	wr_serve_stage_receive(w, b, n_live);
 	if (!b->had_frames && rte_ring_empty(w->returns)) {
 		uint64_t now = wr_clock_tsc();
@@ -74,7 +76,7 @@ static void pass(struct worker *w, unsigned int n_live)
 
 static bool own_work_left(const struct worker *w)
 {
-	return w->n_deferred || !rte_ring_empty(w->handover);
+	return w->n_deferred || !rte_ring_empty(w->handover) || wr_serve_kernel_waits(w);
 }
 
 /*
@@ -113,6 +115,7 @@ static void abandon(struct worker *w)
 		rte_pktmbuf_free(m);
 	for (; rte_ring_sc_dequeue(w->returns, &m) == 0; count_outcome(w, WR_OUTCOME_tx_full, 1))
 		rte_pktmbuf_free(m);
+	wr_serve_kernel_abandon(w);
 }
 
 static void loop(struct worker *w)

@@ -280,6 +280,15 @@ static void test_cross_checks(void)
 		CU_ASSERT_EQUAL(wr_config_check(&c, &msg), WR_OK);
 	}
 	CU_ASSERT_EQUAL(
+		parse("[bundle]\npath=p\n[port]\nkind=tap\ninterface=wr0\nkernel_tap=wr0\n"),
+		WR_OK);
+	CU_ASSERT(wr_config_check(&c, &msg) == WR_EINVAL && strstr(msg.text, "both wr0"));
+	CU_ASSERT_EQUAL(wr_config_set(&c, "port.kernel_tap=wrk0", &msg), WR_OK);
+	CU_ASSERT_EQUAL(wr_config_check(&c, &msg), WR_OK);
+	CU_ASSERT_EQUAL(wr_config_set(&c, "port.kind=af_xdp", &msg), WR_OK);
+	CU_ASSERT(wr_config_check(&c, &msg) == WR_EINVAL && strstr(msg.text, "kernel_tap"));
+	CU_ASSERT_EQUAL(wr_config_set(&c, "port.kernel_tap=wr/0", &msg), WR_EINVAL);
+	CU_ASSERT_EQUAL(
 		parse("[bundle]\npath=p\n[port]\nipv4=10.0.0.1\nservice=fd::1,10.0.0.1\n"), WR_OK);
 	CU_ASSERT(wr_config_check(&c, &msg) == WR_EINVAL && strstr(msg.text, "service"));
 }
