@@ -9,7 +9,8 @@
   wr_client.py user-id NAME...      wr_client.py shard USER_ID...
   wr_client.py examples             wr_client.py decode HEX
 
-It asks the base port; a client in a hurry sends to the port of the user's shard (see ports_of_hello)."""
+Python programs import it: Client(HOST, PORT).recommend(user_id("alice"), clicks=[31]).  Exit status: 0, 1 when the
+answer is an error or none came."""
 import argparse
 import hashlib
 import os
@@ -25,6 +26,7 @@ PAD, ASK, EVENTS, HISTORY, EXCLUDE, CONTEXT, UTTERANCE, COOKIE, AUTH = range(9)
 ANSWER, ITEMS, SERVER, SHARDS, PORTS = range(16, 21)
 VIEW, CLICK, CONVERT, INTENT = 1, 2, 3, 4
 STATUS = ["ok", "malformed", "unsupported", "version", "denied", "busy", "deadline", "domain", "internal"]
+OK, DENIED = 0, 4
 FLAGS = ["history_wanted", "shortened", "handed_over", "approximate", "cold", "duplicate", "intent"]
 MAX_BYTES = 1232
 M64 = (1 << 64) - 1
@@ -109,6 +111,13 @@ def message(op, request_id, user, time_ms, sections, flags=0, domain=0, pad_to=0
 # ---- decoding ----
 def decode(data):
     """An answer's datagram -> dict; ValueError for anything that is none."""
+    try:
+        return decode_sections(data)
+    except struct.error as why:
+        raise ValueError("a section has a wrong length (%s)" % why) from None
+
+
+def decode_sections(data):
     if len(data) < 32 or len(data) > MAX_BYTES or len(data) % 4:
         raise ValueError("length %d" % len(data))
     version, op, length, flags, domain, request, user, time_ms = struct.unpack_from("<BBHHBxQQq", data)
@@ -148,39 +157,91 @@ def decode(data):
     return out
 
 
-def ports_of_hello(hello, user):
-    """The UDP port that owns this user."""
+def port_of_user(hello, user):
+    """The UDP port of the queue that owns this user."""
     return hello["ports"][hello["shards"][shard(user)]]
 
 
 # ---- a blocking client ----
 class Client:
-    def __init__(self, host, port, timeout=0.2, tries=3):
+    """One server, one request at a time. Says HELLO first, carries the cookie, sends to the port of the user's shard, sends
+    the same bytes again when nothing comes, and says HELLO again when the shard table has changed or the server stays silent.
+    TimeoutError: no answer. An answer may still be an error: look at its "status" (index into STATUS)."""
+
+    def __init__(self, host, port, timeout=0.05, tries=3):
         family, _, _, _, self.address = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
         self.socket = socket.socket(family, socket.SOCK_DGRAM)
-        self.timeout, self.tries, self.cookie = timeout, tries, None
-
-    def call(self, op, user, sections, flags=0, pad_to=256):
-        request = int.from_bytes(os.urandom(8), "little") or 1
-        if self.cookie:
-            sections = sections + [cookie(*self.cookie)]
-        data = message(op, request, user, int(time.time() * 1000), sections, flags, pad_to=pad_to)
-        for attempt in range(self.tries):
-            self.socket.sendto(data, self.address)  # the very same bytes again: duplicates change nothing
-            end = time.monotonic() + self.timeout * 2 ** attempt
-            while (left := end - time.monotonic()) > 0:
-                self.socket.settimeout(left)
-                try:
-                    answer = decode(self.socket.recv(MAX_BYTES + 1))
-                except (ValueError, struct.error, socket.timeout):
-                    continue
-                if answer["request_id"] == request:
-                    self.cookie = answer.get("cookie", self.cookie)
-                    return answer
-        raise TimeoutError("no answer from %s" % (self.address,))
+        self.timeout, self.tries = timeout, tries
+        self.table, self.cookie, self.failures = None, None, 0
+        self.wanted = set()  # users whose history the server has asked for
 
     def hello(self):
-        return self.call(HELLO, 0, [], pad_to=540)
+        self.table = self.exchange(HELLO, 0, [], pad_to=540)
+        return self.table
+
+    def recommend(self, user, k=10, clicks=(), past=None, say="", without=()):
+        """clicks: items, clicked now. past: the user's whole history before them, as rows of history(), or a function of the
+        user that gives it and is called only when the server has asked. without: items that must not be in the answer."""
+        if callable(past):
+            past = past(user) if user in self.wanted else None
+        sections = self.clicked(clicks) + [ask(k)]
+        sections += [history(past, True)] if past is not None else []
+        sections += [exclude(list(without))] if without else []
+        sections += [utterance(say)] if say else []
+        return self.call(RECOMMEND, user, sections)
+
+    def event(self, user, clicks):
+        return self.call(EVENT, user, self.clicked(clicks))
+
+    def forget(self, user):
+        return self.call(FORGET, user, [])
+
+    @staticmethod
+    def clicked(items):
+        now = int(time.time() * 1000)
+        return [events([(i, CLICK, now, 0, 0) for i in items])] if items else []
+
+    def call(self, op, user, sections, flags=0, pad_to=256):
+        """One request other than HELLO; its answer as decode() gives it."""
+        if not self.table or self.failures >= 3:
+            self.hello()
+        answer = self.exchange(op, user, sections, flags, pad_to)
+        if answer["status"] == DENIED and "cookie" in answer:
+            answer = self.exchange(op, user, sections, flags, pad_to)  # now with the cookie that came
+        (self.wanted.add if "history_wanted" in answer["flags"] else self.wanted.discard)(user)
+        if answer["shard_epoch"] != self.table["shard_epoch"]:
+            self.hello()
+        return answer
+
+    def exchange(self, op, user, sections, flags=0, pad_to=0):
+        request = int.from_bytes(os.urandom(8), "little") or 1
+        proof = [cookie(*self.cookie)] if self.cookie else []
+        data = message(op, request, user, int(time.time() * 1000), sections + proof, flags, pad_to=pad_to)
+        port = port_of_user(self.table, user) if op != HELLO and self.table.get("ports") else self.address[1]
+        to = (self.address[0], port) + self.address[2:]
+        for attempt in range(self.tries):
+            self.socket.sendto(data, to)  # the very same bytes again: duplicates change nothing
+            answer = self.wait(request, self.timeout * 2 ** attempt)
+            if answer:
+                self.failures = 0
+                self.cookie = answer.get("cookie", self.cookie)
+                return answer
+        self.failures += 1
+        raise TimeoutError("no answer from %s port %d after %d tries: does a server listen there, does it allow this source, are "
+                           "the checksums complete (on a veth: ethtool -K IFACE tx off)?" % (to[0], port, self.tries))
+
+    def wait(self, request, seconds):
+        """The answer to that request, None when it does not come in time. Whatever else comes is ignored."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            self.socket.settimeout(left)
+            try:
+                answer = decode(self.socket.recv(MAX_BYTES + 1))
+            except (ValueError, socket.timeout):
+                continue
+            if answer["request_id"] == request:
+                return answer
+        return None
 
 
 def examples():
@@ -211,7 +272,7 @@ def parse_arguments():
         if verb != "hello":
             v.add_argument("user", type=user_id)
         if verb in ("recommend", "event"):
-            v.add_argument("--click", type=int, action="append", default=[])
+            v.add_argument("--click", type=int, action="append", default=[], required=verb == "event")
         if verb == "recommend":
             v.add_argument("-k", type=int, default=10)
             v.add_argument("--history", default="")
@@ -221,19 +282,14 @@ def parse_arguments():
 
 def ask_server(a):
     client = Client(a.host, a.port)
-    answer = client.hello()
-    if a.verb == "forget":
-        return client.call(FORGET, a.user, [])
     if a.verb == "hello":
-        return answer
-    now = int(time.time() * 1000)
-    sections = [events([(i, CLICK, now, 0, 0) for i in a.click])] if a.click else []
+        return client.hello()
+    if a.verb == "forget":
+        return client.forget(a.user)
     if a.verb == "event":
-        return client.call(EVENT, a.user, sections)
-    items = [(int(i), CLICK, 0) for i in a.history.split(",") if i]
-    sections += [ask(a.k)] + ([history(items, True)] if items else [])
-    sections += [utterance(a.say)] if a.say else []
-    return client.call(RECOMMEND, a.user, sections)
+        return client.event(a.user, a.click)
+    earlier = [(int(i), CLICK, 0) for i in a.history.split(",") if i]
+    return client.recommend(a.user, a.k, a.click, earlier or None, a.say)
 
 
 def main():
@@ -248,12 +304,16 @@ def main():
         for w in a.words:
             print(shard(int(w, 0)))
     else:
-        answer = decode(a.hex) if a.verb == "decode" else ask_server(a)
+        try:
+            answer = decode(a.hex) if a.verb == "decode" else ask_server(a)
+        except (OSError, ValueError) as why:  # TimeoutError is an OSError
+            print("wr_client: %s" % why, file=sys.stderr)
+            return 1
         status = answer["status"]
         answer["status"] = STATUS[status] if status < len(STATUS) else status
         for key, value in answer.items():
             print("%-18s %s" % (key, value.hex() if isinstance(value, bytes) else value))
-        return 0 if status == 0 else 1
+        return 0 if status == OK else 1
     return 0
 
 

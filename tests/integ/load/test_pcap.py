@@ -15,6 +15,9 @@ import tempfile
 from collections import Counter
 
 WRLOAD, ROOT = sys.argv[1:3]
+sys.path.insert(0, os.path.join(ROOT, "scripts"))
+import pcapfile  # noqa: E402
+
 spec = importlib.util.spec_from_file_location("wr_client", os.path.join(ROOT, "docs", "examples", "wr_client.py"))
 client = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(client)
@@ -46,38 +49,11 @@ def write(name, *options, code=0):
         return path, json.load(f)
 
 
-def read(path):
-    """[(time in ns, frame)] of a pcap, and whether its stamps are nanoseconds."""
-    with open(path, "rb") as f:
-        data = f.read()
-    magic, _, _, _, _, _, link = struct.unpack_from("<IHHiIII", data)
-    assert link == 1, "not Ethernet"
-    unit = {0xA1B23C4D: 1, 0xA1B2C3D4: 1000}[magic]
-    frames, at = [], 24
-    while at < len(data):
-        seconds, part, captured, length = struct.unpack_from("<IIII", data, at)
-        assert captured == length and at + 16 + captured <= len(data)
-        frames.append((seconds * 10**9 + part * unit, data[at + 16:at + 16 + captured]))
-        at += 16 + captured
-    return frames, unit == 1
-
-
 def parse(frame):
     """Addresses, ports, message of a frame whose lengths are all right."""
-    if frame[12:14] == b"\x08\x00":
-        head, ends = 34, (frame[26:30], frame[30:34])
-        assert struct.unpack_from(">H", frame, 16)[0] == len(frame) - 14
-    else:
-        assert frame[12:14] == b"\x86\xdd"
-        head, ends = 54, (frame[22:38], frame[38:54])
-        assert struct.unpack_from(">H", frame, 18)[0] == len(frame) - 54
-    source, port, length, _ = struct.unpack_from(">HHHH", frame, head)
-    message = frame[head + 8:]
-    assert length == len(frame) - head
-    version, op, size, flags, _, request, user, time_ms = struct.unpack_from("<BBHHBxQQq", message)
-    assert version == 1 and size == len(message) and size % 4 == 0
-    return {"macs": (frame[6:12].hex(":"), frame[:6].hex(":")), "ends": ends, "from": source, "port": port, "op": op, "size": size,
-            "flags": flags, "id": request, "user": user, "time_ms": time_ms, "message": message}
+    frame = pcapfile.udp(frame)
+    return {**frame, **pcapfile.header(frame["payload"]), "from": frame["ports"][0], "port": frame["ports"][1],
+            "message": frame["payload"]}
 
 
 def sections(message):
@@ -101,7 +77,7 @@ def test_workloads():
              "hello": (640, 1)}
     for name, (size, op) in sizes.items():
         path, result = write(f"{name}.pcap", f"--workload={name}", "--count=200", "--items=77", "--users=30")
-        frames, nano = read(path)
+        frames, nano = pcapfile.read(path)
         requests = [parse(f) for _, f in frames]
         good, bad, _ = tcpdump(path)
         check(f"{name}: frames", len(frames) == 200 == result["frames"] and nano and
@@ -116,7 +92,7 @@ def test_workloads():
         check(f"{name}: items are the catalogue's", all(1 <= i <= 77 for i in clicks + past) and
               len(clicks) == (200 if name in ("warm", "event", "utterance") else 0) and
               len(past) == {"cold": 200 * 50, "cold-99": 200 * 99}.get(name, 0), f"{len(clicks)} clicks, {len(past)} past")
-    mixed = [parse(f) for _, f in read(write("mixed.pcap", "--workload=mixed", "--count=50")[0])[0]]
+    mixed = [parse(f) for _, f in pcapfile.read(write("mixed.pcap", "--workload=mixed", "--count=50")[0])[0]]
     check("mixed: four EVENT and one RECOMMEND of a user", [r["op"] for r in mixed] == [3, 3, 3, 3, 2] * 10 and
           all(len({r["user"] for r in mixed[i:i + 5]}) == 1 for i in range(0, 50, 5)))
 
@@ -135,35 +111,35 @@ def test_addresses():
     path, _ = write("six.pcap", "--workload=echo", "--count=20", "--server-ip=fd00::7", "--client-ip=fd00::8",
                     "--server-mac=02:00:00:00:00:11", "--client-mac=02:00:00:00:00:12", "--client-port=5000", "--server-port=4800",
                     "--server-queues=3", "--users=1000")
-    requests = [parse(f) for _, f in read(path)[0]]
+    requests = [parse(f) for _, f in pcapfile.read(path)[0]]
     good, bad, text = tcpdump(path)
     check("IPv6: checksums", good == 20 and bad == 0 and "fd00::8.5000 > fd00::7.480" in text)
     check("MACs", all(r["macs"] == ("02:00:00:00:00:12", "02:00:00:00:00:11") and r["from"] == 5000 for r in requests))
     check("ports by shard", all(r["port"] == 4800 + table(3)[client.shard(r["user"])] for r in requests) and
           len({r["port"] for r in requests}) == 3)
     path, _ = write("four.pcap", "--workload=echo", "--count=20", "--server-ip=192.0.2.7", "--client-ip=192.0.2.8")
-    requests = [parse(f) for _, f in read(path)[0]]
+    requests = [parse(f) for _, f in pcapfile.read(path)[0]]
     check("IPv4", all(r["ends"] == (bytes([192, 0, 2, 8]), bytes([192, 0, 2, 7])) for r in requests) and
           tcpdump(path)[0] == 20)
 
 
 def test_times():
     path, result = write("constant.pcap", "--rate=1000", "--count=300", "--workload=event")
-    frames, _ = read(path)
+    frames, _ = pcapfile.read(path)
     check("constant gaps", all(abs(t - START * 10**6 - (i + 1) * 10**6) <= 1 for i, (t, _) in enumerate(frames)) and
           abs(result["seconds"] - 0.3) < 1e-6, str(result["seconds"]))
     bodies = [sections(parse(f)["message"])[client.EVENTS][1] for _, f in frames]
     check("events happen when they are sent", all(abs(struct.unpack_from("<q", b, 16)[0] - t // 10**6) <= 1
                                                   for b, (t, _) in zip(bodies, frames)))
     path, _ = write("micro.pcap", "--rate=12345", "--arrivals=poisson", "--count=300", "--micro")
-    frames, nano = read(path)
+    frames, nano = pcapfile.read(path)
     gaps = {b[0] - a[0] for a, b in zip(frames, frames[1:])}
     check("microseconds, poisson", not nano and len(gaps) > 100 and min(gaps) >= 0)
 
 
 def test_more():
     path, result = write("past.pcap", "--populate", "--users=7", "--count=70", "--workload=warm", "--cookie=3:12345678901234567890")
-    requests = [parse(f) for _, f in read(path)[0]]
+    requests = [parse(f) for _, f in pcapfile.read(path)[0]]
     told = Counter()
     for r in requests[:28]:
         told[r["user"]] += sections(r["message"])[client.EVENTS][0]
