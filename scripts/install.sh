@@ -13,8 +13,9 @@ packages_build=(gcc libc6-dev pkg-config meson ninja-build python3
 packages_test=(clang-format-14 universal-ctags tcpdump lua5.3)
 # The peer that echo is measured against (dpdk-testpmd).
 packages_bench=(dpdk-dev)
-# Namespaces with a veth pair for what shares an interface with the kernel (scripts/veth.py), and what asks there.
-packages_doors=(ethtool iputils-ping tcpdump python3-scapy)
+# Namespaces with a veth pair for what shares an interface with the kernel (scripts/veth.py), and what asks there:
+# ordinary tools, captures, other people's generators.
+packages_doors=(ethtool iputils-ping tcpdump python3-scapy dpdk-dev tcpreplay lua5.3)
 # A bare system to prove ./run on (show corridor.1).
 packages_chroot=(debootstrap)
 
