@@ -9,8 +9,8 @@
 packages_build=(gcc libc6-dev pkg-config meson ninja-build python3
 	libdpdk-dev libdnnl-dev libhyperscan-dev libinih-dev libsodium-dev libjansson-dev zlib1g-dev libpcap-dev libcunit1-dev
 	libsimde-dev iproute2 procps clang-14 libbpf-dev)
-# Suites only: the pinned formatter, function lengths, another reader of our captures, a parser of Pktgen scripts.
-packages_test=(clang-format-14 universal-ctags tcpdump lua5.3)
+# Suites only: the pinned formatter, function lengths, another reader of our captures, a parser of Pktgen scripts; C++ programs and manual pages of the installed library.
+packages_test=(clang-format-14 universal-ctags tcpdump lua5.3 g++ groff-base)
 # The peer that echo is measured against (dpdk-testpmd).
 packages_bench=(dpdk-dev)
 # Namespaces with a veth pair for what shares an interface with the kernel (scripts/veth.py), and what asks there:

@@ -13,6 +13,10 @@
 #include <stdio.h>
 #include <time.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 #define WR_ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
 #define WR_MIN(a, b)    ((a) < (b) ? (a) : (b))
 #define WR_MAX(a, b)    ((a) > (b) ? (a) : (b))
@@ -53,16 +57,21 @@ struct wr_errmsg {
 /* Formats into msg (which may be NULL) and returns err, so that failing is one statement. */
 int wr_fail(struct wr_errmsg *msg, int err, const char *fmt, ...) WR_PRINTF(3, 4);
 
+/* Users of libwirerank include wirerank.h, which defines WIRERANK_H first:
+ * what the library does not export is not declared for them. */
+#ifndef WIRERANK_H
 /* ---- log: one line a call to stderr, "level part: text". Never on the corridor. Thread-safe. ----
  */
 enum wr_log_level { WR_LOG_ERROR, WR_LOG_WARN, WR_LOG_INFO, WR_LOG_DEBUG };
 void wr_log_set_level(enum wr_log_level level);
 void wr_log(enum wr_log_level level, const char *part, const char *fmt, ...) WR_PRINTF(3, 4);
+#endif
 
 /* ---- clock ---- */
 /* CLOCK_MONOTONIC and CLOCK_REALTIME; nanoseconds and unix milliseconds. */
 uint64_t wr_clock_ns(void);
 int64_t wr_clock_unix_ms(void);
+#ifndef WIRERANK_H
 /* CPU time of the calling thread, ns. */
 uint64_t wr_clock_thread_cpu_ns(void);
 /* The time stamp counter; x86-64 only. */
@@ -72,6 +81,7 @@ static inline uint64_t wr_clock_tsc(void)
 }
 /* TSC ticks per second, measured once over 50 ms against CLOCK_MONOTONIC. Thread-safe. */
 uint64_t wr_clock_tsc_hz(void);
+#endif
 
 /* ---- latency histogram: log-linear, 64 sub-buckets per power of two (error below 1.6 %),
  * values 0 … 2^40-1 (larger ones count as the largest). Mergeable by addition. Source: the layout
@@ -110,6 +120,23 @@ uint64_t wr_hist_quantile(const struct wr_hist *h, double q);
 /* The smallest value of a bucket. */
 uint64_t wr_hist_bucket_floor(unsigned int index);
 
+/* ---- mixing ---- */
+/* The finaliser of MurmurHash3 / splitmix64's mixer (Stafford's variant 13): a bijection of u64. */
+static inline uint64_t wr_mix64(uint64_t x)
+{
+	x ^= x >> 30;
+	x *= 0xbf58476d1ce4e5b9u;
+	x ^= x >> 27;
+	x *= 0x94d049bb133111ebu;
+	return x ^ (x >> 31);
+}
+
+/* ---- text ---- */
+/* Whether the n bytes are well-formed UTF-8 (Unicode 15, table 3-7: no overlong forms, no
+ * surrogates). */
+bool wr_utf8_valid(const char *s, size_t n);
+
+#ifndef WIRERANK_H
 /* ---- random numbers: xoshiro256** (Blackman, Vigna 2018), seeded through splitmix64.
  * Not for secrets. Streams of different (seed, stream) are independent for our purposes. ---- */
 struct wr_rng {
@@ -125,16 +152,6 @@ double wr_rng_double(struct wr_rng *r);
 double wr_rng_normal(struct wr_rng *r);
 /* Exponential with mean 1. */
 double wr_rng_exponential(struct wr_rng *r);
-/* The finaliser of MurmurHash3 / splitmix64's mixer (Stafford's variant 13): a bijection of u64. */
-static inline uint64_t wr_mix64(uint64_t x)
-{
-	x ^= x >> 30;
-	x *= 0xbf58476d1ce4e5b9u;
-	x ^= x >> 27;
-	x *= 0x94d049bb133111ebu;
-	return x ^ (x >> 31);
-}
-
 /*
  * Zipf over ranks 0 … n-1 with exponent s > 0 by rejection inversion (Hörmann, Derflinger 1996):
  * constant memory, about 1.1 draws each. Rank 0 is the most frequent.
@@ -158,11 +175,6 @@ int wr_parse_bytes(const char *s, uint64_t min, uint64_t max, uint64_t *out) WR_
 /* "HOST", "HOST:PORT", "[IPv6]:PORT", or an IPv6 address alone; *port = 0 when none is given.
  * WR_EFORMAT, also when host (size bytes with its NUL) is too small. */
 int wr_parse_host_port(const char *s, char *host, size_t size, uint16_t *port) WR_MUST_CHECK;
-
-/* ---- text ---- */
-/* Whether the n bytes are well-formed UTF-8 (Unicode 15, table 3-7: no overlong forms, no
- * surrogates). */
-bool wr_utf8_valid(const char *s, size_t n);
 
 /* ---- files ---- */
 /*
@@ -215,5 +227,10 @@ void wr_progress_end(struct wr_progress *p, uint64_t done, const char *note);
 /* Set by SIGINT and SIGTERM once wr_stop_catch_signals was called; loops poll it. */
 void wr_stop_catch_signals(void);
 bool wr_stop_requested(void);
+#endif
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -95,6 +95,8 @@ struct wr_client {
 	int epoll_fd, timer_fd;
 	uint64_t armed_ns; /* of the timer; UINT64_MAX = off */
 	uint64_t now_ns;   /* of this turn; callbacks submit with it */
+	int64_t unix_ms;   /* the wall clock when the monotonic one stood at unix_at_ns */
+	uint64_t unix_at_ns;
 	bool inside, ending;
 	bool segment, coalesce; /* UDP_SEGMENT, UDP_GRO are in use */
 

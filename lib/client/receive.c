@@ -23,6 +23,18 @@ static void probe_offload(struct wr_client *c, int fd)
 		c->coalesce = false;
 }
 
+/* Servers drop fragments, and a message fits IPv6's least MTU. PROBE: no path MTU is believed
+ * either, which a forged ICMP message could have set; and the kernel need not number each packet.
+ */
+static void never_fragment(int fd, int family)
+{
+	int v4 = IP_PMTUDISC_PROBE, v6 = IPV6_PMTUDISC_PROBE;
+	if (family == AF_INET)
+		setsockopt(fd, IPPROTO_IP, IP_MTU_DISCOVER, &v4, sizeof(v4));
+	else
+		setsockopt(fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER, &v6, sizeof(v6));
+}
+
 static int open_socket(struct wr_client *c, int family, struct client_socket *k)
 {
 	struct sockaddr_storage any = {.ss_family = (sa_family_t)family};
@@ -34,6 +46,7 @@ static int open_socket(struct wr_client *c, int family, struct client_socket *k)
 		return -1;
 	if (family == AF_INET6)
 		setsockopt(k->fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof(one));
+	never_fragment(k->fd, family);
 	setsockopt(k->fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes));
 	setsockopt(k->fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof(bytes));
 	/* Bound at once, so that a user's source port never changes. */

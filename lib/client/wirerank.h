@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The header that users of libwirerank include; pkg-config wirerank names its folder. */
+/* The header that users of libwirerank include; pkg-config libwirerank names its folder. */
 #ifndef WIRERANK_H
 #define WIRERANK_H
 

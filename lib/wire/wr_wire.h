@@ -22,6 +22,10 @@
 
 #include <assert.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 #define WR_WIRE_VERSION      1
 #define WR_WIRE_MAX_BYTES    1232 /* UDP payload: IPv6's minimum MTU less its and UDP's headers */
 #define WR_WIRE_HEADER_BYTES 32
@@ -378,5 +382,9 @@ bool wr_wire_cookie_check(
 bool wr_wire_auth_check(const struct wr_message *m, const void *data, const uint8_t key[32]);
 /* Fills n bytes from the kernel's random source (libsodium); for secrets. */
 void wr_wire_random(void *out, size_t n);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

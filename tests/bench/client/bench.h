@@ -31,6 +31,7 @@ struct bench_options {
 	unsigned int window, bytes, k, history, sources, timeout_ms, tries, hello_ms;
 	bool no_offload, progress;
 	int core;
+	unsigned int modes; /* loopback: bit set of those to run */
 };
 
 struct bench_result {

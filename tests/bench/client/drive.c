@@ -29,6 +29,7 @@ struct drive {
 	struct flight *flight;
 	uint32_t free, n_flight, n_items;
 	uint64_t start, now, number, n_failed_submits;
+	int64_t now_ms; /* wall clock of the turn */
 	struct wr_rng rng;
 	uint32_t past_item[HISTORY_MAX];
 	int64_t past_time[HISTORY_MAX];
@@ -100,7 +101,7 @@ static int submit_synthetic(struct drive *d, struct flight *f)
 {
 	struct wr_wire_event e = {.kind = WR_KIND_CLICK};
 	struct wr_client_request r = {.user_id = 1 + wr_rng_u64(&d->rng) % d->o->users,
-		.time_ms = wr_clock_unix_ms(),
+		.time_ms = d->now_ms,
 		.done = done,
 		.arg = f};
 	f->user = r.user_id;
@@ -172,6 +173,7 @@ static void submit_due(struct drive *d)
 
 static void turn(struct drive *d)
 {
+	d->now_ms = wr_clock_unix_ms();
 	submit_due(d);
 	if (wr_client_process(d->c) == 0) {
 		uint64_t ns = 1000000;

@@ -31,6 +31,7 @@ static int one_run(const struct bench_options *base, const struct mode *m, int e
 	struct sample *out, struct wr_errmsg *msg)
 {
 	struct bench_options o = *base;
+	o.progress = false;
 	struct bench_result *r = calloc(1, sizeof(*r));
 	struct echo *e = NULL;
 	uint64_t n_answered;
@@ -128,6 +129,15 @@ static void print_mode(const json_t *j)
 	printf("\n");
 }
 
+static void print_head(const struct bench_options *o, unsigned int runs, int echo_core)
+{
+	printf("loopback, %u bytes, window %u, medians of %u runs of %.1f s; client on core %d, "
+	       "echo "
+	       "on %d\n  %-22s %12s %12s %7s %9s %9s\n",
+		o->bytes, o->window, runs, o->seconds, o->core, echo_core, "mode", "per CPU s",
+		"per wall s", "CPU", "a send", "a receive");
+}
+
 int loopback_run(const struct bench_options *o, unsigned int runs, int echo_core, json_t **out,
 	struct wr_errmsg *msg)
 {
@@ -135,6 +145,8 @@ int loopback_run(const struct bench_options *o, unsigned int runs, int echo_core
 	bool met = true;
 	for (unsigned int i = 0; i < runs; i++)
 		for (unsigned int m = 0; m < N_MODES; m++) {
+			if (!(o->modes >> m & 1))
+				continue;
 			int err = one_run(o, &modes[m], echo_core, &sample[m][i], msg);
 			if (!err && wr_stop_requested())
 				err = wr_fail(msg, WR_EINTR, "stopped");
@@ -142,14 +154,14 @@ int loopback_run(const struct bench_options *o, unsigned int runs, int echo_core
 				return err;
 		}
 	json_t *list = json_array();
-	printf("loopback, %u bytes, window %u, medians of %u runs of %.1f s; client on core %d, "
-	       "echo "
-	       "on %d\n  %-22s %12s %12s %7s %9s %9s\n",
-		o->bytes, o->window, runs, o->seconds, o->core, echo_core, "mode", "per CPU s",
-		"per wall s", "CPU", "a send", "a receive");
+	if (o->progress)
+		print_head(o, runs, echo_core);
 	for (unsigned int m = 0; m < N_MODES; m++) {
+		if (!(o->modes >> m & 1))
+			continue;
 		json_t *j = mode_json(&modes[m], sample[m], runs);
-		print_mode(j);
+		if (o->progress)
+			print_mode(j);
 		met &= !json_is_false(json_object_get(j, "met"));
 		json_array_append_new(list, j);
 	}

@@ -9,7 +9,7 @@
 static struct {
 	const char *loopback, *raw, *server, *tiers, *workload, *lists, *rate, *seconds, *settle,
 		*users, *window, *bytes, *k, *history, *sources, *timeout, *tries, *hello, *plain,
-		*core, *echo_core, *runs, *seed, *json, *quiet;
+		*core, *echo_core, *runs, *modes, *seed, *json, *quiet;
 } t = {.workload = "echo",
 	.rate = "max",
 	.settle = "2",
@@ -25,6 +25,7 @@ static struct {
 	.core = "-1",
 	.echo_core = "-1",
 	.runs = "5",
+	.modes = "15",
 	.seed = "1"};
 
 static const struct wr_opt opts[] = {
@@ -52,6 +53,8 @@ static const struct wr_opt opts[] = {
 	{"core", "N", "CPU of the client, -1 = any", &t.core},
 	{"echo-core", "N", "loopback: CPU of the echo thread", &t.echo_core},
 	{"runs", "N", "loopback: runs of each mode", &t.runs},
+	{"modes", "N", "loopback: sum of 1, 4 = system calls plain, offload; 2, 8 = library",
+		&t.modes},
 	{"seed", "N", "of users and items", &t.seed},
 	{"json", "FILE", "write the result there, - = standard output", &t.json},
 	{"quiet", NULL, "no progress, no summary", &t.quiet},
@@ -144,7 +147,7 @@ static int options(struct bench_options *o, struct wr_errmsg *msg)
 		{"history", t.history, 0, WR_WIRE_MAX_HISTORY, &o->history},
 		{"sources", t.sources, 1, 64, &o->sources},
 		{"timeout-ms", t.timeout, 1, 10000, &o->timeout_ms},
-		{"tries", t.tries, 1, 8, &o->tries},
+		{"modes", t.modes, 1, 15, &o->modes}, {"tries", t.tries, 1, 8, &o->tries},
 		{"hello-ms", t.hello, 10, 60000, &o->hello_ms}};
 	uint64_t v;
 	int err = workload(o, msg);

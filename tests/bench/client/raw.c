@@ -156,6 +156,10 @@ static void loop(struct raw *w)
 	}
 	w->r->wall_s = (double)(w->now - w->start) / 1e9;
 	if (w->o->rate > 0) {
+		unsigned int n;
+		w->now = WR_MIN(w->now, end - 1); /* what was due while the last turn ran */
+		while ((n = due(w, end)) && send_some(w, n))
+			;
 		uint64_t scheduled = (uint64_t)(w->o->seconds * w->o->rate);
 		w->r->unsent = scheduled > w->r->sent ? scheduled - w->r->sent : 0;
 	}
