@@ -48,7 +48,7 @@ out:
 
 struct wr_file_writer {
 	FILE *f;
-	char *path, *tmp;
+	char *path, *tmp; /* tmp == NULL: written straight into a device or pipe */
 };
 
 static void writer_free(struct wr_file_writer *w)
@@ -60,6 +60,14 @@ static void writer_free(struct wr_file_writer *w)
 	free(w);
 }
 
+/* Whether path is there and no file: a device, a pipe, a terminal. Renaming over it would replace
+ * it. */
+static bool is_special(const char *path)
+{
+	struct stat st;
+	return stat(path, &st) == 0 && !S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode);
+}
+
 int wr_file_writer_open(struct wr_file_writer **out, const char *path, struct wr_errmsg *msg)
 {
 	*out = NULL;
@@ -67,12 +75,13 @@ int wr_file_writer_open(struct wr_file_writer **out, const char *path, struct wr
 	if (!w)
 		return wr_fail(msg, WR_ENOMEM, "%s: out of memory", path);
 	w->path = strdup(path);
-	if (!w->path || asprintf(&w->tmp, "%s.tmp.%d", path, (int)getpid()) < 0) {
+	bool special = is_special(path);
+	if (!w->path || (!special && asprintf(&w->tmp, "%s.tmp.%d", path, (int)getpid()) < 0)) {
 		w->tmp = NULL;
 		writer_free(w);
 		return wr_fail(msg, WR_ENOMEM, "%s: out of memory", path);
 	}
-	w->f = fopen(w->tmp, "wb");
+	w->f = fopen(special ? path : w->tmp, "wb");
 	if (!w->f) {
 		int err = wr_fail(msg, WR_EIO, "%s: cannot write: %s", path, strerror(errno));
 		writer_free(w);
@@ -90,13 +99,14 @@ FILE *wr_file_writer_stream(struct wr_file_writer *w)
 int wr_file_writer_commit(struct wr_file_writer *w, struct wr_errmsg *msg)
 {
 	int err = WR_OK;
-	bool bad = ferror(w->f) || fflush(w->f) || fsync(fileno(w->f));
+	bool bad = ferror(w->f) || fflush(w->f) || (w->tmp && fsync(fileno(w->f)));
 	bad |= fclose(w->f) != 0;
 	w->f = NULL;
-	if (bad || rename(w->tmp, w->path)) {
-		err = wr_fail(msg, WR_EIO, "%s: writing failed: %s; nothing was changed", w->path,
-			strerror(errno));
-		unlink(w->tmp);
+	if (bad || (w->tmp && rename(w->tmp, w->path))) {
+		err = wr_fail(msg, WR_EIO, "%s: writing failed: %s%s", w->path, strerror(errno),
+			w->tmp ? "; nothing was changed" : "");
+		if (w->tmp)
+			unlink(w->tmp);
 	}
 	writer_free(w);
 	return err;
@@ -106,6 +116,7 @@ void wr_file_writer_abort(struct wr_file_writer *w)
 {
 	if (!w)
 		return;
-	unlink(w->tmp);
+	if (w->tmp)
+		unlink(w->tmp);
 	writer_free(w);
 }

@@ -185,7 +185,8 @@ int wr_file_read(const char *path, size_t max_bytes, char **data, size_t *size,
 	struct wr_errmsg *msg) WR_MUST_CHECK;
 /*
  * A file that is either written whole or not at all: open makes PATH.tmp.PID beside PATH, commit
- * flushes, fsyncs and renames it, abort removes it (both free w and accept NULL). Not thread-safe.
+ * flushes, fsyncs and renames it, abort removes it (both free w and accept NULL). A path that is a
+ * device or a pipe is written straight away. Not thread-safe.
  */
 struct wr_file_writer;
 int wr_file_writer_open(

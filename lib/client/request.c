@@ -236,8 +236,8 @@ static void write_events(struct wr_writer *w, const struct wr_client_request *r,
 			e[i].time_ms = time_ms;
 }
 
-/* Wall time now. That clock is read ten times a second, which is soon enough to follow a step of it;
- * between, the monotonic one counts. */
+/* Wall time now. That clock is read ten times a second, which is soon enough to follow a step of
+ * it; between, the monotonic one counts. */
 static int64_t unix_ms(struct wr_client *c)
 {
 	if (c->unix_ms == 0 || c->now_ns - c->unix_at_ns > UNIX_CLOCK_NS) {

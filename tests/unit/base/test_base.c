@@ -3,9 +3,11 @@
 #include "wr_test.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static void test_hist_buckets(void)
@@ -198,6 +200,32 @@ static void test_files_are_whole_or_absent(void)
 	CU_ASSERT_PTR_NOT_NULL(strstr(msg.text, "/nonexistent/x"));
 }
 
+/* --json=/dev/null as root must not turn the device into a file. */
+static void test_pipes_stay_pipes(void)
+{
+	char path[] = "/tmp/wr_test_pipeXXXXXX", text[8] = "";
+	struct wr_file_writer *w;
+	struct wr_errmsg msg;
+	struct stat st;
+	int fd = mkstemp(path);
+	CU_ASSERT_FATAL(fd >= 0);
+	close(fd);
+	unlink(path);
+	CU_ASSERT_EQUAL_FATAL(mkfifo(path, 0600), 0);
+	fd = open(path, O_RDONLY | O_NONBLOCK);
+	CU_ASSERT_FATAL(fd >= 0);
+	CU_ASSERT_EQUAL_FATAL(wr_file_writer_open(&w, path, &msg), WR_OK);
+	fputs("whole", wr_file_writer_stream(w));
+	CU_ASSERT_EQUAL(wr_file_writer_commit(w, &msg), WR_OK);
+	CU_ASSERT_EQUAL(read(fd, text, sizeof(text) - 1), 5);
+	CU_ASSERT_STRING_EQUAL(text, "whole");
+	CU_ASSERT_EQUAL_FATAL(wr_file_writer_open(&w, path, &msg), WR_OK);
+	wr_file_writer_abort(w);
+	CU_ASSERT(stat(path, &st) == 0 && S_ISFIFO(st.st_mode));
+	close(fd);
+	unlink(path);
+}
+
 static void test_error_texts(void)
 {
 	CU_ASSERT_STRING_EQUAL(wr_strerror(WR_EINTR), "interrupted");
@@ -233,6 +261,7 @@ int main(void)
 		{"random moments", test_rng_moments}, {"zipf", test_zipf_matches_its_probabilities},
 		{"parsing", test_parsing_refuses}, {"UTF-8", test_utf8}, {"options", test_options},
 		{"host and port", test_host_port}, {"files", test_files_are_whole_or_absent},
+		{"pipes and devices stay what they are", test_pipes_stay_pipes},
 		{"error texts", test_error_texts}};
 	return wr_test_run("base", tests, WR_ARRAY_LEN(tests));
 }
