@@ -138,13 +138,8 @@ class Daemon(wr.Daemon):
     """A wirerankd inside of a network namespace."""
 
     def __init__(self, work, bundle, namespace, keys, build):
-        start = work.start
-        work.start = lambda argv, log, **kw: start(["ip", "netns", "exec", namespace, *argv], log, **kw)
-        try:
-            super().__init__(work, bundle, overrides={k: v for k, v in keys.items() if v}, build=build,
-                             cpus=keys.get("server.lcores", "0"))
-        finally:
-            work.start = start
+        super().__init__(work, bundle, overrides={k: v for k, v in keys.items() if v}, build=build,
+                         cpus=keys.get("server.lcores", "0"), inside=("ip", "netns", "exec", namespace))
 
     def end(self):
         """Stops it; {name: number} of its last line."""

@@ -291,6 +291,64 @@ static uint16_t ip_protocol(struct wr_malformer *m, uint8_t *frame)
 	return n;
 }
 
+/* Options that may be skipped, or noise; UDP and its checksum stay right. */
+static uint16_t ip_extra(struct wr_malformer *m, uint8_t *frame)
+{
+	enum { OPTIONS = 60, PADDING = 1 };
+	sound_any(m);
+	uint16_t n = wrap(m, frame);
+	uint8_t *ip = frame + ETH;
+	unsigned int head = over_ipv6(m) ? IP6 : IP4, bytes = 4 * (1 + below(m, 10));
+	if (over_ipv6(m))
+		bytes = 8 * (1 + below(m, 10));
+	memmove(ip + head + bytes, ip + head, (size_t)n - ETH - head);
+	memset(ip + head, PADDING, bytes);
+	if (below(m, 2))
+		random_bytes(m, ip + head, bytes);
+	if (over_ipv6(m)) {
+		uint8_t *options = ip + head;
+		options[0] = ip[6];
+		options[1] = (uint8_t)(below(m, 8) ? bytes / 8 - 1 : below(m, 256));
+		if (options[2] == PADDING && bytes < 256)
+			options[3] = (uint8_t)(bytes - 4);
+		ip[6] = below(m, 4) ? OPTIONS : (uint8_t[]){0, 43, 51, 135}[below(m, 4)];
+		put16be(ip + 4, get16be(ip + 4) + bytes);
+	} else {
+		ip[0] = (uint8_t)(ip[0] + bytes / 4);
+		put16be(ip + 2, get16be(ip + 2) + bytes);
+		resum_ip(frame, IP4 + bytes);
+	}
+	return (uint16_t)(n + bytes);
+}
+
+static uint16_t ip_source(struct wr_malformer *m, uint8_t *frame)
+{
+	static const uint8_t first4[] = {0, 127, 224, 239, 240, 255};
+	sound_any(m);
+	uint16_t n = wrap(m, frame);
+	uint8_t *ip = frame + ETH, *sum = udp_of(m, frame) + 6;
+	unsigned int before, after;
+	if (over_ipv6(m)) {
+		/* The first half becomes zero: unspecified, loopback or an IPv4 address. */
+		before = wr_load_frame_fold(wr_load_frame_sum(ip + 8, 16));
+		memset(ip + 8, 0, 8 + 2 * below(m, 5));
+		after = wr_load_frame_fold(wr_load_frame_sum(ip + 8, 16));
+	} else {
+		before = wr_load_frame_fold(wr_load_frame_sum(ip + 12, 4));
+		ip[12] = first4[below(m, WR_ARRAY_LEN(first4))];
+		after = wr_load_frame_fold(wr_load_frame_sum(ip + 12, 4));
+		resum(m, frame);
+	}
+	/* RFC 1624: the checksum follows what changed. */
+	uint16_t old, fixed;
+	memcpy(&old, sum, 2);
+	uint32_t t = (uint16_t)~old + (uint16_t)~before + after;
+	t = (t & 0xffff) + (t >> 16);
+	fixed = (uint16_t) ~((t & 0xffff) + (t >> 16));
+	memcpy(sum, fixed ? &fixed : (const uint16_t[]){0xffff}, 2);
+	return n;
+}
+
 static uint16_t ip_address(struct wr_malformer *m, uint8_t *frame)
 {
 	sound_any(m);

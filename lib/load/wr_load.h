@@ -191,6 +191,8 @@ int wr_load_eval(struct wr_load *l, const struct wr_load_eval *e, struct wr_load
 	X(ip_checksum, "IPv4 header checksum wrong")                                       \
 	X(ip_fragment, "IP fragment, first or later")                                      \
 	X(ip_protocol, "not UDP")                                                          \
+	X(ip_extra, "IPv4 options or IPv6 extension headers, sound or not")                \
+	X(ip_source, "a source that no sender can have")                                   \
 	X(ip_address, "not our address")                                                   \
 	X(udp_length, "UDP length beyond or below the packet")                             \
 	X(udp_checksum, "UDP checksum wrong")                                              \

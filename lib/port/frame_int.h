@@ -35,6 +35,15 @@ int wr_frame_find_other_ipv6(const struct wr_frame_local *us, const uint8_t addr
 unsigned int wr_frame_slot_ipv4(uint32_t address);
 unsigned int wr_frame_slot_ipv6(const uint8_t address[16]);
 
+/* Without the call that a compiler makes of memcmp. */
+static inline bool wr_frame_same_ipv6(const uint8_t a[16], const uint8_t b[16])
+{
+	uint64_t x[2], y[2];
+	memcpy(x, a, 16);
+	memcpy(y, b, 16);
+	return ((x[0] ^ y[0]) | (x[1] ^ y[1])) == 0;
+}
+
 /* Index of an address (network order) of ours among us->addresses, -1 = not ours; only when there
  * is one of the family. */
 static inline int wr_frame_find_ipv4(const struct wr_frame_local *us, uint32_t address)
@@ -43,7 +52,8 @@ static inline int wr_frame_find_ipv4(const struct wr_frame_local *us, uint32_t a
 }
 static inline int wr_frame_find_ipv6(const struct wr_frame_local *us, const uint8_t address[16])
 {
-	return memcmp(address, us->first_ipv6, 16) == 0 ? 0 : wr_frame_find_other_ipv6(us, address);
+	return wr_frame_same_ipv6(address, us->first_ipv6) ? 0
+							   : wr_frame_find_other_ipv6(us, address);
 }
 
 /* Sources that no datagram can come from, or be answered to: this network, loopback, multicast,
@@ -60,7 +70,7 @@ static inline bool wr_frame_bad_ipv6_source(const uint8_t src[16], const uint8_t
 {
 	uint64_t high;
 	memcpy(&high, src, 8);
-	return high == 0 || src[0] == 0xff || memcmp(src, dst, 16) == 0;
+	return high == 0 || src[0] == 0xff || wr_frame_same_ipv6(src, dst);
 }
 
 /*

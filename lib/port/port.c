@@ -249,9 +249,13 @@ int wr_port_start(struct wr_port *p, struct wr_errmsg *msg)
 			msg, WR_EIO, "port %s does not start: %s", p->name, rte_strerror(-ret));
 	}
 	p->started = true;
-	/* Drivers without a filter refuse, and let everything through. */
-	if (!p->xdp)
-		(void)wr_offload_join(p->ethdev, &p->o.addresses, p->kernel.started);
+	/* Virtual devices without a filter refuse, and let everything through. */
+	if (!p->xdp && wr_offload_join(p->ethdev, &p->o.addresses, p->kernel.started) != 0 &&
+		p->o.kind == WR_PORT_NIC)
+		wr_log(WR_LOG_WARN, "port",
+			"%s: its driver has no multicast filter to change; when neighbours do not "
+			"find the IPv6 addresses, give them static entries",
+			p->name);
 	start_spread(p);
 	wr_gate_run(wr_gate_refresh, NULL);
 	return p->xdp ? wr_xdp_start(p->o.udp_port, p->o.n_udp_ports, msg) : 0;
@@ -371,6 +375,9 @@ void wr_port_describe(const struct wr_port *p, char *out, size_t size)
 		snprintf(out, size, "%s %s, %u queue%s%s%s%s", kind,
 			o->kind == WR_PORT_AF_XDP || o->kind == WR_PORT_TAP ? o->interface : o->device,
 			p->n_queues, p->n_queues == 1 ? "" : "s", how[0] ? ", " : "", how, spread);
+	size_t n = strlen(out);
+	if (p->kernel.started)
+		snprintf(out + n, size - n, ", kernel tap %s", o->kernel_tap);
 }
 
 unsigned int wr_port_eal_arguments(const struct wr_port_options *o, const char **args)

@@ -241,7 +241,7 @@ struct wr_frame {
  * hop-by-hop options, destination options and exhausted routing headers (8 headers, 256 bytes).
  * Returns WR_OUTCOME_answered when the payload is a datagram for us (f is filled), or the outcome
  * that the frame has earned. Trailing bytes behind the IP packet (Ethernet padding) are ignored.
- * Never reads outside [data, data + len).
+ * Never reads outside [data, data + len). data: even, as every driver delivers it.
  */
 enum wr_outcome wr_frame_parse(const struct wr_frame_local *us, const uint8_t *data, uint32_t len,
 	uint32_t known, struct wr_frame *f);
