@@ -126,7 +126,7 @@ void wr_client_free(struct wr_client *c)
 {
 	if (!c)
 		return;
-	c->ending = true;
+	c->ending = c->inside = true;
 	c->now_ns = wr_clock_ns();
 	for (uint32_t i = 0; c->rx_data && c->slots && i < c->o.max_outstanding; i++)
 		if (c->slots[i].id)

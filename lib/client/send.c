@@ -132,7 +132,7 @@ static bool send_batch(struct wr_client *c, struct client_queue *q, struct clien
 		}
 		if (n > 0 || errno == EINTR)
 			continue;
-		if (errno == EAGAIN || errno == EWOULDBLOCK) {
+		if (errno == EAGAIN || errno == ENOBUFS || errno == ENOMEM) {
 			k->blocked = true;
 			return false;
 		}
