@@ -7,6 +7,7 @@ import json
 import os
 import platform
 import re
+import subprocess
 import sys
 import time
 
@@ -127,6 +128,19 @@ def measure(work, daemon, name, users, limits):
             "server_cpu_share": round(cpu / wall, 3), "steal_s": round(steal, 2), "bottleneck": top.get("bottleneck", "")}
 
 
+def measure_client():
+    """libwirerank and the system calls alone on loopback; prints its own table."""
+    wr.say("bench: client: library and system calls by turns")
+    os.makedirs(wr.OUT, exist_ok=True)
+    path = os.path.join(wr.OUT, "bench-client.json")
+    run = subprocess.run([os.path.join(wr.ROOT, "build", "tests", "bench", "client", "client_bench"), "--loopback", "--runs=7",
+                          "--seconds=1", f"--core={GENERATOR_CORE}", f"--echo-core={SERVER_CORE}", f"--json={path}"],
+                         stdin=subprocess.DEVNULL, check=False)
+    if run.returncode != 0:
+        raise wr.Failure(f"client_bench ended with status {run.returncode}")
+    print("written: out/bench-client.json")
+
+
 def table(result):
     limits = result["limits"]
     lines = [f"machine: {result['machine']['cpu']}, {result['machine']['cores']} cores, isa {result['isa']}, bundle: "
@@ -144,12 +158,18 @@ def table(result):
 
 
 def body():
-    names = sys.argv[1:] or list(WORKLOADS)
+    names = sys.argv[1:] or [*WORKLOADS, "client"]
+    client = "client" in names
+    names = [n for n in names if n != "client"]
     unknown = [n for n in names if n not in WORKLOADS]
     if unknown:
-        raise wr.Failure(f"no workload {unknown[0]}; there are {' '.join(WORKLOADS)}")
+        raise wr.Failure(f"no workload {unknown[0]}; there are {' '.join(WORKLOADS)} client")
     if os.cpu_count() < 2:
         raise wr.Failure("bench needs two cores: one for the server, one for the generator")
+    if client:
+        measure_client()
+        if not names:
+            return 0
     with wr.Work("bench") as work:
         limits, detail = measure_limits(work)
         users = min(USERS, int(available_bytes() / 3 / ROW_BYTES))

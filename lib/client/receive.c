@@ -112,7 +112,7 @@ static void take_message(struct wr_client *c, unsigned int i)
 void wr_client_receive(struct wr_client *c, struct client_socket *k)
 {
 	unsigned int n_buffers = c->coalesce ? RX_COALESCED : RX_PLAIN;
-	size_t bytes = RX_BYTES * (size_t)RX_COALESCED / n_buffers;
+	size_t bytes = c->coalesce ? RX_BYTES : RX_STRIDE;
 	for (unsigned int round = 0; round < RX_ROUNDS; round++) {
 		for (unsigned int i = 0; i < n_buffers; i++) {
 			c->rx_iov[i] = (struct iovec){c->rx_data + i * bytes, bytes};

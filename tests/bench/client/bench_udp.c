@@ -13,7 +13,7 @@
 #define RUN_BYTES     65536 /* a coalesced message */
 #define COALESCED     16    /* receive buffers with UDP_GRO */
 #define N_BUFFERS(u)  ((u)->offload ? COALESCED : UDP_BATCH)
-#define STRIDE(u)     ((size_t)RUN_BYTES * COALESCED / N_BUFFERS(u))
+#define STRIDE(u)     ((size_t)((u)->offload ? RUN_BYTES : 2112)) /* as the library has it */
 #define SEGMENT_SPACE CMSG_SPACE(sizeof(uint16_t))
 
 socklen_t udp_address_bytes(const struct sockaddr_storage *a)
