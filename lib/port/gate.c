@@ -18,6 +18,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -31,6 +32,8 @@ struct node {
 	rte_intr_unregister_callback_fn unregistered;
 	void *arg;
 	bool pending; /* to be unregistered when its callback returns */
+	bool control; /* a Unix socket: memif's listener or a peer's control channel */
+	bool dead;    /* its driver is gone; writer: under run_lock */
 	int fd;
 	ino_t inode; /* of what fd was then: a number may be given to another file */
 	struct guard guard;
@@ -206,6 +209,13 @@ void wr_gate_stats(struct wr_gate_stats *out)
 static void drop_node(struct node *n);
 static void run_callback(void *arg);
 
+static bool is_unix(int fd)
+{
+	int domain;
+	socklen_t size = sizeof(domain);
+	return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &size) == 0 && domain == AF_UNIX;
+}
+
 static ino_t inode_of(int fd)
 {
 	struct stat st;
@@ -247,12 +257,51 @@ static void remove_orphans(void)
 	}
 }
 
+void wr_gate_driver_gone(void)
+{
+	pthread_mutex_lock(&gate.list_lock);
+	for (struct node *n = gate.nodes; n; n = n->next)
+		n->dead = n->control;
+	pthread_mutex_unlock(&gate.list_lock);
+}
+
+static struct node *next_dead(void)
+{
+	pthread_mutex_lock(&gate.list_lock);
+	struct node *n = gate.nodes;
+	while (n && (n->pending || !n->dead))
+		n = n->next;
+	pthread_mutex_unlock(&gate.list_lock);
+	return n;
+}
+
+void wr_gate_remove_leftovers(void)
+{
+	struct node *n;
+	while ((n = next_dead()) != NULL) {
+		struct rte_intr_handle *handle =
+			rte_intr_instance_alloc(RTE_INTR_INSTANCE_F_PRIVATE);
+		if (!handle || rte_intr_fd_set(handle, n->fd) != 0)
+			abort(); /* no memory for 100 bytes, and EAL's thread calls what is freed */
+		while (gate.do_unregister(handle, run_callback, n) == -EAGAIN)
+			(void)usleep(GATE_POLL_US); /* it is being called */
+		rte_intr_instance_free(handle);
+		if (inode_of(n->fd) == n->inode)
+			close(n->fd);
+		drop_node(n);
+	}
+}
+
 /* What EAL calls in place of the driver's function. */
 static void run_callback(void *arg)
 {
 	struct node *n = arg;
 
 	pthread_mutex_lock(&gate.run_lock);
+	if (n->dead) {
+		pthread_mutex_unlock(&gate.run_lock);
+		return;
+	}
 	gate_close();
 	gate.stats.callbacks++;
 	if (gate.memif_server && n->guard.fd >= 0 && !wr_guard_check(&n->guard, gate.n_queues))
@@ -306,6 +355,7 @@ int rte_intr_callback_register(
 	n->arg = arg;
 	n->fd = rte_intr_fd_get(handle);
 	n->inode = inode_of(n->fd);
+	n->control = is_unix(n->fd);
 	wr_guard_init(&n->guard, n->fd);
 	pthread_mutex_lock(&gate.list_lock);
 	n->next = gate.nodes;

@@ -8,6 +8,15 @@
 
 /* Reads the link's state again; under the gate only. */
 void wr_gate_refresh(void *unused);
+/*
+ * net_memif (22.11) frees its listener when its last device is removed, and leaves the listener's
+ * callback and descriptor, as well as those of peers in mid-greeting: a peer that comes back at
+ * once then makes EAL's thread call into freed memory. driver_gone: under the gate, right behind
+ * the removal; from here on such callbacks do nothing. remove_leftovers: outside of it, before the
+ * next device or EAL's end.
+ */
+void wr_gate_driver_gone(void);
+void wr_gate_remove_leftovers(void);
 /* Callbacks that came through our interposed functions since the process began. */
 bool wr_gate_is_interposed(void);
 

@@ -289,6 +289,8 @@ static void remove_device(void *arg)
 					   : rte_eal_hotplug_remove("vdev", p->name);
 	if (ret != 0)
 		wr_log(WR_LOG_WARN, "port", "%s was not removed cleanly", p->name);
+	if (p->memif)
+		wr_gate_driver_gone();
 }
 
 void wr_port_close(struct wr_port *p)
@@ -305,6 +307,7 @@ void wr_port_close(struct wr_port *p)
 		/* The driver lets go of its last control channel in EAL's interrupt thread. */
 		(void)usleep(20000);
 		wr_gate_run(remove_device, p);
+		wr_gate_remove_leftovers();
 	}
 	if (p->memif && p->o.server && p->probed)
 		(void)unlink(p->socket);
