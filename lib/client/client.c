@@ -71,7 +71,7 @@ static int allocate(struct wr_client *c, struct wr_errmsg *msg)
 	c->active = calloc(c->n_queues, sizeof(*c->active));
 	c->sockets = calloc(2 * c->o.n_sources, sizeof(*c->sockets));
 	c->servers = calloc(c->o.max_servers, sizeof(*c->servers));
-	c->wanted = calloc(c->wanted_mask + 1, sizeof(*c->wanted));
+	c->wanted = calloc(((size_t)c->wanted_mask + 1) * WANTED_WAYS, sizeof(*c->wanted));
 	c->rx_data = malloc((size_t)RX_BYTES * RX_COALESCED);
 	for (unsigned int i = 0; c->sockets && i < 2 * c->o.n_sources; i++)
 		c->sockets[i].fd = -1;

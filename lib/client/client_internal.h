@@ -82,8 +82,9 @@ struct client_server {
 	uint8_t shards[WR_WIRE_N_SHARDS];
 };
 
-/* Users whose history a server asked for: direct-mapped, the newest stays; whoever is displaced
- * will be asked for again. */
+/* Users whose history a server asked for, in sets of WANTED_WAYS; whoever is displaced will be
+ * asked for again. */
+#define WANTED_WAYS 4
 struct client_wanted {
 	uint64_t user;
 	uint8_t domain;
@@ -117,7 +118,7 @@ struct wr_client {
 	struct client_server *servers;
 	unsigned int n_servers;
 	struct client_wanted *wanted;
-	uint32_t wanted_mask;
+	uint32_t wanted_mask, wanted_victim; /* sets - 1; how many were displaced */
 
 	struct mmsghdr tx_msgs[BATCH];
 	struct iovec tx_iov[BATCH];

@@ -127,14 +127,32 @@ void wr_client_slot_due(struct wr_client *c, struct client_slot *s)
 }
 
 /* ---- history that a server asked for ---- */
+static struct client_wanted *wanted_set(struct wr_client *c, uint64_t user, uint8_t domain)
+{
+	uint32_t hash = (uint32_t)wr_mix64(user ^ (uint64_t)domain << 56);
+	return &c->wanted[(hash & c->wanted_mask) * WANTED_WAYS];
+}
+
+/* NULL: nobody asked. */
 static struct client_wanted *wanted_of(struct wr_client *c, uint64_t user, uint8_t domain)
 {
-	return &c->wanted[(uint32_t)wr_mix64(user ^ (uint64_t)domain << 56) & c->wanted_mask];
+	struct client_wanted *w = wanted_set(c, user, domain);
+	for (unsigned int i = 0; i < WANTED_WAYS; i++)
+		if (w[i].set && w[i].user == user && w[i].domain == domain)
+			return &w[i];
+	return NULL;
 }
 
 void wr_client_want_history(struct wr_client *c, uint64_t user, uint8_t domain)
 {
-	*wanted_of(c, user, domain) = (struct client_wanted){user, domain, true};
+	struct client_wanted *w = wanted_set(c, user, domain), *at = wanted_of(c, user, domain);
+	for (unsigned int i = 0; i < WANTED_WAYS && !at; i++)
+		at = w[i].set ? NULL : &w[i];
+	/* All taken: any of them, so that users who come round in turn do not displace each other
+	 * for ever. */
+	if (!at)
+		at = &w[wr_mix64(c->wanted_victim++) % WANTED_WAYS];
+	*at = (struct client_wanted){user, domain, true};
 }
 
 /* The history to send with this request: the caller's own, or the callback's. */
@@ -142,18 +160,17 @@ static bool history_for(struct wr_client *c, const struct wr_client_request *r, 
 	struct wr_client_history *h)
 {
 	struct client_wanted *w = wanted_of(c, r->user_id, r->domain);
-	bool wanted = w->set && w->user == r->user_id && w->domain == r->domain;
 	if (r->history) {
 		*h = *r->history;
 	} else {
-		if (!wanted || !c->o.history)
+		if (!w || !c->o.history)
 			return false;
 		*h = (struct wr_client_history){0};
 		if (!c->o.history(c->o.history_arg, r->user_id, r->domain,
 			    c->servers[server].view.history_events, h))
 			return false;
 	}
-	if (wanted) /* should this datagram be lost, the server asks again */
+	if (w) /* should this datagram be lost, the server asks again */
 		w->set = false;
 	return true;
 }

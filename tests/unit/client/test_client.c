@@ -184,6 +184,47 @@ static bool tell(void *arg, uint64_t user, uint8_t domain, unsigned int n_wanted
 	return told.items != NULL;
 }
 
+/* After a server's restart everybody's history is wanted at once: users that share a place in the
+ * client's memory must not displace each other for ever. */
+static void test_history_crowd(void)
+{
+	enum { N = 4, ROUNDS = 60 };
+	struct tally t = {0};
+	struct wr_client *c = client(
+		&(struct wr_client_options){
+			.max_outstanding = 1, .timeout_ms = 1000, .history = tell},
+		1);
+	greet(c, only, 1);
+	told = (struct wr_client_history){.items = told_items, .n = 7, .complete = true};
+	one.want_history = true;
+	for (uint64_t user = 1; user <= N; user++) {
+		CU_ASSERT_EQUAL(ask(c, user, 1, &t), WR_OK);
+		pump(c, only, 1, 3000);
+	}
+	n_told = 0;
+	one.want_history = false;
+	for (uint64_t user = 1; user <= N; user++) {
+		CU_ASSERT_EQUAL(ask(c, user, 1, &t), WR_OK);
+		pump(c, only, 1, 3000);
+	}
+	CU_ASSERT_EQUAL(n_told, N);
+	/* More than fit: whoever comes round again is told in the end. */
+	bool done_with[2 * N] = {false};
+	one.want_history = true;
+	for (unsigned int round = 0; round < ROUNDS; round++)
+		for (uint64_t user = 0; user < 2 * N; user++) {
+			unsigned int before = n_told;
+			CU_ASSERT_EQUAL(ask(c, 100 + user, 1, &t), WR_OK);
+			pump(c, only, 1, 3000);
+			done_with[user] |= n_told > before;
+		}
+	for (unsigned int i = 0; i < 2 * N; i++)
+		CU_ASSERT(done_with[i]);
+	check_sums(c);
+	wr_client_free(c);
+	responder_close(&one);
+}
+
 static void test_history(void)
 {
 	struct tally t = {0};
@@ -411,6 +452,7 @@ int main(void)
 		{"reordered answers, answers twice", test_reordered_and_twice},
 		{"follows the epoch", test_epoch_change},
 		{"history", test_history},
+		{"histories that are wanted all at once", test_history_crowd},
 		{"denied, shortened, busy, internal", test_refusals},
 		{"failover and return", test_failover},
 		{"submits from callbacks", test_from_callback},
