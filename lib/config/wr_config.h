@@ -56,8 +56,9 @@
 	X(port, xdp_copy, ENUM, "", "auto", 0, 0, false, "auto|copy|zero_copy", \
 		"af_xdp: copy = frames are copied, zero_copy = refuse to start without zero-copy, auto = zero-copy " \
 		"where driver and hugepages allow it") \
-	X(port, xdp_busy_budget, U64, "frames", "64", 0, 1024, false, NULL, \
-		"af_xdp: frames that a worker takes through the driver in one busy poll; 0 = the kernel polls") \
+	X(port, xdp_busy_budget, U64, "frames", "0", 0, 1024, false, NULL, \
+		"af_xdp: 0 = the kernel polls the interface; else frames that a worker takes through its driver in " \
+		"one busy poll, on CPUs that are the workers' alone") \
 	X(port, socket, STRING, "characters", "/run/wirerank/memif.sock", 1, 107, false, NULL, \
 		"memif: path of the control socket; its folder must exist") \
 	X(port, id, U64, "", "0", 0, 65535, false, NULL, "memif: interface id, equal on both sides") \

@@ -150,8 +150,10 @@ int wr_xdp_open(const struct wr_port_options *o, unsigned int n_queues, char *ar
 	 * memory: without hugepages most do. */
 	bool copy = o->xdp_copy == WR_PORT_XDP_COPY ||
 		    (o->xdp_copy == WR_PORT_XDP_COPY_AUTO && !rte_eal_has_hugepages());
+	/* Never 0: the driver would sleep in poll, a second at a time, where it now asks at once.
+	 */
 	snprintf(args, size, "iface=%s,queue_count=%u,xdp_prog=%s,busy_budget=%u,force_copy=%d",
-		o->interface, n_queues, wr_steer_path(), o->xdp_busy_budget, copy);
+		o->interface, n_queues, wr_steer_path(), WR_MAX(o->xdp_busy_budget, 1u), copy);
 	return 0;
 }
 
@@ -160,24 +162,46 @@ bool wr_xdp_promiscuous(void)
 	return xdp.promiscuous;
 }
 
-/* The driver does not tell, the kernel does. */
-void wr_xdp_sockets(unsigned int *n, unsigned int *n_zero_copy)
+/* AF_XDP sockets of this process: the driver keeps them to itself, /proc does not. Calls f for
+ * each; their number. */
+static unsigned int each_socket(void (*f)(int fd, void *arg), void *arg)
 {
+	unsigned int n = 0;
 	DIR *d = opendir("/proc/self/fd");
-	*n = *n_zero_copy = 0;
 	for (const struct dirent *e; d && (e = readdir(d)) != NULL;) {
-		struct xdp_options got = {0};
 		socklen_t len = sizeof(int);
 		int fd = atoi(e->d_name), domain = 0;
 		if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) != 0 || domain != AF_XDP)
 			continue;
-		len = sizeof(got);
-		*n += 1;
-		if (getsockopt(fd, SOL_XDP, XDP_OPTIONS, &got, &len) == 0)
-			*n_zero_copy += (got.flags & XDP_OPTIONS_ZEROCOPY) != 0;
+		n++;
+		f(fd, arg);
 	}
 	if (d)
 		closedir(d);
+	return n;
+}
+
+static void count_zero_copy(int fd, void *arg)
+{
+	struct xdp_options got = {0};
+	socklen_t len = sizeof(got);
+	unsigned int *n = arg;
+	if (getsockopt(fd, SOL_XDP, XDP_OPTIONS, &got, &len) == 0)
+		*n += (got.flags & XDP_OPTIONS_ZEROCOPY) != 0;
+}
+
+void wr_xdp_sockets(unsigned int *n, unsigned int *n_zero_copy)
+{
+	*n_zero_copy = 0;
+	*n = each_socket(count_zero_copy, n_zero_copy);
+}
+
+static void leave_polling_to_kernel(int fd, void *arg)
+{
+	int zero = 0;
+	(void)arg;
+	(void)setsockopt(fd, SOL_SOCKET, SO_PREFER_BUSY_POLL, &zero, sizeof(zero));
+	(void)setsockopt(fd, SOL_SOCKET, SO_BUSY_POLL, &zero, sizeof(zero));
 }
 
 int wr_xdp_configured(const struct wr_port_options *o, struct wr_errmsg *msg)
@@ -185,6 +209,8 @@ int wr_xdp_configured(const struct wr_port_options *o, struct wr_errmsg *msg)
 	int err = wr_steer_find_maps(msg);
 	if (err)
 		return err;
+	if (o->xdp_busy_budget == 0)
+		(void)each_socket(leave_polling_to_kernel, NULL);
 	unsigned int n, n_zero_copy;
 	wr_xdp_sockets(&n, &n_zero_copy);
 	xdp.zero_copy = n > 0 && n == n_zero_copy;

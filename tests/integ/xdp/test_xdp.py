@@ -279,7 +279,7 @@ def others(rig):
 
 def modes(rig):
     before = pair.link(0)[0]
-    d = rig.daemon(**keys(port__xdp_mode="generic", port__xdp_busy_budget="0"))
+    d = rig.daemon(**keys(port__xdp_mode="generic", port__xdp_busy_budget="64"))
     check("generic XDP is said", "generic XDP" in d.said(), d.said())
     works("generic")
     check("SIGTERM of generic", d.stop() == 0 and pair.program() is None and pair.link(0)[0] == before)
