@@ -140,6 +140,13 @@ def huge():
     return os.environ.get("WR_HUGE") == "1"
 
 
+def cpu_seconds(pid):
+    """User and system time of the whole process so far."""
+    with open(f"/proc/{pid}/stat", encoding="utf-8") as f:
+        fields = f.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 class Daemon:
     """A wirerankd, on memif unless told otherwise. overrides: {"section.key": value}; inside: words before the command line, such
     as those that enter a network namespace."""
@@ -189,10 +196,7 @@ class Daemon:
         return every["counter"], every["outcome"]
 
     def cpu_seconds(self):
-        """User and system time of the whole process so far."""
-        with open(f"/proc/{self.process.pid}/stat", encoding="utf-8") as f:
-            fields = f.read().rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return cpu_seconds(self.process.pid)
 
     def stop(self):
         return self.work.stop(self.process)
