@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Which scores of a tile beat a user's threshold: the running top-K looks at those alone. Built for
- * tiles of 128 scores. */
+/* Which scores beat a threshold, and the order of those that did. Built for some hundred scores and
+ * a dozen candidates, without branches that depend on them: a wrong guess costs as much as a vector
+ * of products. */
 #ifndef WR_TOPK_H
 #define WR_TOPK_H
 
@@ -9,9 +10,20 @@
 
 /*
  * Indices (ascending) of the s[i] > threshold into index; their number. n ≤ 65,535, any; s 4-byte
- * aligned, nothing beyond n is read; index has room for n. NaN never passes.
+ * aligned, nothing beyond n is read; index has room for n + 16 (what lies behind the last one is
+ * lost). NaN never passes.
  */
 typedef size_t wr_topk_above_fn(const float *s, size_t n, float threshold, uint16_t *index);
 wr_topk_above_fn wr_topk_above_ref, wr_topk_above_avx2, wr_topk_above_avx512vnni;
+
+#define WR_TOPK_ORDER_MAX 64
+/*
+ * place[i] = how many of the n ≤ WR_TOPK_ORDER_MAX candidates come before candidate i: those of
+ * higher score, or of equal score and smaller row. Rows differ; no NaN; zeros are equal whatever
+ * their sign. score and row are readable up to the next multiple of 16, what stands there does not
+ * matter; place has room for n.
+ */
+typedef void wr_topk_order_fn(const float *score, const uint32_t *row, size_t n, uint8_t *place);
+wr_topk_order_fn wr_topk_order_ref, wr_topk_order_avx2, wr_topk_order_avx512vnni;
 
 #endif

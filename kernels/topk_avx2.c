@@ -21,3 +21,29 @@ size_t wr_topk_above_avx2(const float *s, size_t n, float threshold, uint16_t *i
 			index[found++] = (uint16_t)i;
 	return found;
 }
+
+/* Lanes of 8 candidates from j on that come before one. */
+SIMD_INLINE unsigned int before8(
+	const float *score, const uint32_t *row, size_t j, size_t n, __m256 s, __m256i r)
+{
+	__m256 v = _mm256_loadu_ps(score + j);
+	__m256i w = _mm256_loadu_si256((const __m256i *)(const void *)(row + j));
+	/* rows are below 2^31: ids of items are below 2^30 on the wire */
+	__m256 tie = _mm256_and_ps(
+		_mm256_cmp_ps(v, s, _CMP_EQ_OQ), _mm256_castsi256_ps(_mm256_cmpgt_epi32(r, w)));
+	unsigned int first = (unsigned int)_mm256_movemask_ps(
+		_mm256_or_ps(_mm256_cmp_ps(v, s, _CMP_GT_OQ), tie));
+	return n - j < 8 ? first & ((1u << (n - j)) - 1) : first;
+}
+
+void wr_topk_order_avx2(const float *score, const uint32_t *row, size_t n, uint8_t *place)
+{
+	for (size_t i = 0; i < n; i++) {
+		const __m256 s = _mm256_set1_ps(score[i]);
+		const __m256i r = _mm256_set1_epi32((int)row[i]);
+		unsigned int count = 0;
+		for (size_t j = 0; j < n; j += 8)
+			count += (unsigned int)__builtin_popcount(before8(score, row, j, n, s, r));
+		place[i] = (uint8_t)count;
+	}
+}

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* topk.h on AVX-512: a mask of 64 comparisons is nearly always empty. */
+/* topk.h on AVX-512: indices are compressed in a register and stored whole. */
 #include "topk.h"
 
 #include "simd512.h"
@@ -7,23 +7,35 @@
 size_t wr_topk_above_avx512vnni(const float *s, size_t n, float threshold, uint16_t *index)
 {
 	const __m512 t = _mm512_set1_ps(threshold);
+	__m512i at = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
 	size_t found = 0, i = 0;
-	for (; i + 64 <= n; i += 64) {
-		uint64_t m0 = _mm512_cmp_ps_mask(_mm512_loadu_ps(s + i), t, _CMP_GT_OQ);
-		uint64_t m1 = _mm512_cmp_ps_mask(_mm512_loadu_ps(s + i + 16), t, _CMP_GT_OQ);
-		uint64_t m2 = _mm512_cmp_ps_mask(_mm512_loadu_ps(s + i + 32), t, _CMP_GT_OQ);
-		uint64_t m3 = _mm512_cmp_ps_mask(_mm512_loadu_ps(s + i + 48), t, _CMP_GT_OQ);
-		for (uint64_t above = m0 | m1 << 16 | m2 << 32 | m3 << 48; above;
-			above &= above - 1)
-			index[found++] = (uint16_t)(i + (unsigned int)__builtin_ctzll(above));
-	}
 	for (; i + 16 <= n; i += 16) {
-		uint32_t above = _mm512_cmp_ps_mask(_mm512_loadu_ps(s + i), t, _CMP_GT_OQ);
-		for (; above; above &= above - 1)
-			index[found++] = (uint16_t)(i + (unsigned int)__builtin_ctz(above));
+		__mmask16 above = _mm512_cmp_ps_mask(_mm512_loadu_ps(s + i), t, _CMP_GT_OQ);
+		_mm256_storeu_si256((__m256i *)(void *)(index + found),
+			_mm512_cvtepi32_epi16(_mm512_maskz_compress_epi32(above, at)));
+		found += (size_t)__builtin_popcount(above);
+		at = _mm512_add_epi32(at, _mm512_set1_epi32(16));
 	}
 	for (; i < n; i++)
 		if (s[i] > threshold)
 			index[found++] = (uint16_t)i;
 	return found;
+}
+
+void wr_topk_order_avx512vnni(const float *score, const uint32_t *row, size_t n, uint8_t *place)
+{
+	for (size_t i = 0; i < n; i++) {
+		const __m512 s = _mm512_set1_ps(score[i]);
+		const __m512i r = _mm512_set1_epi32((int32_t)row[i]);
+		unsigned int count = 0;
+		for (size_t j = 0; j < n; j += 16) {
+			__mmask16 there = (__mmask16)(n - j < 16 ? (1u << (n - j)) - 1 : 0xffff);
+			__m512 v = _mm512_loadu_ps(score + j);
+			__mmask16 tie = _mm512_cmp_ps_mask(v, s, _CMP_EQ_OQ) &
+					_mm512_cmplt_epu32_mask(_mm512_loadu_si512(row + j), r);
+			tie |= _mm512_cmp_ps_mask(v, s, _CMP_GT_OQ);
+			count += (unsigned int)__builtin_popcount(tie & there);
+		}
+		place[i] = (uint8_t)count;
+	}
 }

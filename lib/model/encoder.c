@@ -320,9 +320,6 @@ static void compact(struct wr_encoder *e, unsigned int n_seqs)
 static void run_block(struct wr_encoder *e, unsigned int b, unsigned int n_seqs)
 {
 	const struct wr_bundle_model *s = &e->m->s;
-	bool prefetch = e->warm && b + 1 < s->n_blocks;
-	for (unsigned int i = 0; i < n_seqs && prefetch; i++)
-		ring_prefetch_block(s, e->batch->rings[i], b + 1);
 	place_panels(e, b, n_seqs);
 	uint32_t keep = (s->n_blocks - 1 - b) * (s->window - 1) + 1;
 	if (narrow(e, n_seqs, keep)) {

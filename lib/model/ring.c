@@ -11,10 +11,3 @@ unsigned int wr_ring_max_new(const struct wr_bundle_model *s)
 {
 	return WR_MIN(ring_slots(s) - s->window + 1, wr_bundle_history_events(s));
 }
-
-void wr_ring_prefetch(const struct wr_bundle_model *s, void *ring)
-{
-	for (size_t i = 0; i < ring_panels_off(s); i += WR_CACHE_LINE)
-		__builtin_prefetch((uint8_t *)ring + i, 1, 3);
-	ring_prefetch_block(s, ring, 0);
-}

@@ -36,12 +36,5 @@ static inline uint8_t *ring_block(const struct wr_bundle_model *s, void *ring, u
 {
 	return (uint8_t *)ring + ring_panels_off(s) + b * ring_block_bytes(s);
 }
-/* Brings block b's panels near. */
-static inline void ring_prefetch_block(const struct wr_bundle_model *s, void *ring, unsigned int b)
-{
-	const uint8_t *p = ring_block(s, ring, b);
-	for (size_t i = 0; i < ring_block_bytes(s); i += WR_CACHE_LINE)
-		__builtin_prefetch(p + i, 0, 2);
-}
 
 #endif

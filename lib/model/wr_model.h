@@ -96,8 +96,6 @@ struct wr_user_vectors wr_encoder_encode(
 size_t wr_ring_bytes(const struct wr_bundle_model *s);
 /* Most new tokens of a sequence in one warm call, 1 or more. */
 unsigned int wr_ring_max_new(const struct wr_bundle_model *s);
-/* Asks for the memory that a warm call reads first. */
-void wr_ring_prefetch(const struct wr_bundle_model *s, void *ring);
 
 struct wr_encoder_batch {
 	unsigned int n_seqs;

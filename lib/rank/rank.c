@@ -28,8 +28,12 @@
 #define TILE         WR_SCORE_TILE
 #define MAX_VECTORS  64 /* of 16 groups each, a user: 4 KB */
 #define ROWS_AT_ONCE 256
+/* Users of a tile between two portions of prefetches: some 80 ns, two dozen lines. */
+#define USERS_BETWEEN 4
 /* Factors from here on cannot make a product of a nonzero value subnormal. */
 #define LEAST_FACTOR 0x1p-50f
+
+static_assert(WR_TOPK_ORDER_MAX <= WR_RANK_MAX_K, "list_fill stores them all into a list");
 
 enum { REASON_MODEL = 1, REASON_INTENT = 2, REASON_POPULAR = 3 };
 
@@ -257,17 +261,28 @@ static void list_insert(struct list *l, struct entry e)
 
 /* ---- the whole catalogue ---- */
 
-/* The groups' best values for n users. */
-static void sweep(struct wr_ranker *r, unsigned int n, const struct wr_user_vectors *users)
+/* The groups' best values of tile t for users first … first+n-1. */
+static void sweep_tile(struct wr_ranker *r, uint32_t t, unsigned int first, unsigned int n,
+	const struct wr_user_vectors *users)
 {
 	size_t ld = (size_t)r->n_vectors * WR_SCORE_LANES;
+	struct wr_gemm_weights tile =
+		wr_gemm_slice(r->items, t * TILE, WR_MIN((uint32_t)TILE, r->items->n - t * TILE));
+	float *best = r->best + first * ld + (size_t)(t / r->tiles_per_vector) * WR_SCORE_LANES;
+	r->kernels->score_best(&tile, n, users->q + (size_t)first * r->d, r->d,
+		allowed_of(r, first) + t, r->words, best, ld, t % r->tiles_per_vector != 0);
+}
+
+static void sweep(struct wr_ranker *r, unsigned int n, const struct wr_user_vectors *users,
+	struct wr_prefetch *ahead)
+{
+	unsigned int lines = wr_prefetch_left(ahead), step = lines ? USERS_BETWEEN : n;
+	unsigned int steps = r->words * ((n + step - 1) / step), each = (lines + steps - 1) / steps;
 	for (uint32_t t = 0; t < r->words; t++) {
-		uint32_t first = t * TILE;
-		struct wr_gemm_weights tile =
-			wr_gemm_slice(r->items, first, WR_MIN((uint32_t)TILE, r->items->n - first));
-		r->kernels->score_best(&tile, n, users->q, r->d, r->allowed + t, r->words,
-			r->best + (size_t)(t / r->tiles_per_vector) * WR_SCORE_LANES, ld,
-			t % r->tiles_per_vector != 0);
+		for (unsigned int i = 0; i < n; i += step) {
+			sweep_tile(r, t, i, WR_MIN(n - i, step), users);
+			wr_prefetch_lines(ahead, each);
+		}
 	}
 }
 
@@ -280,15 +295,36 @@ struct candidates {
 	uint32_t row[ROWS_AT_ONCE];
 };
 
+/* n entries into an empty list; every store goes somewhere, places behind the last one are lost. */
+static void list_fill(const struct wr_ranker *r, struct list *l, const float *score,
+	const uint32_t *row, unsigned int n)
+{
+	uint8_t place[WR_TOPK_ORDER_MAX];
+	r->kernels->topk_order(score, row, n, place);
+	for (unsigned int i = 0; i < n; i++)
+		l->entry[place[i]] = (struct entry){score[i], row[i]};
+	l->n = WR_MIN(n, l->k);
+}
+
+/* The candidates that pass, without a branch that depends on one while they are few. */
 static void take_candidates(struct wr_ranker *r, struct candidates *c)
 {
 	int32_t dot[ROWS_AT_ONCE];
+	float score[ROWS_AT_ONCE + 1];
+	unsigned int n = 0;
 	r->kernels->score_rows(c->q, r->item_q, r->d, c->row, c->n, dot);
 	for (unsigned int i = 0; i < c->n; i++) {
-		float v = (float)dot[i] * r->item_scale[c->row[i]];
-		if (v > c->above)
-			list_insert(c->list, (struct entry){v * c->scale, c->row[i]});
+		uint32_t row = c->row[i];
+		float v = (float)dot[i] * r->item_scale[row];
+		c->row[n] = row;
+		score[n] = v * c->scale;
+		n += v > c->above;
 	}
+	if (c->list->n == 0 && n <= WR_TOPK_ORDER_MAX)
+		list_fill(r, c->list, score, c->row, n);
+	else
+		for (unsigned int i = 0; i < n; i++)
+			list_insert(c->list, (struct entry){score[i], c->row[i]});
 	c->n = 0;
 }
 
@@ -314,7 +350,7 @@ static void pick(struct wr_ranker *r, unsigned int i, const struct wr_user_vecto
 		.q = users->q + (size_t)i * r->d,
 		.scale = users->scale[i],
 		.above = -INFINITY};
-	uint16_t index[MAX_VECTORS * WR_SCORE_LANES];
+	uint16_t index[MAX_VECTORS * WR_SCORE_LANES + 16];
 	if (r->in_order && c.scale >= LEAST_FACTOR) {
 		float bound = r->kernels->score_bound(best, r->n_vectors, c.list->k);
 		c.above = bound - (fabsf(bound) * 0x1p-20f + 1e-30f);
@@ -322,7 +358,8 @@ static void pick(struct wr_ranker *r, unsigned int i, const struct wr_user_vecto
 	size_t n = r->kernels->topk_above(best, groups, c.above, index);
 	for (size_t g = 0; g < n; g++)
 		add_group(r, allowed_of(r, i), index[g], &c);
-	take_candidates(r, &c);
+	if (c.n)
+		take_candidates(r, &c);
 }
 
 static void walk_popular(struct wr_ranker *r, struct list *l, const uint64_t *allowed)
@@ -415,6 +452,13 @@ static void answer(struct wr_ranker *r, struct list *l, const struct wr_rank_que
 void wr_ranker_rank(struct wr_ranker *r, unsigned int n, const struct wr_user_vectors *users,
 	const struct wr_rank_query *queries, struct wr_rank_item *items, uint8_t *n_items)
 {
+	wr_ranker_rank_ahead(r, n, users, queries, items, n_items, NULL);
+}
+
+void wr_ranker_rank_ahead(struct wr_ranker *r, unsigned int n, const struct wr_user_vectors *users,
+	const struct wr_rank_query *queries, struct wr_rank_item *items, uint8_t *n_items,
+	struct wr_prefetch *ahead)
+{
 	assert(n <= r->max_queries);
 	unsigned int n_popular = 0;
 	for (unsigned int i = 0; i < n; i++) {
@@ -425,7 +469,7 @@ void wr_ranker_rank(struct wr_ranker *r, unsigned int n, const struct wr_user_ve
 			walk_popular(r, &r->list[i], allowed_of(r, i));
 	}
 	if (n_popular < n)
-		sweep(r, n, users);
+		sweep(r, n, users, ahead);
 	for (unsigned int i = 0; i < n; i++) {
 		if (!queries[i].popular)
 			pick(r, i, users);

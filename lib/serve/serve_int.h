@@ -18,6 +18,7 @@ struct rte_ring;
 struct rte_mbuf;
 
 #define BURST        WR_SERVE_MAX_BURST
+#define GROUP        8      /* recommendations that are encoded and scored together */
 #define LIFT_POOL    65535u /* lifts of one burst; one request's are cut there */
 #define MARK_SLOTS   256    /* power of two, at least 4 · BURST */
 #define MAX_SEQ_WARM 4
@@ -142,6 +143,7 @@ struct wr_serve {
 	uint16_t ports[WR_SERVE_MAX_WORKERS];
 	uint8_t shards[WR_WIRE_N_SHARDS];
 	uint32_t epoch, generation, history_events;
+	uint32_t ring_bytes; /* of the encoder's rings */
 	uint64_t tsc_hz, ns_mult, opened_ns;
 	/* the known request of the self-test and its list at the reference level */
 	uint32_t n_test_rows, test_rows[8];

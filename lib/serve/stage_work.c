@@ -160,8 +160,7 @@ static bool scan_utterance(
 	return true;
 }
 
-/* Recommendation j's tokens: what is new behind the session's ring, or all. Rings are asked for
- * here: the rest of the burst's recall and the cold sequences pass before they are read. */
+/* Recommendation j's tokens: what is new behind the session's ring, or all. */
 static void snapshot_tokens(struct worker *w, struct burst *b, unsigned int i, unsigned int j)
 {
 	struct wr_session *s = wr_table_session(w->table, b->row[i]);
@@ -175,7 +174,6 @@ static void snapshot_tokens(struct worker *w, struct burst *b, unsigned int i, u
 		return;
 	to->ring[to->n] = wr_session_ring(w->table, s);
 	if (warm) {
-		wr_ring_prefetch(&w->serve->shape, to->ring[to->n]);
 		n = wr_session_pending(w->table, s, rows);
 		count(w, WR_COUNTER_warm, 1);
 	} else {
@@ -250,9 +248,23 @@ static void recall_one(struct worker *w, struct burst *b, unsigned int i)
 		snapshot(w, b, i, &q);
 }
 
+/* The rings of the first group's users, as far as they can be told before recall. */
+static struct wr_prefetch first_rings(struct worker *w, struct burst *b, void **ring)
+{
+	struct wr_prefetch p = {.block = ring, .bytes = w->serve->ring_bytes};
+	for (unsigned int i = 0; i < b->n && p.n < GROUP; i++)
+		if (b->todo[i] == TODO_RECOMMEND && b->row[i] != WR_TABLE_NONE)
+			ring[p.n++] =
+				wr_session_ring(w->table, wr_table_session(w->table, b->row[i]));
+	return p;
+}
+
 void wr_serve_stage_recall(struct worker *w, struct burst *b)
 {
 	uint64_t evicted = wr_table_evicted(w->table);
+	void *ring[GROUP];
+	struct wr_prefetch ahead = first_rings(w, b, ring);
+	unsigned int lines = b->n ? (wr_prefetch_left(&ahead) + b->n - 1) / b->n : 0;
 
 	w->mark_stamp++;
 	b->n_recommends = b->n_lifts = 0;
@@ -265,6 +277,7 @@ void wr_serve_stage_recall(struct worker *w, struct burst *b)
 			count(w, WR_COUNTER_echoes, 1);
 		else if (b->todo[i] == TODO_HELLO)
 			count(w, WR_COUNTER_hellos, 1);
+		wr_prefetch_lines(&ahead, lines);
 	}
 	evicted = wr_table_evicted(w->table) - evicted;
 	if (evicted)
@@ -290,26 +303,48 @@ static void swap_users(const struct burst *b, struct wr_user_vectors *v, uint32_
 }
 #endif
 
-static struct wr_encoder_batch batch_of(const struct sequences *s)
+/* The sequences of recommendations first … end-1, which stand in that order, from *at on; moves *at
+ * behind them. */
+static struct wr_encoder_batch next_group(
+	const struct sequences *s, unsigned int *at, unsigned int end)
 {
-	return (struct wr_encoder_batch){.n_seqs = s->n,
-		.seq_off = s->off,
+	unsigned int from = *at;
+	while (*at < s->n && s->out[*at] < end)
+		(*at)++;
+	return (struct wr_encoder_batch){.n_seqs = *at - from,
+		.seq_off = s->off + from,
 		.rows = s->rows,
-		.rings = s->ring,
-		.out = s->out};
+		.rings = s->ring + from,
+		.out = s->out + from};
 }
 
+/*
+ * Group by group, so that the rings of one come near while the arithmetic of another runs: a ring
+ * is 18 KB, and a burst's would take as long to arrive as all of its arithmetic does.
+ */
 void wr_serve_stage_score(struct worker *w, struct burst *b)
 {
-	if (b->n_recommends == 0)
-		return;
-	struct wr_encoder_batch cold = batch_of(&b->cold), warm = batch_of(&b->warm);
-	struct wr_user_vectors users = wr_encoder_cold(w->encoder, &cold);
-	users = wr_encoder_warm(w->encoder, &warm);
+	unsigned int cold_at = 0, warm_at = 0, n;
+	uint32_t d = w->serve->shape.d;
+
+	for (unsigned int first = 0; first < b->n_recommends; first += n) {
+		n = WR_MIN(b->n_recommends - first, (unsigned int)GROUP);
+		struct wr_encoder_batch cold = next_group(&b->cold, &cold_at, first + n),
+					warm = next_group(&b->warm, &warm_at, first + n);
+		struct wr_prefetch ahead = {.block = b->warm.ring + warm_at,
+			.n = WR_MIN(b->warm.n - warm_at, (unsigned int)GROUP),
+			.bytes = w->serve->ring_bytes};
+		struct wr_user_vectors users = wr_encoder_cold(w->encoder, &cold);
+		users = wr_encoder_warm(w->encoder, &warm);
 #if WR_SEED_SWAP_USERS
-	swap_users(b, &users, w->serve->shape.d);
+		if (first == 0)
+			swap_users(b, &users, d);
 #endif
-	end_stage(w, WR_STAGE_encode);
-	wr_ranker_rank(w->ranker, b->n_recommends, &users, b->query, w->items, w->n_items);
-	end_stage(w, WR_STAGE_score);
+		end_stage(w, WR_STAGE_encode);
+		users.q += (size_t)first * d;
+		users.scale += first;
+		wr_ranker_rank_ahead(w->ranker, n, &users, b->query + first,
+			w->items + (size_t)first * WR_RANK_MAX_K, w->n_items + first, &ahead);
+		end_stage(w, WR_STAGE_score);
+	}
 }

@@ -23,6 +23,7 @@ static inline const struct wr_kernels *wr_level_kernels(const char *name)
 		simde.embed = wr_embed_simde;
 		simde.attend = wr_attend_simde;
 		simde.topk_above = wr_topk_above_simde;
+		simde.topk_order = wr_topk_order_simde;
 		simde.score_best = wr_score_best_simde;
 		simde.score_bound = wr_score_bound_simde;
 		simde.score_rows = wr_score_rows_simde;

@@ -13,6 +13,7 @@ wr_user_quantise_fn wr_user_quantise_simde;
 wr_embed_fn wr_embed_simde;
 wr_attend_fn wr_attend_simde;
 wr_topk_above_fn wr_topk_above_simde;
+wr_topk_order_fn wr_topk_order_simde;
 wr_score_best_fn wr_score_best_simde;
 wr_score_bound_fn wr_score_bound_simde;
 wr_score_rows_fn wr_score_rows_simde;

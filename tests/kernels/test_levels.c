@@ -410,15 +410,52 @@ static void test_topk_above(void)
 				t = n % 2 ? -INFINITY : INFINITY;
 			size_t found[2];
 			for (int i = 0; i < 2; i++) {
-				index[i] = wr_guarded_new(n * sizeof(uint16_t));
+				index[i] = wr_guarded_new((n + 16) * sizeof(uint16_t));
 				found[i] = (i ? level : ref)->topk_above(v, n, t, index[i].p);
 			}
 			CU_ASSERT_EQUAL(found[0], found[1]);
-			CU_ASSERT(same(&index[0], &index[1]));
+			CU_ASSERT(memcmp(index[0].p, index[1].p, found[0] * sizeof(uint16_t)) == 0);
+			CU_ASSERT(wr_guarded_intact(&index[0]) && wr_guarded_intact(&index[1]));
 			wr_guarded_free(&s);
 			wr_guarded_free(&index[0]);
 			wr_guarded_free(&index[1]);
 		}
+	}
+}
+
+/* Few distinct scores, so that rows decide often; zeros of both signs; what lies behind the
+ * candidates would come first. */
+static void test_topk_order(void)
+{
+	for (unsigned int i = 0; i < 3000; i++) {
+		size_t n = pick(0, WR_TOPK_ORDER_MAX), room = WR_ALIGN_UP(n, (size_t)16);
+		struct wr_guarded score = wr_guarded_new(room * sizeof(float)), place[2];
+		struct wr_guarded row = wr_guarded_new(room * sizeof(uint32_t));
+		float *s = score.p;
+		uint32_t *r = row.p, at = pick(0, 9);
+		for (size_t j = 0; j < room; j++) {
+			s[j] = (float)wr_rng_below(&rng, i % 3 ? 5 : 1000) - 2;
+			s[j] = s[j] == 0 && pick(0, 1) ? -0.0f : s[j];
+			r[j] = at += pick(1, 100);
+			if (j >= n) {
+				s[j] = INFINITY;
+				r[j] = 0;
+			}
+		}
+		for (size_t j = n; j-- > 1;) {
+			size_t k = wr_rng_below(&rng, (uint32_t)j + 1);
+			uint32_t t = r[j];
+			r[j] = r[k];
+			r[k] = t;
+		}
+		for (int l = 0; l < 2; l++) {
+			place[l] = wr_guarded_new(n);
+			(l ? level : ref)->topk_order(s, r, n, place[l].p);
+		}
+		CU_ASSERT(same(&place[0], &place[1]));
+		struct wr_guarded *all[] = {&score, &row, &place[0], &place[1]};
+		for (size_t j = 0; j < WR_ARRAY_LEN(all); j++)
+			wr_guarded_free(all[j]);
 	}
 }
 
@@ -545,8 +582,9 @@ int main(int argc, char **argv)
 		{"norm + quantise", test_norm_quantise}, {"user vector", test_user_quantise},
 		{"input", test_embed}, {"storing keys and values", test_kv_store},
 		{"attention", test_attend}, {"scores above a threshold", test_topk_above},
-		{"best of groups", test_score_best}, {"bound", test_score_bound},
-		{"bound, exactly", test_score_bound_exact}, {"items one by one", test_score_rows}};
+		{"order of candidates", test_topk_order}, {"best of groups", test_score_best},
+		{"bound", test_score_bound}, {"bound, exactly", test_score_bound_exact},
+		{"items one by one", test_score_rows}};
 	if (argc != 2) {
 		fprintf(stderr, "usage: %s avx2|avx512vnni|simde\n", argv[0]);
 		return 2;

@@ -30,6 +30,7 @@
 #define wr_embed_avx512vnni         wr_embed_simde
 #define wr_attend_avx512vnni        wr_attend_simde
 #define wr_topk_above_avx512vnni    wr_topk_above_simde
+#define wr_topk_order_avx512vnni    wr_topk_order_simde
 #define wr_score_best_avx512vnni    wr_score_best_simde
 #define wr_score_bound_avx512vnni   wr_score_bound_simde
 #define wr_score_rows_avx512vnni    wr_score_rows_simde
@@ -90,6 +91,43 @@ static inline __m512i wr_simde_maskz_loadu_epi32(__mmask16 mask, const void *p)
 	memcpy(v, p, (size_t)__builtin_popcount(mask) * sizeof(*v));
 	return _mm512_loadu_si512(v);
 }
+
+static inline __m256i wr_simde_cvtepi32_epi16(__m512i v)
+{
+	int32_t from[16];
+	int16_t to[16];
+	_mm512_storeu_si512(from, v);
+	for (int i = 0; i < 16; i++)
+		to[i] = (int16_t)from[i];
+	return _mm256_loadu_si256((const __m256i *)(const void *)to);
+}
+
+static inline __m512i wr_simde_maskz_compress_epi32(__mmask16 mask, __m512i v)
+{
+	int32_t from[16], to[16] = {0};
+	_mm512_storeu_si512(from, v);
+	for (int i = 0, n = 0; i < 16; i++)
+		if (mask >> i & 1)
+			to[n++] = from[i];
+	return _mm512_loadu_si512(to);
+}
+
+static inline __mmask16 wr_simde_cmplt_epu32_mask(__m512i a, __m512i b)
+{
+	uint32_t x[16], y[16], mask = 0;
+	_mm512_storeu_si512(x, a);
+	_mm512_storeu_si512(y, b);
+	for (int i = 0; i < 16; i++)
+		mask |= (uint32_t)(x[i] < y[i]) << i;
+	return (__mmask16)mask;
+}
+
+#undef _mm512_cvtepi32_epi16
+#undef _mm512_maskz_compress_epi32
+#undef _mm512_cmplt_epu32_mask
+#define _mm512_cvtepi32_epi16(v)             wr_simde_cvtepi32_epi16(v)
+#define _mm512_maskz_compress_epi32(mask, v) wr_simde_maskz_compress_epi32(mask, v)
+#define _mm512_cmplt_epu32_mask(a, b)        wr_simde_cmplt_epu32_mask(a, b)
 
 #undef _mm512_cvtepi32_ps
 #undef _mm512_cvtps_epi32

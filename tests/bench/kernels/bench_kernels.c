@@ -121,8 +121,8 @@ static void run_warm(void *x)
 		off[i + 1] = i + 1;
 		rings[i] = j->rings + (j->at + i) % j->n_rings * j->bytes;
 	}
-	for (unsigned int i = 0; i < j->n; i++)
-		wr_ring_prefetch(wr_bundle_model(bundle), rings[i]);
+	struct wr_prefetch all = {.block = rings, .n = j->n, .bytes = (uint32_t)j->bytes};
+	wr_prefetch_lines(&all, wr_prefetch_left(&all));
 	j->at += j->n;
 	struct wr_encoder_batch b = {j->n, off, rows, rings, out};
 	wr_encoder_warm(j->e, &b);
