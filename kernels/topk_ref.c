@@ -16,8 +16,7 @@ void wr_topk_order_ref(const float *score, const uint32_t *row, size_t n, uint8_
 	for (size_t i = 0; i < n; i++) {
 		unsigned int before = 0;
 		for (size_t j = 0; j < n; j++)
-			before += score[j] > score[i] ||
-				  (score[j] == score[i] && row[j] < row[i]);
+			before += score[j] > score[i] || (score[j] == score[i] && row[j] < row[i]);
 		place[i] = (uint8_t)before;
 	}
 }
