@@ -156,9 +156,12 @@ void wr_table_locate(struct wr_table *t, unsigned int n, const uint64_t *users, 
 	}
 }
 
-static void erase(struct wr_table *t, struct wr_session *s)
+/* What makes a row empty: header and filter. Its tokens and its ring, ten times as many bytes, are
+ * void with them (n_events, generation). */
+static void empty(struct wr_table *t, struct wr_session *s)
 {
-	memset(s, 0, t->layout.row_bytes);
+	memset(s, 0, sizeof(*s));
+	memset(row_seen(t, s), 0, t->layout.seen_words * sizeof(uint64_t));
 	add_live(t, -1);
 }
 
@@ -176,7 +179,7 @@ static bool evict_one(struct wr_table *t)
 			continue;
 		}
 		(void)rte_hash_del_key(t->hash, &s->user);
-		erase(t, s);
+		empty(t, s);
 		atomic_store_explicit(&t->n_evicted, wr_table_evicted(t) + 1, memory_order_relaxed);
 		return true;
 	}
@@ -209,7 +212,9 @@ bool wr_table_forget(struct wr_table *t, uint64_t user)
 	int32_t at = rte_hash_del_key(t->hash, &user);
 	if (at < 0)
 		return false;
-	erase(t, table_row(t, (uint32_t)at));
+	struct wr_session *s = table_row(t, (uint32_t)at);
+	empty(t, s);
+	memset(s, 0, t->layout.row_bytes);
 	return true;
 }
 

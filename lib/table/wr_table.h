@@ -104,7 +104,8 @@ void wr_table_locate(struct wr_table *t, unsigned int n, const uint64_t *users, 
 /* The user's row, made if need be (someone else's session may be evicted for it). WR_TABLE_NONE
  * only when every row belongs to this burst. */
 uint32_t wr_table_get_or_create(struct wr_table *t, uint64_t user, bool *created);
-/* Erases the session and its bytes; false when there was none. */
+/* Erases the session and every byte of its row; false when there was none. (Eviction empties header
+ * and filter only: a row's next owner overwrites the rest as it is used.) */
 bool wr_table_forget(struct wr_table *t, uint64_t user);
 
 struct wr_session *wr_table_session(struct wr_table *t, uint32_t row);
