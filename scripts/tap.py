@@ -329,6 +329,8 @@ def run_frames(*addresses):
             s.IPv6ExtHdrDestOpt() / s.IPv6ExtHdrRouting(type=0, addresses=[], segleft=0) /
             s.UDP(sport=5101, dport=4700) / hello, lambda b: answered(b, OWN[2]) and b[s.IPv6].nh == 17)
     everybody = "ff:ff:ff:ff:ff:ff"
+    ask("claim of an address, defended", 0, s.ARP(hwsrc=me, psrc=OWN[1], pdst=OWN[1]),
+        lambda b: b.haslayer(s.ARP) and b[s.ARP].op == 2 and b[s.ARP].psrc == OWN[1] and b[s.ARP].hwsrc == MAC, everybody)
     ask("ARP for a service address", 0, s.ARP(hwsrc=me, psrc=CLIENT[4], pdst=SERVICE[0]), lambda b: b.haslayer(s.ARP),
         everybody, wants=False)
     udp = s.UDP(sport=5200, dport=4700)

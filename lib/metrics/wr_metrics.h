@@ -70,6 +70,7 @@
 	X(encoded_tokens, "tokens that went through the encoder")                    \
 	X(kernel_sent, "frames of the kernel tap, sent by the port")                 \
 	X(kernel_dropped, "frames of the kernel tap that the port did not take")     \
+	X(address_conflicts, "frames of others that claim one of our own addresses") \
 	X(announced, "announcements of own addresses to neighbours")
 
 #define WR_STAGES(X)                                           \

@@ -237,6 +237,29 @@ uint32_t wr_frame_aside(const struct wr_frame_local *us, uint8_t *data, uint32_t
 	}
 }
 
+/* ---- conflicts ---- */
+bool wr_frame_is_conflict(const struct wr_frame_local *us, const uint8_t *data, uint32_t len)
+{
+	uint16_t off = 0, type = wr_frame_ether_type(data, len, &off);
+
+	if (type == 0 || memcmp(data + MAC_OFF, us->mac, 6) == 0)
+		return false;
+	if (type == RTE_ETHER_TYPE_ARP) {
+		const uint8_t *arp = data + off;
+		return len >= off + (uint32_t)ARP_BYTES && memcmp(arp, arp_request, ARP_OP) == 0 &&
+		       own_ipv4(us, arp + ARP_SIP) && memcmp(arp + ARP_SHA, us->mac, 6) != 0;
+	}
+	if (type != RTE_ETHER_TYPE_IPV6 || len < off + IP6_HEAD + NS_BYTES)
+		return false;
+	const struct rte_ipv6_hdr *ip = (const void *)(data + off);
+	const uint8_t *icmp = (const uint8_t *)(ip + 1);
+	uint32_t bytes = rte_be_to_cpu_16(ip->payload_len);
+	return ip->proto == IP6_ICMP && ip->hop_limits == 255 && icmp[0] == ICMP6_NA &&
+	       bytes >= NS_BYTES && len >= off + IP6_HEAD + bytes &&
+	       own_ipv6(us, icmp + ND_TARGET) &&
+	       wr_frame_sum(ip->src_addr, 32, IP6_ICMP, icmp, bytes) == 0xffff;
+}
+
 /* ---- announcements ---- */
 static uint32_t announce_ipv4(const struct wr_frame_local *us, unsigned int i, uint8_t *data)
 {

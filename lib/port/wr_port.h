@@ -261,6 +261,9 @@ uint32_t wr_frame_reply(
  * that wr_frame_parse found not ours.
  */
 uint32_t wr_frame_aside(const struct wr_frame_local *us, uint8_t *data, uint32_t len);
+/* Whether the frame says that another station has one of our own addresses (ARP's sender, a
+ * neighbour advertisement's target). */
+bool wr_frame_is_conflict(const struct wr_frame_local *us, const uint8_t *data, uint32_t len);
 /*
  * The announcement of own address i, 0 … n_own_ipv4 + n_own_ipv6 - 1 (IPv4 first): a gratuitous ARP
  * request, or an unsolicited neighbour advertisement to all nodes, so that neighbours forget who

@@ -89,6 +89,8 @@ static enum wr_outcome parse_frame(struct worker *w, struct burst *b, unsigned i
 #endif
 	enum wr_outcome o = wr_port_parse(&w->serve->us, m, b->bytes[i], &b->state[i]->frame);
 	if (o == WR_OUTCOME_frame_not_ours && rte_pktmbuf_tailroom(m) >= WR_FRAME_ASIDE_GROW) {
+		if (wr_frame_is_conflict(&w->serve->us, b->bytes[i], rte_pktmbuf_data_len(m)))
+			count(w, WR_COUNTER_address_conflicts, 1);
 		/* Somebody may be asking who we are; the request's own mbuf carries the answer. */
 		uint32_t len = wr_frame_aside(
 			&w->serve->us, rte_pktmbuf_mtod(m, uint8_t *), rte_pktmbuf_data_len(m));

@@ -97,6 +97,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		mend(exact, size);
 	enum wr_outcome o = wr_frame_parse(&us, exact, (uint32_t)size, how & 3, &at);
 	FUZZ_CHECK((unsigned int)o < WR_OUTCOME_N);
+	(void)wr_frame_is_conflict(&us, exact, (uint32_t)size);
 	memcpy(aside, exact, size);
 	uint32_t n = wr_frame_aside(&us, aside, (uint32_t)size);
 	FUZZ_CHECK(n <= size + WR_FRAME_ASIDE_GROW);

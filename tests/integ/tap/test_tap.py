@@ -46,6 +46,7 @@ def test_everything(work, bundle):
               c["kernel_sent"] > 500 and c["announced"] >= 4, str({k: v for k, v in o.items() if v}))
         for name in ("frame_bad_source", "frame_source_route", "frame_bad_udp", "frame_bad_ip", "frame_other_mac"):
             check(f"{name} is counted", o[name] >= 1, str(o[name]))
+        check("conflicts are counted", c["address_conflicts"] >= 1, str(c["address_conflicts"]))
         check("nothing is dropped unnamed", o["frame_not_ours"] == 0 and o["tx_full"] == 0, str(o["frame_not_ours"]))
 
 

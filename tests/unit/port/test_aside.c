@@ -337,6 +337,36 @@ static void test_announce(void)
 	}
 }
 
+/* Others that claim an address of ours alone; not: their own, service addresses, our echo. */
+static void test_conflicts(void)
+{
+	uint8_t f[256];
+	for (unsigned int i = 0; i < 3; i++) {
+		uint32_t len = arp(f, i, (const uint8_t[]){10, 47, 0, 9});
+		CU_ASSERT_FALSE(wr_frame_is_conflict(&us, f, len));
+		memcpy(f + 28 + 4 * i, our_addresses.ipv4[i], 4);
+		CU_ASSERT_EQUAL(wr_frame_is_conflict(&us, f, len), i < 2);
+		CU_ASSERT_FALSE(wr_frame_is_conflict(&us, f, len - 1));
+		f[21 + 4 * i] = 2; /* in a reply as well */
+		CU_ASSERT_EQUAL(wr_frame_is_conflict(&us, f, len), i < 2);
+		memcpy(f + 6, our_mac, 6);
+		CU_ASSERT_FALSE(wr_frame_is_conflict(&us, f, len));
+
+		struct frame_spec s = solicit(i, false, false);
+		s.vlans = i;
+		ns[0] = 136;
+		memcpy(s.dst, all_nodes, 16);
+		len = build_frame(f, &s);
+		CU_ASSERT_EQUAL(wr_frame_is_conflict(&us, f, len), i < 2);
+		CU_ASSERT_FALSE(wr_frame_is_conflict(&us, f, len - 1));
+		f[14 + 4 * i + 42] ^= 0x55; /* checksum */
+		CU_ASSERT_FALSE(wr_frame_is_conflict(&us, f, len));
+		ns[0] = 135;
+		len = build_frame(f, &s);
+		CU_ASSERT_FALSE(wr_frame_is_conflict(&us, f, len));
+	}
+}
+
 /* No family: nothing is answered for it. */
 static void test_nobody(void)
 {
@@ -380,6 +410,7 @@ int main(void)
 		{"neighbour solicitations", test_solicitations},
 		{"neighbour solicitations, refused", test_solicitations_refused},
 		{"announcements", test_announce},
+		{"conflicts", test_conflicts},
 		{"without addresses", test_nobody},
 		{"noise", test_noise},
 	};
