@@ -126,6 +126,23 @@ static void add_live(struct wr_table *t, int by)
 	atomic_store_explicit(&t->n_live, n + (uint32_t)by, memory_order_relaxed);
 }
 
+/* Marks a session whose header has arrived as used, and asks for what a request reads of the rest:
+ * its newest tokens, the place behind them, the filter. */
+static void look_at(const struct wr_table *t, struct wr_session *s)
+{
+	unsigned int cap = t->shape.history_events, next = s->head + s->n_events;
+	next = next >= cap ? next - cap : next;
+	unsigned int newest = next ? next - 1 : cap - 1;
+	const uint8_t *seen = (const uint8_t *)row_seen(t, s);
+
+	s->used = 1;
+	s->burst = t->burst;
+	rte_prefetch0(row_tokens(t, s) + newest);
+	rte_prefetch0(row_tokens(t, s) + next);
+	for (uint32_t off = 0; off < t->layout.seen_words * 8; off += WR_CACHE_LINE)
+		rte_prefetch0(seen + off);
+}
+
 void wr_table_locate(struct wr_table *t, unsigned int n, const uint64_t *users, uint32_t *rows)
 {
 	const void *keys[WR_TABLE_MAX_BURST];
@@ -143,17 +160,11 @@ void wr_table_locate(struct wr_table *t, unsigned int n, const uint64_t *users, 
 		rows[i] = at[i] < 0 ? WR_TABLE_NONE : (uint32_t)at[i];
 		if (at[i] < 0)
 			continue;
-		const uint8_t *row = (const uint8_t *)table_row(t, rows[i]);
-		for (uint32_t off = 0; off < t->layout.ring_off; off += WR_CACHE_LINE)
-			rte_prefetch0(row + off);
+		rte_prefetch0(table_row(t, rows[i]));
 	}
-	for (unsigned int i = 0; i < n; i++) {
-		if (rows[i] == WR_TABLE_NONE)
-			continue;
-		struct wr_session *s = table_row(t, rows[i]);
-		s->used = 1;
-		s->burst = t->burst;
-	}
+	for (unsigned int i = 0; i < n; i++)
+		if (rows[i] != WR_TABLE_NONE)
+			look_at(t, table_row(t, rows[i]));
 }
 
 /* What makes a row empty: header and filter. Its tokens and its ring, ten times as many bytes, are

@@ -44,6 +44,7 @@ enum {
 		1 << 0,           /* the ring and what fell out of it is the user's whole history */
 	WR_SESSION_GAP = 1 << 1,  /* numbered events are missing since */
 	WR_SESSION_TOLD = 1 << 2, /* a client was asked for older history and gave what it had */
+	WR_SESSION_UNORDERED = 1 << 3, /* a token's time may be below that of one before it */
 };
 struct wr_session {
 	uint64_t user;
@@ -97,8 +98,8 @@ uint64_t wr_table_evicted(const struct wr_table *t);
 
 /*
  * Rows of n ≤ 64 users, WR_TABLE_NONE for unknown ones: hashes all, prefetches all, then reads all;
- * the found rows' headers, rings and filters are prefetched, and they are safe from eviction until
- * the next call.
+ * the found rows' headers, newest tokens and filters are prefetched, and they are safe from
+ * eviction until the next call.
  */
 void wr_table_locate(struct wr_table *t, unsigned int n, const uint64_t *users, uint32_t *rows);
 /* The user's row, made if need be (someone else's session may be evicted for it). WR_TABLE_NONE
