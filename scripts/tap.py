@@ -120,10 +120,17 @@ class Rig:
         return {line.split()[0]: line.split()[2] for line in text.splitlines() if " lladdr " in line}
 
     def client(self, verb, address, *words):
-        """The Python client of docs/examples; its answer as {key: text}."""
-        text = self.inside(self.clients, sys.executable, os.path.join(wr.ROOT, "docs/examples/wr_client.py"), verb, address,
-                           "4700", *words)
-        return dict(line.split(None, 1) for line in text.splitlines() if len(line.split(None, 1)) == 2)
+        """The Python client of docs/examples; its answer as {key: text}. It gives up within half a second, which a busy machine
+        may need: it is started three times at most."""
+        for attempt in range(3):
+            try:
+                text = self.inside(self.clients, sys.executable, os.path.join(wr.ROOT, "docs/examples/wr_client.py"), verb,
+                                   address, "4700", *words)
+                return dict(line.split(None, 1) for line in text.splitlines() if len(line.split(None, 1)) == 2)
+            except wr.Failure as why:
+                if attempt == 2 or "no answer" not in str(why):
+                    raise
+        return {}
 
     def script(self, namespace, name, *words):
         """Runs a function of this file in a namespace; its result."""
