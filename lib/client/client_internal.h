@@ -20,7 +20,7 @@
 #define RX_BYTES     65536              /* a coalesced datagram */
 #define RX_COALESCED 16                 /* buffers of a receive call with UDP_GRO … */
 #define RX_PLAIN     64                 /* … and without */
-#define RX_STRIDE    2112 /* between those: odd lines, so that they share no cache set */
+#define RX_STRIDE    2112 /* between those: a datagram fits, and they share no cache set */
 #define RX_ROUNDS    16   /* receive calls per socket and turn */
 #define SLOT_BYTES   1280
 #define PORT_SLOTS   (WR_WIRE_MAX_PORTS + 1) /* 0: the base port; 1 + i: PORTS[i] */
