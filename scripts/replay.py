@@ -15,6 +15,9 @@ wr_client = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(wr_client)
 
 
+PPS = 2000  # tcpreplay sleeps before every frame when it goes by time stamps; at a rate it keeps the rate
+
+
 def requests_of(path):
     """{request id: header} of a file's sound requests; frames that are none (--malformed) are left out."""
     found = {}
@@ -46,7 +49,7 @@ def write(work, name, *options):
 
 
 def send(work, wire, daemon, path, name, seconds=20):
-    """Replays the file by its time stamps; (answers captured at the client's end, what was not decoded, received, outcomes)."""
+    """Replays the file; (answers captured at the client's end, what was not decoded, received, outcomes)."""
     captured = work.path(f"{name}-answers.pcap")
     before = daemon.counters()
     tcpdump = work.start(wire.inside(1, "tcpdump", "-i", wire.client, "-Q", "in", "--immediate-mode", "-U", "-Z", "root", "-B", "8192",
@@ -56,7 +59,7 @@ def send(work, wire, daemon, path, name, seconds=20):
         if tcpdump.poll() is not None or time.monotonic() > end:
             raise wr.Failure(f"tcpdump does not capture (log: {tcpdump.log})\n{wr.tail(tcpdump.log)}")
         time.sleep(0.05)
-    work.run(wire.inside(1, "tcpreplay", "-i", wire.client, "-x", "1.0", path), f"tcpreplay-{name}.log", timeout=120)
+    work.run(wire.inside(1, "tcpreplay", "-i", wire.client, f"--pps={PPS}", path), f"tcpreplay-{name}.log", timeout=120)
     n = len(pcapfile.read(path)[0])
     end, last = time.monotonic() + seconds, None
     while time.monotonic() < end:
