@@ -29,6 +29,12 @@ struct params {
 	int worker; /* -1 = all */
 	unsigned int page;
 };
+enum takes { TAKES_NOTHING = 0, TAKES_WORKER = 1, TAKES_PAGE = 2 };
+struct wr_control_command;
+/* Reads what stands behind the command's comma (NULL = nothing) as far as it takes it; n_workers:
+ * at least 1. WR_EINVAL with a line for the asker. */
+int wr_control_params(const char *s, unsigned int takes, const struct wr_control_command *c,
+	unsigned int n_workers, struct params *p, struct wr_errmsg *msg) WR_MUST_CHECK;
 
 /* Each fills r, "status" excepted. 0, or negative with msg: answered as an error. Called one at a
  * time. */

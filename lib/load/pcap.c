@@ -11,7 +11,6 @@
 #include <pcap/pcap.h>
 
 #include <stdlib.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 enum { SECOND_NS = 1000000000, SNAP_BYTES = 65535 };
@@ -187,16 +186,6 @@ static int write_frames(struct writer *x, struct wr_errmsg *msg)
 	return err;
 }
 
-/* Something else than a file (a pipe, /dev/stdout) must not be replaced by one. */
-static FILE *open_special(const char *path)
-{
-	struct stat st;
-
-	if (strcmp(path, "-") == 0)
-		return fdopen(dup(STDOUT_FILENO), "w");
-	return stat(path, &st) == 0 && !S_ISREG(st.st_mode) ? fopen(path, "we") : NULL;
-}
-
 int wr_load_pcap(const struct wr_load_pcap *c, const struct wr_load_address *address,
 	struct wr_load_pcap_result *r, struct wr_errmsg *msg)
 {
@@ -208,20 +197,17 @@ int wr_load_pcap(const struct wr_load_pcap *c, const struct wr_load_address *add
 	*r = (struct wr_load_pcap_result){0};
 	x->c = c;
 	x->r = r;
-	FILE *special = open_special(c->path);
 	int err = prepare(x, address, msg);
-	if (!err && !special)
+	if (!err && strcmp(c->path, "-") != 0)
 		err = wr_file_writer_open(&file, c->path, msg);
 	if (!err)
-		err = open_dump(x, special ? special : wr_file_writer_stream(file), msg);
+		err = open_dump(x, file ? wr_file_writer_stream(file) : stdout, msg);
 	if (!err)
 		err = write_frames(x, msg);
 	if (err)
 		wr_file_writer_abort(file);
 	else if (file)
 		err = wr_file_writer_commit(file, msg);
-	if (special)
-		fclose(special);
 	wr_schedule_fini(&x->schedule);
 	wr_malformer_free(x->malformer);
 	free(x->l);

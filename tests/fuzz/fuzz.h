@@ -14,6 +14,10 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+/* Inputs that the code under test took: each fuzzer counts them, the replay fails when its corpus
+ * has none (a renamed key, another format: nothing behind the first check would be tested). */
+__attribute__((weak)) uint64_t fuzz_accepted;
+
 /* A broken promise of the code under test ends the run, as a sanitizer's report does. */
 #define FUZZ_CHECK(condition)                                                                   \
 	do {                                                                                    \

@@ -102,8 +102,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	uint32_t n = wr_frame_aside(&us, aside, (uint32_t)size);
 	FUZZ_CHECK(n <= size + WR_FRAME_ASIDE_GROW);
 	FUZZ_CHECK(n == 0 || o != WR_OUTCOME_answered);
-	if (o == WR_OUTCOME_answered)
+	if (o == WR_OUTCOME_answered) {
+		fuzz_accepted++;
 		check_reply(exact, size, &at, how & 16);
+	}
 	free(exact);
 	free(aside);
 	return 0;

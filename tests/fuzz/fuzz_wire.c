@@ -132,6 +132,7 @@ static void check_one(decoder *decode, const void *data, size_t size)
 		FUZZ_CHECK(!memcmp(&m, &empty, sizeof(m)));
 		return;
 	}
+	fuzz_accepted++;
 	touch_all(&m, data);
 	size_t bytes = encode(&m, copy);
 	FUZZ_CHECK(bytes <= size);

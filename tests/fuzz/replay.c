@@ -170,9 +170,14 @@ int main(int argc, char **argv)
 	catch_crashes();
 	for (unsigned int i = 0; i < n_corpus; i++)
 		run_one((const uint8_t *)corpus[i].data, corpus[i].size);
+	uint64_t accepted = fuzz_accepted;
 	run_mutations(mutations, seed);
-	printf("%u files, %llu mutations\n", n_corpus, (unsigned long long)mutations);
+	printf("%u files, %llu taken; %llu mutations, %llu taken\n", n_corpus,
+		(unsigned long long)accepted, (unsigned long long)mutations,
+		(unsigned long long)(fuzz_accepted - accepted));
 	while (n_corpus)
 		free(corpus[--n_corpus].data);
-	return 0;
+	if (accepted == 0)
+		fprintf(stderr, "replay: nothing of the corpus is taken: it does not test much\n");
+	return accepted == 0;
 }
