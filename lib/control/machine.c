@@ -26,10 +26,11 @@ int wr_control_port(
 		{"rx_descriptors", f.rx_descriptors}, {"tx_descriptors", f.tx_descriptors},
 		{"rx_checksum", f.rx_checksum}, {"mbufs", f.mbufs}, {"mbufs_free", f.mbufs_free},
 		{"xdp_sockets", f.xdp_sockets}, {"xdp_zero_copy", f.xdp_zero_copy},
-		{"xdp_native", f.xdp_native}, {"xdp_passed", f.xdp_passed},
-		{"xdp_taken", f.xdp_taken}, {"xdp_no_socket", f.xdp_no_socket},
-		{"rx_missed", f.rx_missed}, {"rx_errors", f.rx_errors},
-		{"rx_no_mbuf", f.rx_no_mbuf}, {"tx_errors", f.tx_errors}};
+		{"xdp_invalid", f.xdp_invalid}, {"xdp_native", f.xdp_native},
+		{"xdp_passed", f.xdp_passed}, {"xdp_taken", f.xdp_taken},
+		{"xdp_no_socket", f.xdp_no_socket}, {"rx_missed", f.rx_missed},
+		{"rx_errors", f.rx_errors}, {"rx_no_mbuf", f.rx_no_mbuf},
+		{"tx_errors", f.tx_errors}};
 	for (unsigned int i = 0; i < WR_ARRAY_LEN(figures); i++)
 		wr_reply_u64(r, figures[i].name, figures[i].value);
 	return WR_OK;

@@ -51,6 +51,7 @@ void wr_port_facts(const struct wr_port *p, struct wr_port_facts *f)
 	wr_xdp_sockets(&f->xdp_sockets, &f->xdp_zero_copy);
 	if (f->xdp_sockets == 0)
 		return;
+	f->xdp_invalid = wr_xdp_invalid();
 	f->xdp_native = wr_steer_native();
 	wr_steer_counts(&f->xdp_passed, &f->xdp_taken, &f->xdp_no_socket);
 }

@@ -16,9 +16,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#define DATA_ROOM  (RTE_PKTMBUF_HEADROOM + 2048)
-#define PRIV_BYTES WR_PORT_PRIV_BYTES
-#define POOL_CACHE 256
 /* Buffers that net_af_xdp gives a queue's fill ring, and entries of its completion ring. */
 #define XDP_FILL       2048
 #define XDP_COMPLETION 2048
@@ -57,7 +54,7 @@ unsigned int wr_port_mbufs_needed(const struct wr_port_options *o)
 	else if (o->kind == WR_PORT_AF_XDP)
 		rings = XDP_FILL + o->ring_size + XDP_COMPLETION;
 	unsigned int kernel = o->kernel_tap && o->kernel_tap[0] ? KERNEL_TAP_MBUFS : 0;
-	return kernel + o->n_queues * (rings + 4 * WR_PORT_MAX_BURST + 2 * POOL_CACHE) + 1024;
+	return kernel + o->n_queues * (rings + 4 * WR_PORT_MAX_BURST + 2 * PORT_POOL_CACHE) + 1024;
 }
 
 static unsigned int pool_size(const struct wr_port_options *o)
@@ -68,7 +65,7 @@ static unsigned int pool_size(const struct wr_port_options *o)
 uint64_t wr_port_bytes_needed(const struct wr_port_options *o)
 {
 	return (uint64_t)pool_size(o) *
-	       (DATA_ROOM + PRIV_BYTES + sizeof(struct rte_mbuf) + 2 * WR_CACHE_LINE);
+	       (PORT_DATA_ROOM + WR_PORT_PRIV_BYTES + sizeof(struct rte_mbuf) + 2 * WR_CACHE_LINE);
 }
 
 /* The device's name and arguments. */
@@ -123,20 +120,6 @@ static int probe(struct wr_port *p, struct wr_errmsg *msg)
 		return wr_fail(msg, WR_ESTATE,
 			"the memif driver is not behind the gate: this executable was linked "
 			"without exported symbols (-rdynamic); mend the build");
-	return 0;
-}
-
-static int make_pool(struct wr_port *p, struct wr_errmsg *msg)
-{
-	static unsigned int n_made;
-	char name[RTE_MEMPOOL_NAMESIZE];
-	snprintf(name, sizeof(name), "wr_pool%u", n_made++);
-	p->pool = rte_pktmbuf_pool_create(
-		name, pool_size(&p->o), POOL_CACHE, PRIV_BYTES, DATA_ROOM, p->o.socket_id);
-	if (!p->pool)
-		return wr_fail(msg, WR_ENOMEM,
-			"mbuf pool of %u: %s; give EAL more memory (memory.limit, hugepages)",
-			pool_size(&p->o), rte_strerror(rte_errno));
 	return 0;
 }
 
@@ -200,7 +183,7 @@ int wr_port_open(struct wr_port **out, const struct wr_port_options *o, struct w
 		p->n_queues = (uint16_t)WR_MIN(p->n_queues, wr_xdp_n_queues(o->interface));
 	if (p->memif)
 		snprintf(p->socket, sizeof(p->socket), "%s", o->socket);
-	err = make_pool(p, msg);
+	err = wr_pool_make(&p->pool, pool_size(o), o->socket_id, o->kind == WR_PORT_AF_XDP, msg);
 	if (!err)
 		err = probe(p, msg);
 	if (!err)

@@ -7,6 +7,14 @@
 
 #define PORT_NAME_BYTES 32 /* of DPDK's device name, NUL included */
 
+/* ---- pool.c ---- */
+#define PORT_DATA_ROOM  (RTE_PKTMBUF_HEADROOM + 2048)
+#define PORT_POOL_CACHE 256 /* of every lcore */
+/* dense: as AF_XDP wants it, in one piece and without gaps. The pool may be there on failure, too;
+ * the caller frees it (rte_mempool_free). WR_ENOMEM. */
+int wr_pool_make(struct rte_mempool **pool, unsigned int n, int socket_id, bool dense,
+	struct wr_errmsg *msg) WR_MUST_CHECK;
+
 /* ---- xdp.c: one shared interface a process, main thread ---- */
 /* Whether the interface can be shared: it exists, is up, XDP is permitted. */
 int wr_xdp_check(const struct wr_port_options *o, struct wr_errmsg *msg) WR_MUST_CHECK;
@@ -20,6 +28,8 @@ int wr_xdp_open(const struct wr_port_options *o, unsigned int n_queues, char *ar
 bool wr_xdp_promiscuous(void);
 /* AF_XDP sockets of this process, and those that got zero-copy. Any thread. */
 void wr_xdp_sockets(unsigned int *n, unsigned int *n_zero_copy);
+/* Buffers that the kernel refused to fill or to send; each is lost. Any thread. */
+uint64_t wr_xdp_invalid(void);
 /* The driver has its queues: looks at what it got. WR_ENOTSUP: less than asked for. */
 int wr_xdp_configured(const struct wr_port_options *o, struct wr_errmsg *msg) WR_MUST_CHECK;
 /* The driver has refused with errno ret: why, in words. Returns the error. */

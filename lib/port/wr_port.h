@@ -157,6 +157,7 @@ struct wr_port_facts {
 	uint64_t xdp_passed;                     /* frames that it has passed to the kernel */
 	uint64_t xdp_taken;                      /* and to us */
 	uint64_t xdp_no_socket; /* ours, but in on a queue that is not served: to the kernel */
+	uint64_t xdp_invalid;   /* buffers that the kernel refused: a fault of ours */
 	uint64_t rx_missed, rx_errors, rx_no_mbuf, tx_errors;
 };
 /* Any thread, while the port is open. Takes a lock of nobody; some system calls. */

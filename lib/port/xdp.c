@@ -196,6 +196,22 @@ void wr_xdp_sockets(unsigned int *n, unsigned int *n_zero_copy)
 	*n = each_socket(count_zero_copy, n_zero_copy);
 }
 
+static void add_invalid(int fd, void *arg)
+{
+	struct xdp_statistics got = {0};
+	socklen_t len = sizeof(got);
+	uint64_t *n = arg;
+	if (getsockopt(fd, SOL_XDP, XDP_STATISTICS, &got, &len) == 0)
+		*n += got.rx_invalid_descs + got.tx_invalid_descs;
+}
+
+uint64_t wr_xdp_invalid(void)
+{
+	uint64_t n = 0;
+	(void)each_socket(add_invalid, &n);
+	return n;
+}
+
 static void leave_polling_to_kernel(int fd, void *arg)
 {
 	int zero = 0;

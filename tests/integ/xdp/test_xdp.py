@@ -100,6 +100,7 @@ def served(rig):
     _, stats = d.json("stats")
     received = stats["all"]["counter"]["received"]
     check("the program's count and ours agree", had["xdp_taken"] == received > 0, (had, received))
+    check("every buffer was one that the kernel knows", had["xdp_invalid"] == 0, had)
     check("no frame missed a socket", had["xdp_no_socket"] == 0 and had["xdp_passed"] > 20 and had["xdp_native"] == 1, had)
     check("SIGTERM", d.stop() == 0, d.said())
     check("no program is left", pair.program() is None, pair.program())
