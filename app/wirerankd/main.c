@@ -92,6 +92,7 @@ static void fill_options(const struct wr_config *c, const struct wr_bundle *b, c
 		.handover_ring = (unsigned int)c->corridor_handover_ring,
 		.cookie_rotate_s = (uint32_t)c->admit_cookie_rotate_s,
 		.huge = huge,
+		.capture = strcmp(c->control_capture_folder, "none") != 0,
 		.memory_limit_bytes = c->memory_limit,
 	};
 	for (uint32_t i = 0; i < c->server_lcores.n; i++)

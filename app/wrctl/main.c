@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+static int cmd_completion(const struct context *c, struct wr_errmsg *msg);
+
 static const struct command {
 	const char *name, *argument, *help;
 	enum daemon_need need;
@@ -26,15 +28,38 @@ static const struct command {
 		cmd_config, NULL},
 	{"doctor", NULL, "what this machine and the daemon lack for full speed, and what to change",
 		MAY_LACK_DAEMON, cmd_doctor, check_doctor},
+	{"capture", "[start|stop|status]",
+		"packets of the running daemon into a pcapng file; alone: until its end",
+		NEEDS_DAEMON, cmd_capture, check_capture},
 	{"ask", NULL, "asks a server for recommendations through libwirerank, over UDP",
 		MAY_LACK_DAEMON, cmd_ask, check_ask},
 	{"top", NULL, "live view: rates, latency, workers, stages; q quits, p pauses", NO_DAEMON,
 		cmd_top, check_top},
+	{"completion", NULL, "a completion script for bash: source <(wrctl completion)", NO_DAEMON,
+		cmd_completion, NULL},
 	{"raw", "PATH", "any telemetry command, such as /ethdev/list or /wirerank/stats,all,0",
 		NEEDS_DAEMON, cmd_raw, NULL},
 };
 
 /* ---- command line ---- */
+/* Words of the tables, so that help and completion cannot part. */
+static int cmd_completion(const struct context *c, struct wr_errmsg *msg)
+{
+	printf("_wrctl()\n{\n\tlocal word=${COMP_WORDS[COMP_CWORD]} "
+	       "before=${COMP_WORDS[COMP_CWORD-1]}\n"
+	       "\tcase $before in\n"
+	       "\t\tcapture) COMPREPLY=($(compgen -W 'start stop status' -- \"$word\")); return "
+	       ";;\n"
+	       "\tesac\n\tCOMPREPLY=($(compgen -W '");
+	for (unsigned int i = 0; i < WR_ARRAY_LEN(commands); i++)
+		printf("%s ", commands[i].name);
+	for (unsigned int i = 0; i < c->n_opts; i++)
+		printf("--%s%s ", c->opts[i].name, c->opts[i].arg ? "=" : "");
+	printf("--help' -- \"$word\"))\n\t[[ ${COMPREPLY[0]-} == *= ]] && compopt -o nospace\n}\n"
+	       "complete -o default -F _wrctl wrctl\n");
+	return 0;
+}
+
 static void make_usage(char *out, size_t size)
 {
 	size_t n = (size_t)snprintf(out, size, "usage: wrctl [options] COMMAND\n\nCommands:\n");
@@ -60,7 +85,9 @@ static const struct command *find_command(
 		const struct command *c = &commands[i];
 		if (strcmp(c->name, words[0]))
 			continue;
-		if (n == (c->argument ? 2 : 1))
+		/* A word in brackets may be left out. */
+		bool optional = c->argument && c->argument[0] == '[';
+		if (n == (c->argument ? 2 : 1) || (optional && n == 1))
 			return c;
 		(void)wr_fail(msg, WR_EINVAL,
 			c->argument ? "%s needs one word (%s)" : "%s takes no word", c->name,
@@ -123,6 +150,16 @@ int main(int argc, char **argv)
 		{"watch", "SEC", "stats: rates every SEC seconds until interrupted", &c.watch},
 		{"interval", "SEC", "top: seconds between two looks (1)", &c.interval},
 		{"once", NULL, "top: one interval, then end", &once},
+		{"output", "FILE",
+			"capture: a name in control.capture_folder, or a path to take it to",
+			&c.capture.output},
+		{"packets", "N", "capture: at most so many (as many as --bytes holds)",
+			&c.capture.packets},
+		{"seconds", "S", "capture: at most so long (10)", &c.capture.seconds},
+		{"snaplen", "B", "capture: bytes of each frame that are kept (2048)",
+			&c.capture.snaplen},
+		{"bytes", "B", "capture: largest file (control.capture_limit)", &c.capture.bytes},
+		{"filter", "DIR", "capture: in, out or both (both)", &c.capture.filter},
 		{"timeout", "SEC", "longest wait for the daemon", &timeout},
 		{"machine", NULL, "doctor: the machine alone; no daemon need run", &c.machine},
 		{"config", "FILE", "doctor --machine: for a daemon with this configuration",
@@ -130,7 +167,7 @@ int main(int argc, char **argv)
 		{"sysroot", "DIR", "doctor: read DIR/proc and DIR/sys", &c.sysroot},
 		{"server", "HOST[:PORT]", "ask: the server; else the daemon that runs here",
 			&c.ask.server},
-		{"user", "NAME", "ask: a number, or a name that is hashed", &c.ask.user},
+		{"user", "NAME", "ask, capture: a number, or a name that is hashed", &c.ask.user},
 		{"click", "ID,…", "ask: new clicks, oldest first", &c.ask.click},
 		{"say", "TEXT", "ask: an utterance", &c.ask.say},
 		{"k", "N", "ask: items wanted, 10 if not given, 0 = echo", &c.ask.k},
@@ -142,7 +179,7 @@ int main(int argc, char **argv)
 		{"bundle", "FILE", "ask: titles from this bundle", &c.ask.bundle},
 		{"items", "FILE", "ask: titles from this items.tsv", &c.ask.items},
 	};
-	char usage[4096];
+	char usage[6144];
 	unsigned int n_words;
 	struct wr_errmsg msg;
 	make_usage(usage, sizeof(usage));
@@ -155,6 +192,8 @@ int main(int argc, char **argv)
 	const struct command *command = err ? NULL : find_command(words, n_words, &msg);
 	if (!command)
 		return fail(&msg, 2);
+	c.opts = opts;
+	c.n_opts = WR_ARRAY_LEN(opts);
 	c.argument = words[1];
 	c.json = json != NULL;
 	c.zeros = zeros != NULL;

@@ -34,6 +34,9 @@ int link_pid(const struct link *l);
 
 /* ---- main.c: what a command gets ---- */
 enum daemon_need { NEEDS_DAEMON, MAY_LACK_DAEMON, NO_DAEMON };
+struct capture_options {
+	const char *output, *packets, *seconds, *snaplen, *bytes, *filter;
+};
 struct context {
 	struct link *link;        /* NULL: none was needed, or none could be made */
 	struct wr_errmsg no_link; /* why, for MAY_LACK_DAEMON */
@@ -45,7 +48,10 @@ struct context {
 	double interval_s;
 	/* options as given, NULL = not given; a command's check parses its own */
 	const char *worker, *watch, *machine, *config, *sysroot, *interval;
+	const struct wr_opt *opts; /* the table of options, for completion */
+	unsigned int n_opts;
 	struct ask_options ask;
+	struct capture_options capture;
 };
 /* A number of seconds from 1 to 3600. */
 int option_seconds(const char *option, const char *text, unsigned int *out,
@@ -62,6 +68,8 @@ int cmd_raw(const struct context *c, struct wr_errmsg *msg);
 int cmd_doctor(const struct context *c, struct wr_errmsg *msg);
 int cmd_ask(const struct context *c, struct wr_errmsg *msg);
 int check_ask(struct context *c, struct wr_errmsg *msg);
+int cmd_capture(const struct context *c, struct wr_errmsg *msg);
+int check_capture(struct context *c, struct wr_errmsg *msg);
 int cmd_top(const struct context *c, struct wr_errmsg *msg);
 int check_stats(struct context *c, struct wr_errmsg *msg);
 int check_doctor(struct context *c, struct wr_errmsg *msg);

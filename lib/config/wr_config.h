@@ -96,7 +96,11 @@
 	X(memory, huge, ENUM, "", "auto", 0, 0, false, "auto|yes|no", \
 		"hugepages: yes = refuse to start without, no = ordinary pages, auto = fall back with a warning") \
 	X(memory, limit, BYTES, "bytes", "0", 0, 1099511627776, false, NULL, \
-		"start is refused when the memory plan is larger; 0 = the machine's free memory decides")
+		"start is refused when the memory plan is larger; 0 = the machine's free memory decides") \
+	X(control, capture_folder, STRING, "characters", "/run/wirerank/capture", 1, 200, false, NULL, \
+		"where wrctl capture may write, a folder that nobody else can write to; none = nowhere") \
+	X(control, capture_limit, BYTES, "bytes", "256M", 65536, 1099511627776, false, NULL, \
+		"largest file of a packet capture")
 /* clang-format on */
 
 /* Values of ENUM keys, in the order of their choices (a test compares them). */

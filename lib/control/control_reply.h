@@ -28,8 +28,9 @@ void wr_reply_end(struct reply *r, const char *name, struct reply *inner);
 struct params {
 	int worker; /* -1 = all */
 	unsigned int page;
+	const char *text; /* all of it, of commands with words of their own; "" = none */
 };
-enum takes { TAKES_NOTHING = 0, TAKES_WORKER = 1, TAKES_PAGE = 2 };
+enum takes { TAKES_NOTHING = 0, TAKES_WORKER = 1, TAKES_PAGE = 2, TAKES_TEXT = 4 };
 struct wr_control_command;
 /* Reads what stands behind the command's comma (NULL = nothing) as far as it takes it; n_workers:
  * at least 1. WR_EINVAL with a line for the asker. */
@@ -49,6 +50,12 @@ int wr_control_histogram(
 int wr_control_bundle(
 	const struct wr_serve *s, const struct params *p, struct reply *r, struct wr_errmsg *msg);
 int wr_control_shards(
+	const struct wr_serve *s, const struct params *p, struct reply *r, struct wr_errmsg *msg);
+int wr_control_capture_start(
+	const struct wr_serve *s, const struct params *p, struct reply *r, struct wr_errmsg *msg);
+int wr_control_capture_stop(
+	const struct wr_serve *s, const struct params *p, struct reply *r, struct wr_errmsg *msg);
+int wr_control_capture(
 	const struct wr_serve *s, const struct params *p, struct reply *r, struct wr_errmsg *msg);
 int wr_control_port(
 	const struct wr_serve *s, const struct params *p, struct reply *r, struct wr_errmsg *msg);

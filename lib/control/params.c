@@ -6,6 +6,7 @@
 #include <string.h>
 
 #define MAX_PARAMS 64
+#define MAX_TEXT   200
 #define MAX_PAGE   9999u
 
 /* The word before the next comma into word; *s moves behind it, to NULL at the end. */
@@ -46,7 +47,12 @@ int wr_control_params(const char *s, unsigned int takes, const struct wr_control
 	unsigned int n_workers, struct params *p, struct wr_errmsg *msg)
 {
 	char word[16];
-	*p = (struct params){.worker = -1};
+	*p = (struct params){.worker = -1, .text = s ? s : ""};
+	if (takes & TAKES_TEXT)
+		return strlen(p->text) > MAX_TEXT
+			       ? wr_fail(msg, WR_EINVAL, "parameters are longer than %d bytes",
+					 MAX_TEXT)
+			       : WR_OK;
 	if (s && strlen(s) > MAX_PARAMS)
 		return wr_fail(msg, WR_EINVAL, "parameters are longer than %d bytes", MAX_PARAMS);
 	for (unsigned int kind = TAKES_WORKER; kind <= TAKES_PAGE; kind <<= 1) {

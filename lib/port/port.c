@@ -280,6 +280,7 @@ void wr_port_close(struct wr_port *p)
 {
 	if (!p)
 		return;
+	wr_capture_stop();
 	if (p->xdp && p->started)
 		wr_xdp_stop();
 	wr_spread_stop(&p->spread);

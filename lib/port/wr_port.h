@@ -164,6 +164,46 @@ struct wr_port_facts {
 void wr_port_facts(const struct wr_port *p, struct wr_port_facts *f);
 
 /*
+ * ---- packet capture ----
+ * One at a time, of every queue of the port, into a new pcapng file in a folder that only we may
+ * write to. Bounded by packets, seconds and bytes, whichever comes first. Workers copy frames and
+ * never wait: what finds no room is counted as missed and said in the file (interface statistics).
+ * A transmitted frame is seen as it is offered to the driver. Any thread but a worker's.
+ */
+#define WR_CAPTURE_NAME        64  /* bytes of a file's name, NUL included */
+#define WR_CAPTURE_PATH        320 /* of its path */
+#define WR_CAPTURE_MAX_PACKETS 100000000u
+#define WR_CAPTURE_MAX_SECONDS 86400u
+#define WR_CAPTURE_MIN_SNAPLEN 64u
+#define WR_CAPTURE_MAX_SNAPLEN 2048u
+struct wr_capture_options {
+	const char *folder; /* need not outlive start */
+	const char *name;   /* letters, digits, '.', '_', '-' */
+	uint32_t n_packets, seconds;
+	uint32_t snaplen; /* bytes of a frame that are kept */
+	uint64_t max_bytes;
+	bool in, out;  /* directions */
+	bool one_user; /* only messages from and to this user */
+	uint64_t user;
+};
+enum wr_capture_state { WR_CAPTURE_NONE, WR_CAPTURE_RUNNING, WR_CAPTURE_DONE };
+struct wr_capture_status {
+	enum wr_capture_state state; /* what follows is of the one that runs, or ran last */
+	char path[WR_CAPTURE_PATH];
+	const char *why; /* it ended: packets, seconds, bytes, stopped, or what failed */
+	uint64_t packets, missed, bytes, ns;
+};
+/* The port must be started. WR_EINVAL (values, the file exists), WR_ESTATE (one runs already),
+ * WR_ENOENT and WR_EPERM (the folder), WR_EIO, WR_ENOMEM. */
+int wr_capture_start(const struct wr_port *p, const struct wr_capture_options *o,
+	struct wr_errmsg *msg) WR_MUST_CHECK;
+/* Ends it and completes the file; nothing to do is no error. wr_port_close calls it. */
+void wr_capture_stop(void);
+void wr_capture_status(struct wr_capture_status *out);
+/* Memory that a capture of the longest frames takes while it runs, for the memory plan. */
+uint64_t wr_capture_bytes_needed(unsigned int n_queues);
+
+/*
  * ---- the gate ----
  * net_memif as a server unmaps a peer's rings in EAL's interrupt thread, when the peer goes,
  * whatever an lcore is doing with them. This part therefore stands between driver and EAL (it

@@ -113,6 +113,8 @@ int wr_serve_plan(
 	add_line(plan, "rankers", n * wr_ranker_bytes_needed(m, o->burst));
 	add_line(plan, "rings and scratch", n * worker_scratch_bytes(o, history));
 	add_line(plan, "packet buffers", wr_port_bytes_needed(&port));
+	if (o->capture)
+		add_line(plan, "packet capture", wr_capture_bytes_needed((unsigned int)n));
 	add_line(plan, "DPDK itself", EAL_BYTES);
 	plan->have_bytes = o->huge ? meminfo("HugePages_Free") * meminfo("Hugepagesize") << 10
 				   : meminfo("MemAvailable") << 10;

@@ -42,6 +42,7 @@ struct wr_serve_options {
 	unsigned int handover_ring; /* slots, a power of two */
 	uint32_t cookie_rotate_s;
 	bool huge;                   /* false: EAL runs on ordinary pages (--no-huge) */
+	bool capture;                /* memory for a packet capture is planned */
 	uint64_t memory_limit_bytes; /* 0 = what the machine has free */
 };
 

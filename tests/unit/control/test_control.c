@@ -242,9 +242,13 @@ static void test_parameters(void)
 	struct wr_rng r;
 	wr_rng_init(&r, 17, 0);
 	int fd = client();
+	unsigned int n_commands = 0;
+	while (wr_control_command(n_commands))
+		n_commands++;
+	CU_ASSERT_FATAL(n_commands >= 13);
 	for (unsigned int round = 0; round < 2000; round++) {
 		char request[300];
-		const struct wr_control_command *c = wr_control_command(round % 10);
+		const struct wr_control_command *c = wr_control_command(round % n_commands);
 		size_t n = (size_t)snprintf(request, sizeof(request), "%s,", c->path), bytes;
 		for (unsigned int more = wr_rng_below(&r, round % 16 ? 12 : 200); more > 0; more--)
 			request[n++] = round % 2 ? (char)(1 + wr_rng_below(&r, 255))
@@ -254,7 +258,7 @@ static void test_parameters(void)
 		json_decref(b);
 	}
 	close(fd);
-	CU_ASSERT_PTR_NULL(wr_control_command(10));
+	CU_ASSERT_PTR_NULL(wr_control_command(n_commands));
 }
 
 /* ---- wrctl ---- */
@@ -384,6 +388,25 @@ static void test_wrctl_others(void)
 	CU_ASSERT(run_wrctl("raw", out, sizeof(out)) == 2);
 }
 
+/* bash itself completes from the script: a command's first letters, an option's. */
+static void test_completion(void)
+{
+	char command[1024], out[1024];
+	snprintf(command, sizeof(command),
+		"bash -c 'source <(%s completion); COMP_WORDS=(wrctl doc); COMP_CWORD=1; _wrctl; "
+		"echo "
+		"${COMPREPLY[@]}; COMP_WORDS=(wrctl capture st); COMP_CWORD=2; _wrctl; echo "
+		"${COMPREPLY[@]}; COMP_WORDS=(wrctl --sna); COMP_CWORD=1; _wrctl; echo "
+		"${COMPREPLY[@]}' 2>/dev/null",
+		wrctl);
+	FILE *f = popen(command, "r");
+	CU_ASSERT_PTR_NOT_NULL_FATAL(f);
+	size_t n = fread(out, 1, sizeof(out) - 1, f);
+	out[n] = '\0';
+	CU_ASSERT_EQUAL(pclose(f), 0);
+	CU_ASSERT_STRING_EQUAL(out, "doctor\nstart stop status\n--snaplen=\n");
+}
+
 /* Without a daemon: what was looked for, and which processes run. */
 static void test_wrctl_nobody(void)
 {
@@ -434,7 +457,7 @@ static void test_documentation(void)
 			line + 2);
 		must_hold(doc, row);
 	}
-	CU_ASSERT_EQUAL(n, 10);
+	CU_ASSERT(n >= 12);
 	for (line = options + 2; (line = strstr(line, "\n  --")); line += 5) {
 		snprintf(row, sizeof(row), "`%.*s", (int)strcspn(line + 3, "= "), line + 3);
 		if (strcmp(row, "`--help"))
@@ -471,6 +494,7 @@ int main(int argc, char **argv)
 		{"wrctl config", test_wrctl_config},
 		{"wrctl status, bundle, latency, raw, usage", test_wrctl_others},
 		{"wrctl without a daemon", test_wrctl_nobody},
+		{"completion", test_completion},
 		{"docs/operations.md lists every command", test_documentation},
 		{"stop", test_stop},
 	};
