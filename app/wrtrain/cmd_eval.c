@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* wrtrain eval: hit rates of float and int8 models beside the baselines, as a table and as JSON;
  * expected lists. */
-#include "wr_learn.h"
-#include "wr_report.h"
+#include "record.h"
 #include "wrtrain.h"
 
 #include <string.h>
 
 struct options {
 	const char *data, *run, *bundle, *int8, *isa, *gemm, *split, *lists, *k, *steps,
-		*max_history, *users, *baselines, *json, *threads;
+		*max_history, *users, *baselines, *json, *threads, *record, *dataset, *model,
+		*commit;
 };
 
 struct eval {
@@ -42,8 +42,14 @@ static int parse(int argc, char **argv, struct options *o, struct wr_errmsg *msg
 		{"max-history", "H", "show only the last H tokens at step 0 (0 = all)",
 			&o->max_history},
 		{"users", "N", "only the first N users, or all (all)", &o->users},
-		{"baselines", NULL, "popularity and item-kNN beside", &o->baselines},
+		{"baselines", NULL, "popularity, item-kNN and VMIS-kNN beside", &o->baselines},
 		{"json", "FILE", "the figures as JSON (- = stdout)", &o->json},
+		{"record", "FILE",
+			"write what --run reached, its settings and curves (docs/records)",
+			&o->record},
+		{"dataset", "NAME", "record: of the data set", &o->dataset},
+		{"model", "NAME", "record: teacher, student, …", &o->model},
+		{"commit", "ID", "record: of the code (unknown)", &o->commit},
 		{"threads", "N", "OpenMP threads (all cores)", &o->threads},
 	};
 	unsigned int n_words;
@@ -61,6 +67,11 @@ static int settings(const struct options *o, struct eval *e, struct wr_errmsg *m
 		return wr_fail(msg, WR_EINVAL, "--int8, --isa, --gemm and --lists need --bundle");
 	if ((o->k || o->steps || o->max_history) && !o->lists)
 		return wr_fail(msg, WR_EINVAL, "--k, --steps and --max-history need --lists");
+	if (o->record && (!o->run || !o->dataset || !o->model || o->users))
+		return wr_fail(msg, WR_EINVAL,
+			"--record needs --run, --dataset and --model, and all users");
+	if (o->record && o->split && strcmp(o->split, "test"))
+		return wr_fail(msg, WR_EINVAL, "records are of --split=test");
 	if (o->split && strcmp(o->split, "test") && strcmp(o->split, "valid"))
 		return wr_fail(msg, WR_EINVAL, "--split=%s: give test or valid", o->split);
 	e->split = o->split && !strcmp(o->split, "valid") ? WR_SPLIT_VALID : WR_SPLIT_TEST;
@@ -99,24 +110,42 @@ static void report(struct eval *e, const char *name, const struct wr_metrics_at 
 		       "NDCG@20 %.4f\n",
 			f ? "" : name, what[f], m->hr[f][0], m->hr[f][1], m->hr[f][2],
 			m->ndcg[f][0], m->ndcg[f][1], m->ndcg[f][2]);
+	printf("%-12s %-14s MRR@10 %.4f  coverage@10 %.4f  Gini@10 %.4f  novelty@10 %.3f bits  "
+	       "diversity@10 %.4f\n",
+		"", "filtered lists", m->mrr[0][1], m->coverage[1], m->gini[1], m->novelty[1],
+		m->diversity[1]);
 	json_t *j = wr_metrics_at_json(m);
 	json_object_set_new(j, "seconds", json_real(seconds));
 	json_object_set_new(e->json, name, j);
 }
 
-static int eval_float(struct eval *e, const char *run, struct wr_errmsg *msg)
+/* The record is of the float model, or, beside a bundle, of the int8 one. */
+static int record(const struct options *o, const struct wr_metrics_at *m, const char *where,
+	struct wr_errmsg *msg)
+{
+	const struct wrtrain_record r = {.run = o->run,
+		.dataset = o->dataset,
+		.model = o->model,
+		.where = where,
+		.commit = o->commit};
+	return wrtrain_record_write(&r, m, o->record, msg);
+}
+
+static int eval_float(struct eval *e, const struct options *o, struct wr_errmsg *msg)
 {
 	char path[4096];
 	struct wr_student *s;
 	struct wr_metrics_at m;
 	uint64_t start = wr_clock_ns();
-	snprintf(path, sizeof(path), "%s/best.safetensors", run);
+	snprintf(path, sizeof(path), "%s/best.safetensors", o->run);
 	int err = wr_student_load(&s, path, msg);
 	if (err)
 		return err;
 	err = wr_eval_float(s, e->ds, e->split, e->users, e->threads, &m, msg);
 	if (!err)
 		report(e, "float", &m, (double)(wr_clock_ns() - start) / 1e9);
+	if (!err && o->record && !o->bundle)
+		err = record(o, &m, "float", msg);
 	wr_student_free(s);
 	return err;
 }
@@ -133,8 +162,10 @@ static int eval_bundle(struct eval *e, const struct options *o, struct wr_errmsg
 	if (err)
 		return err;
 	report(e, "int8", &m, (double)(wr_clock_ns() - start) / 1e9);
-	if (!o->lists)
-		return WR_OK;
+	if (o->record)
+		err = record(o, &m, "int8", msg);
+	if (err || !o->lists)
+		return err;
 	err = wr_lists_write(&e->int8, e->ds, &e->lists, o->lists, &n_lists, msg);
 	if (!err)
 		printf("%s: %llu lists of %u\n", o->lists, (unsigned long long)n_lists, e->lists.k);
@@ -143,16 +174,25 @@ static int eval_bundle(struct eval *e, const struct options *o, struct wr_errmsg
 
 static int eval_baselines(struct eval *e, struct wr_errmsg *msg)
 {
-	struct wr_metrics_at m;
-	uint64_t start = wr_clock_ns();
-	int err = wr_eval_popularity(e->ds, e->split, e->users, &m, msg);
-	if (err)
-		return err;
-	report(e, "popularity", &m, (double)(wr_clock_ns() - start) / 1e9);
-	start = wr_clock_ns();
-	err = wr_eval_item_knn(e->ds, e->split, e->users, &m, msg);
-	if (!err)
-		report(e, "item_knn", &m, (double)(wr_clock_ns() - start) / 1e9);
+	static const struct {
+		const char *name;
+		int (*judge)(struct wr_judge *j, struct wr_errmsg *msg);
+	} baselines[] = {{"popularity", wr_judge_popularity}, {"item_knn", wr_judge_item_knn},
+		{"vmis_knn", wr_judge_vmis_knn}};
+	int err = WR_OK;
+	for (size_t i = 0; i < WR_ARRAY_LEN(baselines) && !err; i++) {
+		struct wr_judge *j;
+		struct wr_metrics_at m;
+		uint64_t start = wr_clock_ns();
+		err = wr_judge_new(&j, e->ds, e->split, e->users, msg);
+		if (!err)
+			err = baselines[i].judge(j, msg);
+		if (!err)
+			err = wr_judge_metrics(j, &m, msg);
+		if (!err)
+			report(e, baselines[i].name, &m, (double)(wr_clock_ns() - start) / 1e9);
+		wr_judge_free(j);
+	}
 	return err;
 }
 
@@ -171,7 +211,7 @@ static int run(int argc, char **argv, struct wr_errmsg *msg)
 	e.json = json_pack("{s:s, s:s, s:s}", "data", o.data, "split",
 		e.split == WR_SPLIT_TEST ? "test" : "valid", "ranking", "full");
 	if (o.run)
-		err = eval_float(&e, o.run, msg);
+		err = eval_float(&e, &o, msg);
 	if (!err && o.bundle)
 		err = eval_bundle(&e, &o, msg);
 	if (!err && o.baselines)

@@ -3,6 +3,8 @@
 #include "wr_learn.h"
 #include "wrtrain.h"
 
+#include <string.h>
+
 struct options {
 	const char *data, *out, *epochs, *lr, *batch, *len, *d, *blocks, *heads, *kv_heads, *window,
 		*ffn, *dropout, *attn_dropout, *seed, *threads, *resume, *max_seconds, *patience,
@@ -203,7 +205,13 @@ static int run(int argc, char **argv, struct wr_errmsg *msg)
 	struct wr_dataset *ds;
 	struct wr_student *teacher = NULL;
 	struct wr_fit_result r;
+	char command[2048] = "wrtrain";
 	wr_fit_defaults(&f);
+	for (int i = 0; i < argc; i++) {
+		size_t n = strlen(command);
+		snprintf(command + n, sizeof(command) - n, " %s", argv[i]);
+	}
+	f.command = command;
 	int err = parse(argc, argv, &o, msg);
 	if (!err && (!o.data || !o.out))
 		err = wr_fail(msg, WR_EINVAL, "give --data and --out (see --help)");

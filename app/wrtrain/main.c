@@ -15,7 +15,8 @@ static const struct command {
 	{"teach", wr_cmd_teach, "write down a teacher's answers, for students to learn from"},
 	{"pack", wr_cmd_pack, "make the int8 bundle that wirerankd serves"},
 	{"eval", wr_cmd_eval,
-		"hit rates, float and int8, beside popularity and item-kNN; expected lists"},
+		"hit rates, float and int8, beside the baselines; expected lists; records"},
+	{"compare", wr_cmd_compare, "models side by side, with bootstrap intervals over users"},
 };
 
 static void usage(FILE *f)

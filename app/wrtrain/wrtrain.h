@@ -10,6 +10,7 @@ int wr_cmd_fit(int argc, char **argv);
 int wr_cmd_teach(int argc, char **argv);
 int wr_cmd_pack(int argc, char **argv);
 int wr_cmd_eval(int argc, char **argv);
+int wr_cmd_compare(int argc, char **argv);
 int wr_cmd_simulate(int argc, char **argv);
 
 /* Prints "wrtrain COMMAND: text" and gives the exit status of err: 0 for none, and for --help

@@ -4,7 +4,7 @@
  * among all items. Chunks of 16 users go to OpenMP threads; the encoder sees the last
  * wr_student_reach tokens, which is all that reaches the last position.
  */
-#include "learn_int.h"
+#include "judge_int.h"
 #include "sgemm.h"
 
 #include <omp.h>
@@ -16,12 +16,9 @@
 struct job {
 	const struct wr_student *s;
 	const struct wr_dataset *ds;
-	enum wr_split split;
+	struct wr_judge *judge;
 	uint32_t events; /* most tokens that matter */
-	const uint32_t *user;
-	uint32_t n_users;
 	const float *unit;
-	uint32_t (*rank)[2]; /* by position in user: filtered, unfiltered */
 };
 
 struct thread_ws {
@@ -48,36 +45,24 @@ static void thread_ws_free(struct thread_ws *t)
 	free(t->rows);
 }
 
-/* The last history token of user u, one behind it, and where the user begins. */
-static void history_of(const struct job *j, uint32_t u, uint32_t *begin, uint32_t *end)
-{
-	uint32_t n = j->ds->token_off[u + 1] - j->ds->token_off[u], h = 0;
-	(void)wr_split_user(n, j->split, &h);
-	*begin = j->ds->token_off[u];
-	*end = *begin + h;
-}
-
 static void rank_user(const struct job *j, struct thread_ws *t, uint32_t at, const float *scores)
 {
-	uint32_t begin, end, n = j->ds->n_items;
-	history_of(j, j->user[at], &begin, &end);
-	memset(t->seen, 0, ((size_t)n + 63) / 64 * sizeof(uint64_t));
-	for (uint32_t i = begin; i < end; i++)
+	const struct wr_judged *u = &j->judge->user[at];
+	memset(t->seen, 0, ((size_t)j->ds->n_items + 63) / 64 * sizeof(uint64_t));
+	for (uint32_t i = u->begin; i < u->end; i++)
 		t->seen[j->ds->token_row[i] / 64] |= (uint64_t)1 << (j->ds->token_row[i] % 64);
-	j->rank[at][0] = wr_rank_of(scores, n, j->ds->token_row[end], t->seen);
-	j->rank[at][1] = wr_rank_of(scores, n, j->ds->token_row[end], NULL);
+	wr_learn_judge_scores(j->judge, at, scores, t->seen);
 }
 
 static void rank_chunk(const struct job *j, struct thread_ws *t, uint32_t first)
 {
 	static const struct dropout none = {0};
-	uint32_t off[CHUNK + 1] = {0}, n = WR_MIN((uint32_t)CHUNK, j->n_users - first),
+	uint32_t off[CHUNK + 1] = {0}, n = WR_MIN((uint32_t)CHUNK, j->judge->n_users - first),
 			     d = j->s->shape.d;
 	for (uint32_t i = 0; i < n; i++) {
-		uint32_t begin, end;
-		history_of(j, j->user[first + i], &begin, &end);
-		uint32_t m = WR_MIN(end - begin, j->events);
-		memcpy(t->rows + off[i], j->ds->token_row + end - m, m * sizeof(uint32_t));
+		const struct wr_judged *u = &j->judge->user[first + i];
+		uint32_t m = WR_MIN(u->end - u->begin, j->events);
+		memcpy(t->rows + off[i], j->ds->token_row + u->end - m, m * sizeof(uint32_t));
 		off[i + 1] = off[i] + m;
 	}
 	struct ragged in = {.n_seqs = n, .off = off, .rows = t->rows};
@@ -111,7 +96,7 @@ static int run_job(const struct job *j, uint32_t threads, struct wr_errmsg *msg)
 #pragma omp barrier
 		if (!err) {
 #pragma omp for schedule(dynamic, 1)
-			for (uint32_t first = 0; first < j->n_users; first += CHUNK)
+			for (uint32_t first = 0; first < j->judge->n_users; first += CHUNK)
 				rank_chunk(j, &t, first);
 		}
 		thread_ws_free(&t);
@@ -119,42 +104,42 @@ static int run_job(const struct job *j, uint32_t threads, struct wr_errmsg *msg)
 	return err;
 }
 
-int wr_eval_float(const struct wr_student *s, const struct wr_dataset *ds, enum wr_split split,
-	uint32_t max_users, uint32_t threads, struct wr_metrics_at *m, struct wr_errmsg *msg)
+int wr_judge_float(
+	struct wr_judge *judge, const struct wr_student *s, uint32_t threads, struct wr_errmsg *msg)
 {
+	const struct wr_dataset *ds = judge->ds;
 	size_t n = ds->n_items, d = s->shape.d;
-	memset(m, 0, sizeof(*m));
 	if (s->shape.n_items != ds->n_items)
 		return wr_fail(msg, WR_EINVAL,
 			"the model knows %u items, the data %u: train on this data",
 			s->shape.n_items, ds->n_items);
-	uint32_t *user = malloc((ds->n_users + 1) * sizeof(*user));
 	float *unit = aligned_alloc(64, WR_ALIGN_UP(n * d * sizeof(float), (size_t)64)),
 	      *norm = malloc(n * sizeof(float));
-	struct job j = {.s = s,
+	const struct job j = {.s = s,
 		.ds = ds,
-		.split = split,
-		.user = user,
+		.judge = judge,
 		.unit = unit,
-		.events = wr_student_reach(&s->shape),
-		.rank = malloc((ds->n_users + 1) * sizeof(*j.rank))};
-	int err = WR_OK;
-	if (!user || !unit || !norm || !j.rank) {
-		err = wr_fail(msg, WR_ENOMEM, "out of memory for evaluation");
-		goto out;
+		.events = wr_student_reach(&s->shape)};
+	int err = unit && norm ? WR_OK : wr_fail(msg, WR_ENOMEM, "out of memory for evaluation");
+	if (!err) {
+		wr_learn_unit_rows(s->w + s->embedding, s->shape.n_items, s->shape.d, unit, norm);
+		err = run_job(&j, threads, msg);
 	}
-	for (uint32_t u = 0, h; u < ds->n_users && (!max_users || j.n_users < max_users); u++)
-		if (wr_split_user(ds->token_off[u + 1] - ds->token_off[u], split, &h))
-			user[j.n_users++] = u;
-	wr_learn_unit_rows(s->w + s->embedding, s->shape.n_items, s->shape.d, unit, norm);
-	err = run_job(&j, threads, msg);
-	for (uint32_t i = 0; i < j.n_users && !err; i++)
-		wr_metrics_at_add(m, j.rank[i][0], j.rank[i][1]);
-	wr_metrics_at_mean(m);
-out:
-	free(user);
 	free(unit);
 	free(norm);
-	free(j.rank);
+	return err;
+}
+
+int wr_eval_float(const struct wr_student *s, const struct wr_dataset *ds, enum wr_split split,
+	uint32_t max_users, uint32_t threads, struct wr_metrics_at *m, struct wr_errmsg *msg)
+{
+	struct wr_judge *j;
+	memset(m, 0, sizeof(*m));
+	int err = wr_judge_new(&j, ds, split, max_users, msg);
+	if (!err)
+		err = wr_judge_float(j, s, threads, msg);
+	if (!err)
+		err = wr_judge_metrics(j, m, msg);
+	wr_judge_free(j);
 	return err;
 }

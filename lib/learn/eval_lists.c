@@ -1,77 +1,44 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Evaluation by lists of the 20 best: the served int8 model, popularity, item-kNN. */
+/* Evaluation by lists of the 20 best: the served int8 model, popularity, item-kNN, VMIS-kNN. */
 #include "int8_queries.h"
+#include "judge_int.h"
 #include "wr_baseline.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#define TOP 20 /* the largest cut */
+#define TOP WR_JUDGE_TOP
 
-/* The users of a split, their histories and targets. */
-struct cases {
-	struct int8_query *q;
-	uint32_t *target, n;
-};
-
-static int cases_new(struct cases *c, const struct wr_dataset *ds, enum wr_split split,
-	uint32_t max_users, struct wr_errmsg *msg)
+int wr_judge_int8(struct wr_judge *j, const struct wr_int8 *x, struct wr_errmsg *msg)
 {
-	*c = (struct cases){.q = malloc((ds->n_users + 1) * sizeof(*c->q)),
-		.target = malloc((ds->n_users + 1) * sizeof(*c->target))};
-	if (!c->q || !c->target)
-		return wr_fail(msg, WR_ENOMEM, "out of memory for evaluation");
-	for (uint32_t u = 0, h; u < ds->n_users && (!max_users || c->n < max_users); u++) {
-		uint32_t begin = ds->token_off[u];
-		if (!wr_split_user(ds->token_off[u + 1] - begin, split, &h))
-			continue;
-		c->q[c->n] = (struct int8_query){begin, begin + h};
-		c->target[c->n++] = ds->token_row[begin + h];
-	}
-	return WR_OK;
-}
-
-static void cases_free(struct cases *c)
-{
-	free(c->q);
-	free(c->target);
-}
-
-/* Place of row in list, UINT32_MAX = not there. */
-static uint32_t place_of(uint32_t row, const uint32_t *list, uint32_t n, uint32_t base)
-{
-	for (uint32_t i = 0; i < n; i++)
-		if (list[i] - base == row)
-			return i;
-	return UINT32_MAX;
-}
-
-int wr_eval_int8(const struct wr_int8 *x, const struct wr_dataset *ds, enum wr_split split,
-	uint32_t max_users, struct wr_metrics_at *m, struct wr_errmsg *msg)
-{
-	struct cases c;
 	uint32_t *items[2] = {NULL};
 	uint8_t *n[2] = {NULL};
-	memset(m, 0, sizeof(*m));
-	int err = cases_new(&c, ds, split, max_users, msg);
+	struct int8_query *q = malloc(((size_t)j->n_users + 1) * sizeof(*q));
+	int err = q ? WR_OK : wr_fail(msg, WR_ENOMEM, "out of memory for evaluation");
+	for (uint32_t i = 0; i < j->n_users && !err; i++)
+		q[i] = (struct int8_query){j->user[i].begin, j->user[i].end};
 	for (int f = 0; f < 2 && !err; f++) {
-		items[f] = malloc(((size_t)c.n + 1) * TOP * sizeof(uint32_t));
-		n[f] = malloc((size_t)c.n + 1);
+		items[f] = malloc(((size_t)j->n_users + 1) * TOP * sizeof(uint32_t));
+		n[f] = malloc((size_t)j->n_users + 1);
 		if (!items[f] || !n[f])
 			err = wr_fail(msg, WR_ENOMEM, "out of memory for evaluation");
 		else
 			err = wr_learn_int8_answer(
-				x, ds, c.q, c.n, TOP, f == 0, items[f], n[f], msg);
+				x, j->ds, q, j->n_users, TOP, f == 0, items[f], n[f], msg);
 	}
-	for (uint32_t i = 0; i < c.n && !err; i++)
-		wr_metrics_at_add(m, place_of(c.target[i], items[0] + (size_t)i * TOP, n[0][i], 1),
-			place_of(c.target[i], items[1] + (size_t)i * TOP, n[1][i], 1));
-	wr_metrics_at_mean(m);
+	for (uint32_t i = 0; i < j->n_users && !err; i++) {
+		uint32_t *a = items[0] + (size_t)i * TOP, *b = items[1] + (size_t)i * TOP;
+		for (uint32_t k = 0; k < TOP; k++) { /* ids to rows */
+			a[k] -= k < n[0][i];
+			b[k] -= k < n[1][i];
+		}
+		wr_learn_judge_lists(j, i, a, n[0][i], b, n[1][i]);
+	}
 	for (int f = 0; f < 2; f++) {
 		free(items[f]);
 		free(n[f]);
 	}
-	cases_free(&c);
+	free(q);
 	return err;
 }
 
@@ -111,63 +78,134 @@ static void log_copy_free(struct log_copy *l)
 	free(l->rows);
 }
 
+/* A baseline's list for the user at `at` of the judge. */
+typedef uint32_t list_fn(
+	void *model, const struct wr_judge *j, uint32_t at, bool filter, uint32_t *top);
+
+static void judge_all(struct wr_judge *j, list_fn *list, void *model)
+{
+	for (uint32_t i = 0; i < j->n_users; i++) {
+		uint32_t a[TOP], b[TOP], n = list(model, j, i, true, a);
+		wr_learn_judge_lists(j, i, a, n, b, list(model, j, i, false, b));
+	}
+}
+
+static uint32_t popularity_list(
+	void *model, const struct wr_judge *j, uint32_t at, bool filter, uint32_t *top)
+{
+	const struct wr_judged *u = &j->user[at];
+	return wr_popularity_top(
+		model, j->ds->token_row + u->begin, u->end - u->begin, filter, TOP, top);
+}
+
+int wr_judge_popularity(struct wr_judge *j, struct wr_errmsg *msg)
+{
+	struct log_copy l;
+	struct wr_popularity *p = NULL;
+	int err = log_copy_new(&l, j->ds, msg);
+	if (!err)
+		err = wr_popularity_new(&p, &l.log, msg);
+	if (!err)
+		judge_all(j, popularity_list, p);
+	wr_popularity_free(p);
+	log_copy_free(&l);
+	return err;
+}
+
+struct knn {
+	struct wr_knn *m;
+	struct wr_knn_scratch *s;
+};
+
+static uint32_t knn_list(
+	void *model, const struct wr_judge *j, uint32_t at, bool filter, uint32_t *top)
+{
+	const struct wr_judged *u = &j->user[at];
+	struct knn *k = model;
+	return wr_knn_top(
+		k->m, k->s, j->ds->token_row + u->begin, u->end - u->begin, filter, TOP, top);
+}
+
+int wr_judge_item_knn(struct wr_judge *j, struct wr_errmsg *msg)
+{
+	struct log_copy l;
+	struct knn k = {0};
+	struct wr_knn_params params = wr_knn_params_default();
+	int err = log_copy_new(&l, j->ds, msg);
+	if (!err)
+		err = wr_knn_new(&k.m, &l.log, &params, msg);
+	if (!err)
+		err = wr_knn_scratch_new(&k.s, k.m, msg);
+	if (!err)
+		judge_all(j, knn_list, &k);
+	wr_knn_scratch_free(k.s);
+	wr_knn_free(k.m);
+	log_copy_free(&l);
+	return err;
+}
+
+struct vmis {
+	struct wr_vmis *m;
+	struct wr_vmis_scratch *s;
+};
+
+static uint32_t vmis_list(
+	void *model, const struct wr_judge *j, uint32_t at, bool filter, uint32_t *top)
+{
+	const struct wr_judged *u = &j->user[at];
+	struct vmis *k = model;
+	return wr_vmis_top(k->m, k->s, u->user, j->ds->token_row + u->begin, u->end - u->begin,
+		filter, TOP, top);
+}
+
+int wr_judge_vmis_knn(struct wr_judge *j, struct wr_errmsg *msg)
+{
+	struct log_copy l;
+	struct vmis k = {0};
+	struct wr_vmis_params params = wr_vmis_params_default();
+	int err = log_copy_new(&l, j->ds, msg);
+	if (!err)
+		err = wr_vmis_new(&k.m, &l.log, &params, msg);
+	if (!err)
+		err = wr_vmis_scratch_new(&k.s, k.m, msg);
+	if (!err)
+		judge_all(j, vmis_list, &k);
+	wr_vmis_scratch_free(k.s);
+	wr_vmis_free(k.m);
+	log_copy_free(&l);
+	return err;
+}
+
+/* Judge, figures, done. */
+static int finish(struct wr_judge *j, int err, struct wr_metrics_at *m, struct wr_errmsg *msg)
+{
+	memset(m, 0, sizeof(*m));
+	if (!err)
+		err = wr_judge_metrics(j, m, msg);
+	wr_judge_free(j);
+	return err;
+}
+
+int wr_eval_int8(const struct wr_int8 *x, const struct wr_dataset *ds, enum wr_split split,
+	uint32_t max_users, struct wr_metrics_at *m, struct wr_errmsg *msg)
+{
+	struct wr_judge *j;
+	int err = wr_judge_new(&j, ds, split, max_users, msg);
+	return finish(j, err ? err : wr_judge_int8(j, x, msg), m, msg);
+}
+
 int wr_eval_popularity(const struct wr_dataset *ds, enum wr_split split, uint32_t max_users,
 	struct wr_metrics_at *m, struct wr_errmsg *msg)
 {
-	struct cases c = {0};
-	struct log_copy l;
-	struct wr_popularity *p = NULL;
-	memset(m, 0, sizeof(*m));
-	int err = log_copy_new(&l, ds, msg);
-	if (!err)
-		err = cases_new(&c, ds, split, max_users, msg);
-	if (!err)
-		err = wr_popularity_new(&p, &l.log, msg);
-	for (uint32_t i = 0; i < c.n && !err; i++) {
-		uint32_t top[2][TOP], place[2];
-		for (int f = 0; f < 2; f++) {
-			uint32_t n = wr_popularity_top(p, ds->token_row + c.q[i].begin,
-				c.q[i].end - c.q[i].begin, f == 0, TOP, top[f]);
-			place[f] = place_of(c.target[i], top[f], n, 0);
-		}
-		wr_metrics_at_add(m, place[0], place[1]);
-	}
-	wr_metrics_at_mean(m);
-	wr_popularity_free(p);
-	cases_free(&c);
-	log_copy_free(&l);
-	return err;
+	struct wr_judge *j;
+	int err = wr_judge_new(&j, ds, split, max_users, msg);
+	return finish(j, err ? err : wr_judge_popularity(j, msg), m, msg);
 }
 
 int wr_eval_item_knn(const struct wr_dataset *ds, enum wr_split split, uint32_t max_users,
 	struct wr_metrics_at *m, struct wr_errmsg *msg)
 {
-	struct cases c = {0};
-	struct log_copy l;
-	struct wr_knn *k = NULL;
-	struct wr_knn_scratch *s = NULL;
-	struct wr_knn_params params = wr_knn_params_default();
-	memset(m, 0, sizeof(*m));
-	int err = log_copy_new(&l, ds, msg);
-	if (!err)
-		err = cases_new(&c, ds, split, max_users, msg);
-	if (!err)
-		err = wr_knn_new(&k, &l.log, &params, msg);
-	if (!err)
-		err = wr_knn_scratch_new(&s, k, msg);
-	for (uint32_t i = 0; i < c.n && !err; i++) {
-		uint32_t top[2][TOP], place[2];
-		for (int f = 0; f < 2; f++) {
-			uint32_t n = wr_knn_top(k, s, ds->token_row + c.q[i].begin,
-				c.q[i].end - c.q[i].begin, f == 0, TOP, top[f]);
-			place[f] = place_of(c.target[i], top[f], n, 0);
-		}
-		wr_metrics_at_add(m, place[0], place[1]);
-	}
-	wr_metrics_at_mean(m);
-	wr_knn_scratch_free(s);
-	wr_knn_free(k);
-	cases_free(&c);
-	log_copy_free(&l);
-	return err;
+	struct wr_judge *j;
+	int err = wr_judge_new(&j, ds, split, max_users, msg);
+	return finish(j, err ? err : wr_judge_item_knn(j, msg), m, msg);
 }

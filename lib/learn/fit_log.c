@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 static char *path_of(const char *dir, const char *name)
 {
@@ -156,6 +157,7 @@ int wr_learn_fit_log_settings(
 {
 	const struct wr_student_shape *p = &f->shape;
 	char *path = path_of(dir, "settings.json");
+	json_t *old = NULL;
 	json_t *j = json_pack(
 		"{s:{s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:s,s:b,s:b,s:I}, s:I,s:I,s:I, s:f,s:f,s:f, "
 		"s:f,s:f,s:I,s:f, s:f,s:f,s:f,s:b, s:I, s:{s:I,s:I,s:I}}",
@@ -172,6 +174,13 @@ int wr_learn_fit_log_settings(
 		f->distil.attention_weight, "init_from_teacher", (int)f->distil.init, "seed",
 		(json_int_t)f->seed, "data", "users", (json_int_t)ds->n_users, "items",
 		(json_int_t)ds->n_items, "tokens", (json_int_t)ds->token_off[ds->n_users]);
+	/* The command that began the run is kept: it is what redoes it. */
+	if (f->resume && path && !access(path, R_OK) && !wr_json_read(path, &old, NULL) &&
+		json_object_get(old, "command"))
+		json_object_set(j, "command", json_object_get(old, "command"));
+	else if (f->command)
+		json_object_set_new(j, "command", json_string(f->command));
+	json_decref(old);
 	int err = path && j ? wr_json_write(j, path, msg)
 			    : wr_fail(msg, WR_ENOMEM, "out of memory for settings");
 	json_decref(j);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Ranks and the means made from them: HR and NDCG with one relevant item. */
+/* Ranks and the means made from them: HR, NDCG and MRR with one relevant item. */
 #include "learn_int.h"
 #include "wr_report.h"
 
@@ -43,6 +43,7 @@ void wr_metrics_at_add(struct wr_metrics_at *m, uint32_t rank_filtered, uint32_t
 			if (rank[f] < wr_metric_cut[c]) {
 				m->hr[f][c] += 1;
 				m->ndcg[f][c] += 1 / log2((double)rank[f] + 2);
+				m->mrr[f][c] += 1 / ((double)rank[f] + 1);
 			}
 }
 
@@ -53,7 +54,15 @@ void wr_metrics_at_mean(struct wr_metrics_at *m)
 		for (int c = 0; c < WR_METRIC_N_CUTS; c++) {
 			m->hr[f][c] /= n;
 			m->ndcg[f][c] /= n;
+			m->mrr[f][c] /= n;
 		}
+}
+
+static void put(json_t *to, const char *name, uint32_t cut, double value)
+{
+	char key[24];
+	snprintf(key, sizeof(key), "%s%u", name, wr_metric_cut[cut]);
+	json_object_set_new(to, key, json_real(value));
 }
 
 struct json_t *wr_metrics_at_json(const struct wr_metrics_at *m)
@@ -62,14 +71,20 @@ struct json_t *wr_metrics_at_json(const struct wr_metrics_at *m)
 	json_t *j = json_pack("{s:I}", "users", (json_int_t)m->n_users);
 	for (int f = 0; f < 2; f++) {
 		json_t *x = json_object();
-		for (int c = 0; c < WR_METRIC_N_CUTS; c++) {
-			char name[16];
-			snprintf(name, sizeof(name), "hr%u", wr_metric_cut[c]);
-			json_object_set_new(x, name, json_real(m->hr[f][c]));
-			snprintf(name, sizeof(name), "ndcg%u", wr_metric_cut[c]);
-			json_object_set_new(x, name, json_real(m->ndcg[f][c]));
+		for (uint32_t c = 0; c < WR_METRIC_N_CUTS; c++) {
+			put(x, "hr", c, m->hr[f][c]);
+			put(x, "ndcg", c, m->ndcg[f][c]);
+			put(x, "mrr", c, m->mrr[f][c]);
 		}
 		json_object_set_new(j, filter[f], x);
 	}
+	json_t *x = json_object();
+	for (uint32_t c = 0; c < WR_METRIC_N_CUTS; c++) {
+		put(x, "coverage", c, m->coverage[c]);
+		put(x, "gini", c, m->gini[c]);
+		put(x, "novelty", c, m->novelty[c]);
+		put(x, "diversity", c, m->diversity[c]);
+	}
+	json_object_set_new(j, "lists", x);
 	return j;
 }

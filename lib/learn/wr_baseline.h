@@ -72,4 +72,29 @@ void wr_knn_scratch_free(struct wr_knn_scratch *s);
 uint32_t wr_knn_top(const struct wr_knn *m, struct wr_knn_scratch *s, const uint32_t *history,
 	uint32_t n, bool filter_seen, uint32_t k, uint32_t *top);
 
+/*
+ * ---- VMIS-kNN (Kersbergen, Sprangers, Schelter 2022, Serenade; after Ludewig, Jannach 2018) ----
+ * Users of the log stand for sessions. Each of the newest n_history distinct rows of a history lets
+ * its last n_users users of the log vote, 1 for the newest row falling linearly; the n_neighbours
+ * users with most votes give vote · (1 - 0.1 · place of the newest shared row) · idf to their rows.
+ */
+struct wr_vmis_params {
+	uint32_t n_history, n_users, n_neighbours; /* each at least 1 */
+};
+/* 20, 5000, 500. */
+struct wr_vmis_params wr_vmis_params_default(void);
+struct wr_vmis; /* immutable, shared between threads */
+/* WR_EINVAL (a row or a parameter out of range), WR_ENOMEM. */
+int wr_vmis_new(struct wr_vmis **m, const struct wr_baseline_log *log,
+	const struct wr_vmis_params *params, struct wr_errmsg *msg) WR_MUST_CHECK;
+void wr_vmis_free(struct wr_vmis *m);
+/* One thread's scratch; freed before the model. */
+struct wr_vmis_scratch;
+int wr_vmis_scratch_new(
+	struct wr_vmis_scratch **s, const struct wr_vmis *m, struct wr_errmsg *msg) WR_MUST_CHECK;
+void wr_vmis_scratch_free(struct wr_vmis_scratch *s);
+/* As wr_knn_top; self: the history's own user in the log, who does not vote (UINT32_MAX = none). */
+uint32_t wr_vmis_top(const struct wr_vmis *m, struct wr_vmis_scratch *s, uint32_t self,
+	const uint32_t *history, uint32_t n, bool filter_seen, uint32_t k, uint32_t *top);
+
 #endif

@@ -161,7 +161,8 @@ struct wr_fit {
 	uint32_t future;     /* targets of a position: the next `future` tokens, at least 1 */
 	double future_decay; /* the k-th of them weighs future_decay^(k-1), normalised */
 	struct wr_distil distil;
-	double max_seconds; /* 0 = no limit */
+	double max_seconds;  /* 0 = no limit */
+	const char *command; /* what was called, for settings.json; NULL = unknown */
 	uint64_t seed;
 	bool resume;
 	bool quiet; /* no progress on stderr */
@@ -188,7 +189,16 @@ static const uint32_t wr_metric_cut[WR_METRIC_N_CUTS] = {5, 10, 20};
  */
 struct wr_metrics_at {
 	uint32_t n_users;
-	double hr[2][WR_METRIC_N_CUTS], ndcg[2][WR_METRIC_N_CUTS];
+	double hr[2][WR_METRIC_N_CUTS], ndcg[2][WR_METRIC_N_CUTS], mrr[2][WR_METRIC_N_CUTS];
+	/*
+	 * Of the lists themselves, seen items removed; set by wr_judge_metrics alone. Coverage:
+	 * share of the catalogue that is in any list. Gini of how often items are shown, over the
+	 * whole catalogue; 0 = all alike. Novelty: mean of -log2(share of users who have the item
+	 * among their training tokens). Diversity: share of a list's pairs whose categories
+	 * differ.
+	 */
+	double coverage[WR_METRIC_N_CUTS], gini[WR_METRIC_N_CUTS], novelty[WR_METRIC_N_CUTS],
+		diversity[WR_METRIC_N_CUTS];
 };
 /* Adds a user whose target stands behind `rank` better items (UINT32_MAX = not ranked at all); mean
  * turns sums to means. */
@@ -204,6 +214,56 @@ struct json_t *wr_metrics_at_json(const struct wr_metrics_at *m);
  */
 uint32_t wr_rank_of(const float *scores, uint32_t n_items, uint32_t target, const uint64_t *seen);
 
+/* How the int8 encoder and the exact ranking run: lib/model and lib/rank, as the server runs them.
+ */
+struct wr_int8 {
+	const struct wr_bundle *bundle;
+	enum wr_isa isa;
+	enum wr_gemm_engine gemm;
+	uint32_t threads; /* 0 = OpenMP's default */
+};
+/* What a model answered to every user of a split. */
+#define WR_JUDGE_TOP 20 /* the largest cut */
+struct wr_judged {
+	uint32_t user, begin, end, target; /* history: tokens [begin, end) */
+	uint32_t rank[2];                  /* filtered, unfiltered; UINT32_MAX = none */
+	uint32_t n_list;
+};
+struct wr_judge {
+	const struct wr_dataset *ds; /* borrowed */
+	uint32_t n_users;
+	struct wr_judged *user; /* in file order */
+	uint32_t *list;         /* [n_users][WR_JUDGE_TOP] rows, seen ones removed */
+};
+/* The first max_users users of the split (0 = all), without answers. */
+int wr_judge_new(struct wr_judge **j, const struct wr_dataset *ds, enum wr_split split,
+	uint32_t max_users, struct wr_errmsg *msg) WR_MUST_CHECK;
+void wr_judge_free(struct wr_judge *j);
+/* Each fills in the answers; the baselines are made from training tokens alone. */
+int wr_judge_float(struct wr_judge *j, const struct wr_student *s, uint32_t threads,
+	struct wr_errmsg *msg) WR_MUST_CHECK;
+int wr_judge_int8(struct wr_judge *j, const struct wr_int8 *x, struct wr_errmsg *msg) WR_MUST_CHECK;
+int wr_judge_popularity(struct wr_judge *j, struct wr_errmsg *msg) WR_MUST_CHECK;
+int wr_judge_item_knn(struct wr_judge *j, struct wr_errmsg *msg) WR_MUST_CHECK;
+int wr_judge_vmis_knn(struct wr_judge *j, struct wr_errmsg *msg) WR_MUST_CHECK;
+int wr_judge_metrics(
+	const struct wr_judge *j, struct wr_metrics_at *m, struct wr_errmsg *msg) WR_MUST_CHECK;
+
+/* Comparison, seen items removed. */
+enum wr_gain { WR_GAIN_HR10, WR_GAIN_NDCG10 };
+double wr_judge_gain(const struct wr_judge *j, uint32_t at, enum wr_gain gain);
+struct wr_interval {
+	double mean, low, high;
+};
+/*
+ * Mean of a's gains less b's (b NULL: of a's) over users with its 95 % interval, the percentiles of
+ * `resamples` bootstrap samples of users (Efron 1979). Pairs users, so that two models are compared
+ * by what differs. The same seed gives the same interval. WR_EINVAL when they saw other users.
+ */
+int wr_judge_interval(const struct wr_judge *a, const struct wr_judge *b, enum wr_gain gain,
+	uint32_t resamples, uint64_t seed, struct wr_interval *out,
+	struct wr_errmsg *msg) WR_MUST_CHECK;
+
 /* Every max_users-limited user of the split (0 = all), with the float student on `threads` threads.
  */
 int wr_eval_float(const struct wr_student *s, const struct wr_dataset *ds, enum wr_split split,
@@ -217,14 +277,6 @@ int wr_eval_popularity(const struct wr_dataset *ds, enum wr_split split, uint32_
 int wr_eval_item_knn(const struct wr_dataset *ds, enum wr_split split, uint32_t max_users,
 	struct wr_metrics_at *m, struct wr_errmsg *msg) WR_MUST_CHECK;
 
-/* How the int8 encoder and the exact ranking run: lib/model and lib/rank, as the server runs them.
- */
-struct wr_int8 {
-	const struct wr_bundle *bundle;
-	enum wr_isa isa;
-	enum wr_gemm_engine gemm;
-	uint32_t threads; /* 0 = OpenMP's default */
-};
 /* WR_EINVAL when bundle and data disagree on the items; else the errors of wr_model_new. */
 int wr_eval_int8(const struct wr_int8 *x, const struct wr_dataset *ds, enum wr_split split,
 	uint32_t max_users, struct wr_metrics_at *m, struct wr_errmsg *msg) WR_MUST_CHECK;

@@ -140,6 +140,9 @@ static void test_metrics(void)
 	CU_ASSERT_DOUBLE_EQUAL(m.hr[1][2], 0.75, 1e-12);
 	CU_ASSERT_DOUBLE_EQUAL(m.ndcg[0][1], (1 + 1 / log2(6) + 1 / log2(7)) / 4, 1e-12);
 	CU_ASSERT_DOUBLE_EQUAL(m.ndcg[1][1], 1 / log2(11) / 4, 1e-12);
+	CU_ASSERT_DOUBLE_EQUAL(m.mrr[0][0], (1 + 1.0 / 5) / 4, 1e-12);
+	CU_ASSERT_DOUBLE_EQUAL(m.mrr[0][1], (1 + 1.0 / 5 + 1.0 / 6) / 4, 1e-12);
+	CU_ASSERT_DOUBLE_EQUAL(m.mrr[1][2], (1.0 / 10 + 1.0 / 11 + 1.0 / 20) / 4, 1e-12);
 }
 
 int main(void)

@@ -1,0 +1,104 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""`./run reproduce NAME`: trains again what docs/records/NAME.json tells of and writes the record. A run that was stopped goes
+on from its checkpoint; one that is done is only evaluated. Runs go to out/reproduce/NAME, data to out/; docs/records/PLAN.md
+lists what there is and how long each takes."""
+
+import json
+import os
+import subprocess
+import sys
+
+import reference
+import wr
+
+RUNS = os.path.join(wr.OUT, "reproduce")
+RECORDS = os.path.join(wr.ROOT, "docs", "records")
+TEACHER = "ml-1m-teacher"
+ANSWERS = {"top": 64, "temperature": 1}
+
+STUDENT = ["--epochs=60", "--ema=0.998"]
+DISTIL = ["--soft-share=0.7", "--hidden-weight=0.1", "--attention-weight=0.1"]
+PLAN = {
+    TEACHER: {
+        "dataset": "ml-1m", "model": "teacher",
+        "fit": ["--d=128", "--blocks=4", "--heads=4", "--ffn=256", "--gated", "--activation=silu", "--rotary", "--window=200",
+                "--context=200", "--dropout=0.3", "--attn-dropout=0.1", "--weight-decay=0.05", "--ema=0.998", "--seed=1"],
+        "keep": ["--epochs=80", "--patience=15"],
+    },
+}
+for seed in (1, 2, 3):
+    PLAN[f"ml-1m-student-plain-{seed}"] = {
+        "dataset": "ml-1m", "model": "student", "fit": [STUDENT[1], f"--seed={seed}"], "keep": [STUDENT[0]]}
+    PLAN[f"ml-1m-student-distilled-{seed}"] = {
+        "dataset": "ml-1m", "model": "student, distilled", "teacher": TEACHER,
+        "fit": [STUDENT[1], *DISTIL, f"--seed={seed}"], "keep": [STUDENT[0]]}
+
+
+def folder(name):
+    """Where the run is."""
+    return os.path.join(RUNS, name)
+
+
+def answers(work, teacher):
+    """The teacher's answers, made again when the teacher is newer."""
+    path = os.path.join(RUNS, f"{teacher}.answers")
+    best = os.path.join(folder(teacher), "best.safetensors")
+    if not os.path.exists(path) or os.path.getmtime(path) < os.path.getmtime(best):
+        work.run([wr.tool("wrtrain"), "teach", f"--data={reference.DATA}", f"--run={folder(teacher)}", f"--out={path}",
+                  f"--top={ANSWERS['top']}", f"--temperature={ANSWERS['temperature']}"], "teach.log", timeout=7200, show=True)
+    return path
+
+
+def train(work, name):
+    """Fits what is missing of a run."""
+    plan = PLAN[name]
+    begun = os.path.exists(os.path.join(folder(name), "checkpoint.safetensors"))
+    command = [wr.tool("wrtrain"), "fit", f"--data={reference.DATA}", f"--out={folder(name)}", *plan["keep"]]
+    command += ["--resume"] if begun else plan["fit"]
+    if "teacher" in plan:
+        train(work, plan["teacher"])
+        command += [f"--teacher={folder(plan['teacher'])}", f"--soft={answers(work, plan['teacher'])}"]
+    if "stopped (go on" in work.run(command, f"{name}.log", timeout=7 * 24 * 3600, show=True):
+        raise wr.Failure(f"{name} was stopped; ./run reproduce {name} goes on")
+
+
+def commit():
+    said = subprocess.run(["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"], cwd=wr.ROOT,
+                          capture_output=True, text=True, check=False)
+    return said.stdout.strip() or "unknown"
+
+
+def record(work, name):
+    plan, path = PLAN[name], os.path.join(RECORDS, f"{name}.json")
+    work.run([wr.tool("wrtrain"), "eval", f"--data={reference.DATA}", f"--run={folder(name)}", f"--record={path}",
+              f"--dataset={plan['dataset']}", f"--model={plan['model']}", f"--commit={commit()}"], f"{name}-eval.log", timeout=3600)
+    with open(path, encoding="utf-8") as f:
+        r = json.load(f)
+    print(f"{name}: HR@10 {r['hr10']:.4f} NDCG@10 {r['ndcg10']:.4f} (unfiltered {r['hr10_unfiltered']:.4f} "
+          f"{r['ndcg10_unfiltered']:.4f}), {r['seconds'] / 3600:.2f} h; {os.path.relpath(path, wr.ROOT)}")
+
+
+def main():
+    names = list(PLAN) if sys.argv[1:] == ["all"] else sys.argv[1:]
+    unknown = [n for n in names if n not in PLAN]
+    if unknown or not names:
+        print(f"run: nothing to reproduce called {' '.join(unknown)}; there are: all {' '.join(PLAN)}", file=sys.stderr)
+        return 2
+    with wr.Work("reproduce", os.path.join(wr.OUT, "reproduce", "logs")) as work:
+        if not reference.imported(work):
+            print("MovieLens-1M is not on this machine (WR_DATA names its folder)", file=sys.stderr)
+            return 77
+        for name in names:
+            os.makedirs(RUNS, exist_ok=True)
+            train(work, name)
+            record(work, name)
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except wr.Failure as why:
+        print(f"reproduce: {why}", file=sys.stderr)
+        sys.exit(1)
