@@ -6,6 +6,7 @@
  */
 #include "checkpoint_int.h"
 #include "fit_log_int.h"
+#include "gemm_share_int.h"
 #include "step_int.h"
 #include "text_file.h"
 
@@ -50,6 +51,7 @@ struct run {
 	uint32_t *order, n_order; /* users that train */
 	struct batch batch;
 	uint64_t start_ns;
+	double peak, flops, step_seconds, cpu_seconds; /* of products, this epoch's part */
 	bool stopped;
 };
 
@@ -282,6 +284,9 @@ static int run_epoch(struct run *r, double *lr, struct wr_errmsg *msg)
 	snprintf(what, sizeof(what), "epoch %llu/%u", (unsigned long long)r->at.epoch + 1,
 		r->fit.epochs);
 	shuffle(r);
+	r->flops = 0;
+	double cpu = wr_learn_cpu_seconds();
+	uint64_t start = wr_clock_ns();
 	if (!r->fit.quiet)
 		wr_progress_start(&bar, what, n_steps);
 	for (; r->at.step < n_steps; r->at.step++) {
@@ -303,11 +308,14 @@ static int run_epoch(struct run *r, double *lr, struct wr_errmsg *msg)
 		r->at.hidden_sum += loss.hidden;
 		r->at.attention_sum += loss.attention;
 		r->at.loss_weight += r->batch.off[r->batch.n_seqs];
+		r->flops += wr_learn_step_flops(&r->step, &r->batch);
 		*lr = (double)rate;
 		snprintf(note, sizeof(note), "loss %.4f", r->at.loss_sum / r->at.loss_weight);
 		if (!r->fit.quiet)
 			wr_progress_update(&bar, r->at.step + 1, note);
 	}
+	r->step_seconds = (double)(wr_clock_ns() - start) / 1e9;
+	r->cpu_seconds = wr_learn_cpu_seconds() - cpu;
 	if (!r->fit.quiet && bar.tty)
 		wr_progress_end(&bar, r->at.step, note);
 	return WR_OK;
@@ -323,6 +331,8 @@ static int end_epoch(struct run *r, double lr, double seconds, struct wr_errmsg 
 	int err = wr_eval_float(&judged, r->ds, WR_SPLIT_VALID, 0, r->fit.threads, &m, msg);
 	if (err)
 		return err;
+	if (!(r->peak > 0))
+		r->peak = wr_learn_gemm_peak(r->step.n_threads);
 	double n = WR_MAX(r->at.loss_weight, 1.0);
 	struct fit_log_line line = {.epoch = r->at.epoch + 1,
 		.loss = r->at.loss_sum / n,
@@ -334,6 +344,11 @@ static int end_epoch(struct run *r, double lr, double seconds, struct wr_errmsg 
 		.ndcg10 = m.ndcg[0][1],
 		.lr = lr,
 		.seconds = seconds,
+		.gflops = r->flops / WR_MAX(r->step_seconds, 1e-9) / 1e9,
+		.share = r->peak > 0 ? r->flops / WR_MAX(r->step_seconds, 1e-9) / r->peak : 0,
+		.cpu_share = r->peak > 0 ? r->flops / WR_MAX(r->cpu_seconds, 1e-9) /
+						   (r->peak / r->step.n_threads)
+					 : 0,
 		.logit_scale = (double)r->s->w[r->s->logit_scale]};
 	r->at.epoch++;
 	r->at.step = 0;
@@ -351,9 +366,12 @@ static int end_epoch(struct run *r, double lr, double seconds, struct wr_errmsg 
 		err = wr_learn_fit_log_add(&r->log, &line, msg);
 	if (!r->fit.quiet)
 		fprintf(stderr,
-			"epoch %llu/%u  loss %.4f  validation HR@10 %.4f NDCG@10 %.4f%s  %.1f s\n",
+			"epoch %llu/%u  loss %.4f  validation HR@10 %.4f NDCG@10 %.4f%s  %.1f s, "
+			"%.0f GFLOP/s, %.0f %% of the products this machine can do (%.0f %% by CPU "
+			"time)\n",
 			(unsigned long long)r->at.epoch, r->fit.epochs, line.loss, line.hr10,
-			line.ndcg10, r->at.best_epoch == r->at.epoch ? " (best)" : "", seconds);
+			line.ndcg10, r->at.best_epoch == r->at.epoch ? " (best)" : "", seconds,
+			line.gflops, 100 * line.share, 100 * line.cpu_share);
 	return err;
 }
 

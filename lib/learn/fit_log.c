@@ -22,11 +22,14 @@ static int read_line(
 	json_int_t epoch = 0;
 	json_t *j = json_loads(line, 0, &why);
 	int bad = !j ||
-		  json_unpack_ex(j, &why, 0, "{s:I, s:F, s:F, s:F, s:F, s:F, s:F, s?F, s?F, s?F}",
+		  json_unpack_ex(j, &why, 0,
+			  "{s:I, s:F, s:F, s:F, s:F, s:F, s:F, s?F, s?F, s?F, s?F, s?F, "
+			  "s?F}",
 			  "epoch", &epoch, "loss", &out->loss, "valid_hr10", &out->hr10,
 			  "valid_ndcg10", &out->ndcg10, "lr", &out->lr, "seconds", &out->seconds,
 			  "logit_scale", &out->logit_scale, "soft", &out->soft, "hidden",
-			  &out->hidden, "attention", &out->attention);
+			  &out->hidden, "attention", &out->attention, "gflops", &out->gflops,
+			  "gemm_share", &out->share, "gemm_share_cpu", &out->cpu_share);
 	out->taught = j && json_object_get(j, "soft");
 	out->epoch = (uint64_t)epoch;
 	json_decref(j);
@@ -58,7 +61,7 @@ int wr_learn_fit_log_open(
 	if (epochs && !stat(path, &st)) {
 		err = wr_learn_text_open(&t, path, msg);
 		while (!err && (line = wr_learn_text_next(&t, NULL))) {
-			struct fit_log_line x;
+			struct fit_log_line x = {0};
 			err = read_line(&t, line, &x, msg);
 			if (!err && x.epoch <= epochs)
 				err = append(l, &x, msg);
@@ -87,6 +90,11 @@ static int write_lines(const struct fit_log *l, struct wr_errmsg *msg)
 			"\"seconds\": %.3f, \"logit_scale\": %.4f",
 			(unsigned long long)x->epoch, x->loss, x->hr10, x->ndcg10, x->lr,
 			x->seconds, x->logit_scale);
+		if (x->gflops > 0)
+			fprintf(wr_file_writer_stream(w),
+				", \"gflops\": %.1f, \"gemm_share\": %.3f, \"gemm_share_cpu\": "
+				"%.3f",
+				x->gflops, x->share, x->cpu_share);
 		if (x->taught)
 			fprintf(wr_file_writer_stream(w),
 				", \"soft\": %.6f, \"hidden\": %.6f, \"attention\": %.6f", x->soft,

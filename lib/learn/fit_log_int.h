@@ -8,7 +8,8 @@
 struct fit_log_line {
 	uint64_t epoch; /* from 1 */
 	double loss, hr10, ndcg10, lr, seconds, logit_scale;
-	bool taught; /* the terms below are meant */
+	double gflops, share, cpu_share; /* of matrix products; 0 = not known */
+	bool taught;                     /* the terms below are meant */
 	double soft, hidden, attention;
 };
 struct fit_log {

@@ -5,6 +5,7 @@
  * both ways of attention, activations, gates, rotation, several targets, dropout on and off (the
  * mask is a function of the key, so the loss stays differentiable).
  */
+#include "gemm_share_int.h"
 #include "gradient_test.h"
 
 #include <math.h>
@@ -225,6 +226,20 @@ static void test_optimiser(void)
 	teardown(&f);
 }
 
+/* Sequences of 12, 1 and 5 tokens see 50 + 1 + 15 keys through windows of 5; a token's matrices
+ * have 16 (48 + 16 + 24 + 24) weights a block; 23 items; forward and twice as much back; 2 flops
+ * each. */
+static void test_flops(void)
+{
+	struct fixture f;
+	setup(&f, 4, 5, 0, 0);
+	double blocks = 2 * (18 * 16 * (48 + 16 + 24 + 24) + 2 * 66 * 16), items = 18 * 23 * 16;
+	CU_ASSERT_EQUAL(wr_learn_step_flops(&f.st, &f.b), 2 * 3 * (blocks + items));
+	double one = wr_learn_gemm_peak(1);
+	CU_ASSERT(one > 1e8 && one < 1e13); /* flops a second of one core: some 1e11 */
+	teardown(&f);
+}
+
 static void test_full(void)
 {
 	check_all(4, 5, 0, 0);
@@ -311,6 +326,7 @@ int main(void)
 		{"loops and blocks are the same attention", test_ways},
 		{"a hand-worked step of the optimiser", test_optimiser},
 		{"threads change nothing", test_threads},
+		{"work is counted", test_flops},
 	};
 	return wr_test_run("learn gradients", tests, WR_ARRAY_LEN(tests));
 }
