@@ -6,8 +6,9 @@
  * Keys and values lie in panels of slots (slot = position in the sequence, oldest first), blocks of
  * 16 slots: key   of slot j, channel c: k[(j/16)·16·dh + (c/4)·64 + (j%16)·4 + c%4]      (the
  * layout of gemm_s8.h's weights) value of slot j, channel c: v[(j/4)·4·dh + c·4 + j%4] so that 16
- * keys meet a query, and 4 values a channel, in one vector. A block of either is 16·dh bytes. A
- * ring of `ring` slots is a panel in which slot j lies at j % ring.
+ * keys meet a query, and 4 values a channel, in one vector. A block of either is 16·dh bytes. The
+ * last block of a panel may have w = 4, 8 or 12 slots; its keys then have w·4 for 64. A ring is a
+ * panel in which slot j lies at j % slots.
  */
 #ifndef WR_ATTENTION_H
 #define WR_ATTENTION_H
@@ -19,24 +20,26 @@
 #define WR_ATTEND_MAX_HEAD   128
 /* Floats before and behind a head's bias row that may be read (their values do not matter). */
 #define WR_ATTEND_BIAS_PAD 16
+/* Slots of a ring at most. */
+#define WR_DECODE_MAX_SLOTS 272
 
 struct wr_kv_panel {
-	int8_t *k, *v; /* slots·dh bytes each, slots a multiple of 16, 64-byte aligned, in [-127,
-			  127] */
+	int8_t *k, *v;            /* slots·dh bytes each, 64-byte aligned, in [-127, 127] */
 	float *k_scale, *v_scale; /* [slots]; v_scale ≥ 0 */
+	size_t slots;             /* a multiple of 16, of a ring a multiple of 4 */
 };
 
-/* Bytes of a panel for `slots` slots (a multiple of 16), and its parts inside base (64-byte
- * aligned). */
+/* Bytes of a panel, whole cache lines, and its parts inside base (64-byte aligned). */
 static inline size_t wr_kv_panel_bytes(size_t slots, size_t head_dim)
 {
-	return slots * (2 * head_dim + 2 * sizeof(float));
+	return (slots * (2 * head_dim + 2 * sizeof(float)) + 63) / 64 * 64;
 }
 static inline struct wr_kv_panel wr_kv_panel_at(void *base, size_t slots, size_t head_dim)
 {
 	int8_t *k = base, *v = k + slots * head_dim;
 	float *scale = (float *)(void *)(v + slots * head_dim);
-	return (struct wr_kv_panel){.k = k, .v = v, .k_scale = scale, .v_scale = scale + slots};
+	return (struct wr_kv_panel){
+		.k = k, .v = v, .k_scale = scale, .v_scale = scale + slots, .slots = slots};
 }
 
 /*
@@ -61,9 +64,8 @@ struct wr_attend {
 	float *o; /* output i at o + i·ldo, head_dim floats */
 	size_t ldo;
 	unsigned int n_queries, first; /* query i stands at slot first + i and sees the last
-					  `window` slots up to it */
-	unsigned int ring; /* slots of the ring that kv is, a multiple of 16 and at least
-			      window + n_queries - 1; first + n_queries ≤ 2·ring. 0 = no ring */
+					  `window` slots up to it, none before `origin` */
+	unsigned int origin;           /* a panel's; a ring has 0 */
 	unsigned int window, head_dim; /* head_dim a multiple of 16 */
 	float inv_sqrt;                /* 1 / sqrt(head_dim) */
 };
@@ -74,6 +76,13 @@ struct wr_attend {
  */
 typedef void wr_attend_fn(const struct wr_attend *jobs, size_t n_jobs);
 wr_attend_fn wr_attend_ref, wr_attend_avx2, wr_attend_avx512vnni;
+
+/*
+ * The same over rings, of one head_dim and one number of slots, at least window + n_queries - 1 and
+ * at most WR_DECODE_MAX_SLOTS; first + n_queries ≤ 2·slots. Reads every slot of the ring; those
+ * that no query sees do not matter.
+ */
+wr_attend_fn wr_decode_ref, wr_decode_avx2, wr_decode_avx512vnni;
 
 /* exp(x) for x ≤ 0 as docs/model.md writes it; the reference's own, for tests. */
 float wr_attend_exp_ref(float x);

@@ -5,7 +5,6 @@
  */
 #include "attention.h"
 
-#include "attention_exp.h"
 #include "quantise.h"
 #include "simd256.h"
 
@@ -22,16 +21,9 @@ struct query {
 	float c;            /* the query's scale and 1 / sqrt(head_dim) */
 	size_t slot, low;   /* sees slots low … slot */
 	size_t block, last; /* low / 16, slot / 16 */
-	size_t ring;        /* slots behind which the panel starts anew */
 	size_t base;        /* slot of e[i][16] and p[i][16] in struct tile: block · 16 */
 	float largest, inv, scale;
 };
-
-/* Where a block's or group's first slot lies. */
-SIMD_INLINE size_t place(const struct query *q, size_t slot)
-{
-	return slot >= q->ring ? slot - q->ring : slot;
-}
 
 struct tile {
 	size_t n; /* queries */
@@ -49,25 +41,6 @@ SIMD_INLINE __m256 seen(const struct query *q, size_t at)
 	__m256i after = _mm256_cmpgt_epi32(slot, _mm256_set1_epi32((int32_t)q->slot));
 	return _mm256_castsi256_ps(
 		_mm256_andnot_si256(_mm256_or_si256(before, after), _mm256_set1_epi32(-1)));
-}
-
-SIMD_INLINE __m256 exponential(__m256 x)
-{
-	x = _mm256_max_ps(x, _mm256_set1_ps(WR_EXP_MIN));
-	__m256i ni = _mm256_cvtps_epi32(_mm256_mul_ps(x, _mm256_set1_ps(WR_EXP_LOG2E)));
-	__m256 n = _mm256_cvtepi32_ps(ni);
-	__m256 r = _mm256_sub_ps(x, _mm256_mul_ps(n, _mm256_set1_ps(WR_EXP_LN2_HI)));
-	r = _mm256_sub_ps(r, _mm256_mul_ps(n, _mm256_set1_ps(WR_EXP_LN2_LO)));
-	__m256 y = _mm256_set1_ps(WR_EXP_P0);
-	y = _mm256_add_ps(_mm256_mul_ps(y, r), _mm256_set1_ps(WR_EXP_P1));
-	y = _mm256_add_ps(_mm256_mul_ps(y, r), _mm256_set1_ps(WR_EXP_P2));
-	y = _mm256_add_ps(_mm256_mul_ps(y, r), _mm256_set1_ps(WR_EXP_P3));
-	y = _mm256_add_ps(_mm256_mul_ps(y, r), _mm256_set1_ps(WR_EXP_P4));
-	y = _mm256_add_ps(_mm256_mul_ps(y, r), _mm256_set1_ps(WR_EXP_P5));
-	y = _mm256_add_ps(_mm256_mul_ps(y, _mm256_mul_ps(r, r)), r);
-	y = _mm256_add_ps(y, _mm256_set1_ps(1.0f));
-	return _mm256_castsi256_ps(
-		_mm256_add_epi32(_mm256_castps_si256(y), _mm256_slli_epi32(ni, 23)));
 }
 
 /* Dot products of the query and the 16 keys of a block. */
@@ -93,7 +66,7 @@ SIMD_INLINE void score(struct tile *t, size_t i, size_t head_dim)
 	__m256 largest = lowest;
 	for (size_t b = q->block; b <= q->last; b++) {
 		__m256i dot[2];
-		const size_t from = place(q, b * 16);
+		const size_t from = b * 16;
 		dots(a->kv.k + from * head_dim, q->q, head_dim, &dot[0], &dot[1]);
 		for (size_t half = 0; half < 2; half++) {
 			size_t at = b * 16 + half * 8;
@@ -119,9 +92,9 @@ SIMD_INLINE void exponentials(struct tile *t, size_t i)
 	for (size_t at = q->block * 16; at < (q->last + 1) * 16; at += 8) {
 		float *e = &t->e[i][at + 16 - q->base];
 		__m256 in = seen(q, at);
-		__m256 v = _mm256_and_ps(in, exponential(_mm256_sub_ps(_mm256_load_ps(e), m)));
+		__m256 v = _mm256_and_ps(in, simd256_exp(_mm256_sub_ps(_mm256_load_ps(e), m)));
 		_mm256_store_ps(e, v);
-		v = _mm256_mul_ps(v, _mm256_loadu_ps(q->a->kv.v_scale + place(q, at)));
+		v = _mm256_mul_ps(v, _mm256_loadu_ps(q->a->kv.v_scale + at));
 		aw = _mm256_max_ps(_mm256_and_ps(in, v), aw);
 	}
 	float w = simd256_largest(aw);
@@ -133,7 +106,7 @@ SIMD_INLINE __m256i weight8(const struct tile *t, size_t i, size_t at, __m256 in
 {
 	const struct query *q = &t->query[i];
 	__m256 w = _mm256_mul_ps(_mm256_load_ps(&t->e[i][at + 16 - q->base]),
-		_mm256_loadu_ps(q->a->kv.v_scale + place(q, at)));
+		_mm256_loadu_ps(q->a->kv.v_scale + at));
 	return _mm256_cvtps_epi32(_mm256_and_ps(seen(q, at), _mm256_mul_ps(w, inv)));
 }
 
@@ -166,8 +139,7 @@ SIMD_INLINE void output(struct tile *t, size_t i, size_t head_dim)
 		__m256i low = _mm256_setzero_si256(), high = low;
 		for (size_t g = q->low / 4; g <= q->slot / 4; g++) {
 			const __m256i *v =
-				(const __m256i *)(const void *)(a->kv.v +
-								place(q, g * 4) * head_dim + c * 4);
+				(const __m256i *)(const void *)(a->kv.v + g * 4 * head_dim + c * 4);
 			__m256i p = simd256_broadcast4(&t->p[i][g * 4 + 16 - q->base]);
 			low = simd256_dot4(low, p, _mm256_load_si256(v));
 			high = simd256_dot4(high, p, _mm256_load_si256(v + 1));
@@ -193,7 +165,8 @@ SIMD_INLINE void finish(struct tile *t, size_t head_dim)
 
 SIMD_INLINE void add_query(struct tile *t, const struct wr_attend *a, size_t i)
 {
-	size_t slot = a->first + i, low = slot + 1 > a->window ? slot + 1 - a->window : 0;
+	size_t slot = a->first + i, low = a->origin;
+	low = slot + 1 > low + a->window ? slot + 1 - a->window : low;
 	t->query[t->n++] = (struct query){.a = a,
 		.q = a->q + i * a->ldq,
 		.o = a->o + i * a->ldo,
@@ -202,7 +175,6 @@ SIMD_INLINE void add_query(struct tile *t, const struct wr_attend *a, size_t i)
 		.low = low,
 		.block = low / 16,
 		.last = slot / 16,
-		.ring = a->ring ? a->ring : SIZE_MAX,
 		.base = low / 16 * 16};
 }
 
@@ -256,9 +228,11 @@ void wr_kv_store_avx2(const struct wr_kv_panel *p, size_t head_dim, size_t first
 {
 	for (size_t i = 0; i < m; i++) {
 		size_t slot = first + i;
-		int8_t *key = p->k + slot / 16 * 16 * head_dim + slot % 16 * 4;
+		size_t block = slot / 16 * 16,
+		       width = p->slots - block < 16 ? p->slots - block : 16;
+		int8_t *key = p->k + block * head_dim + slot % 16 * 4;
 		for (size_t c = 0; c < head_dim; c += 4)
-			memcpy(key + c * 16, k + i * ld + c, 4);
+			memcpy(key + c * width, k + i * ld + c, 4);
 		p->k_scale[slot] = k_scale[i * ld_scale];
 		p->v_scale[slot] = v_scale[i * ld_scale];
 	}

@@ -7,7 +7,6 @@
  */
 #include "attention.h"
 
-#include "attention_exp.h"
 #include "quantise.h"
 #include "simd512.h"
 
@@ -24,16 +23,9 @@ struct query {
 	float c;            /* the query's scale and 1 / sqrt(head_dim) */
 	size_t slot, low;   /* sees slots low … slot */
 	size_t block, last; /* low / 16, slot / 16 */
-	size_t ring;        /* slots behind which the panel starts anew */
 	size_t base;        /* slot of e[i][16] and p[i][16] in struct tile: block · 16 */
 	float largest, inv, scale;
 };
-
-/* Where a block's or group's first slot lies. */
-SIMD_INLINE size_t place(const struct query *q, size_t slot)
-{
-	return slot >= q->ring ? slot - q->ring : slot;
-}
 
 struct tile {
 	size_t n; /* queries */
@@ -53,25 +45,6 @@ SIMD_INLINE __mmask16 seen(const struct query *q, size_t block)
 	return (__mmask16)mask;
 }
 
-SIMD_INLINE __m512 exponential(__m512 x)
-{
-	x = _mm512_max_ps(x, _mm512_set1_ps(WR_EXP_MIN));
-	__m512i ni = _mm512_cvtps_epi32(_mm512_mul_ps(x, _mm512_set1_ps(WR_EXP_LOG2E)));
-	__m512 n = _mm512_cvtepi32_ps(ni);
-	__m512 r = _mm512_sub_ps(x, _mm512_mul_ps(n, _mm512_set1_ps(WR_EXP_LN2_HI)));
-	r = _mm512_sub_ps(r, _mm512_mul_ps(n, _mm512_set1_ps(WR_EXP_LN2_LO)));
-	__m512 y = _mm512_set1_ps(WR_EXP_P0);
-	y = _mm512_add_ps(_mm512_mul_ps(y, r), _mm512_set1_ps(WR_EXP_P1));
-	y = _mm512_add_ps(_mm512_mul_ps(y, r), _mm512_set1_ps(WR_EXP_P2));
-	y = _mm512_add_ps(_mm512_mul_ps(y, r), _mm512_set1_ps(WR_EXP_P3));
-	y = _mm512_add_ps(_mm512_mul_ps(y, r), _mm512_set1_ps(WR_EXP_P4));
-	y = _mm512_add_ps(_mm512_mul_ps(y, r), _mm512_set1_ps(WR_EXP_P5));
-	y = _mm512_add_ps(_mm512_mul_ps(y, _mm512_mul_ps(r, r)), r);
-	y = _mm512_add_ps(y, _mm512_set1_ps(1.0f));
-	return _mm512_castsi512_ps(
-		_mm512_add_epi32(_mm512_castps_si512(y), _mm512_slli_epi32(ni, 23)));
-}
-
 /* Scores of query i into e, -inf outside of its window. Keys are shifted to unsigned; 128·Σq goes
  * off again. */
 SIMD_INLINE void score(struct tile *t, size_t i, size_t head_dim)
@@ -88,7 +61,7 @@ SIMD_INLINE void score(struct tile *t, size_t i, size_t head_dim)
 	const __m512i start = _mm512_sub_epi32(_mm512_setzero_si512(), offset);
 	__m512 largest = lowest;
 	for (size_t b = q->block; b <= q->last; b++) {
-		size_t at = place(q, b * 16);
+		size_t at = b * 16;
 		const int8_t *keys = a->kv.k + at * head_dim;
 		__m512i dot = start;
 		for (size_t x = 0; x < head_dim; x += 4)
@@ -116,9 +89,9 @@ SIMD_INLINE void exponentials(struct tile *t, size_t i)
 	for (size_t b = q->block; b <= q->last; b++) {
 		float *e = &t->e[i][b * 16 + 16 - q->base];
 		__m512 v = _mm512_maskz_mov_ps(
-			seen(q, b), exponential(_mm512_sub_ps(_mm512_load_ps(e), m)));
+			seen(q, b), simd512_exp(_mm512_sub_ps(_mm512_load_ps(e), m)));
 		_mm512_store_ps(e, v);
-		v = _mm512_mul_ps(v, _mm512_loadu_ps(q->a->kv.v_scale + place(q, b * 16)));
+		v = _mm512_mul_ps(v, _mm512_loadu_ps(q->a->kv.v_scale + b * 16));
 		aw = _mm512_max_ps(_mm512_maskz_mov_ps(seen(q, b), v), aw);
 	}
 	float w = simd512_largest(aw);
@@ -141,8 +114,8 @@ SIMD_INLINE void weights(struct tile *t, size_t i)
 	}
 	for (size_t b = q->block; b <= q->last; b++) {
 		size_t at = b * 16 + 16 - q->base;
-		__m512 w = _mm512_mul_ps(_mm512_load_ps(&t->e[i][at]),
-			_mm512_loadu_ps(q->a->kv.v_scale + place(q, b * 16)));
+		__m512 w = _mm512_mul_ps(
+			_mm512_load_ps(&t->e[i][at]), _mm512_loadu_ps(q->a->kv.v_scale + b * 16));
 		w = _mm512_maskz_mov_ps(seen(q, b), _mm512_mul_ps(w, inv));
 		_mm_store_si128((__m128i *)(void *)&t->p[i][at],
 			_mm512_cvtsepi32_epi8(_mm512_cvtps_epi32(w)));
@@ -160,7 +133,7 @@ SIMD_INLINE void output(struct tile *t, size_t i, size_t head_dim)
 		for (size_t g = q->low / 4; g <= q->slot / 4; g++)
 			acc = _mm512_dpbusd_epi32(acc,
 				simd512_broadcast4(&t->p[i][g * 4 + 16 - q->base]),
-				_mm512_load_si512(a->kv.v + place(q, g * 4) * head_dim + c * 4));
+				_mm512_load_si512(a->kv.v + g * 4 * head_dim + c * 4));
 		_mm512_storeu_ps(q->o + c, _mm512_mul_ps(_mm512_cvtepi32_ps(acc), scale));
 	}
 }
@@ -180,7 +153,8 @@ SIMD_INLINE void finish(struct tile *t, size_t head_dim)
 
 SIMD_INLINE void add_query(struct tile *t, const struct wr_attend *a, size_t i)
 {
-	size_t slot = a->first + i, low = slot + 1 > a->window ? slot + 1 - a->window : 0;
+	size_t slot = a->first + i, low = a->origin;
+	low = slot + 1 > low + a->window ? slot + 1 - a->window : low;
 	t->query[t->n++] = (struct query){.a = a,
 		.q = a->q + i * a->ldq,
 		.o = a->o + i * a->ldo,
@@ -189,7 +163,6 @@ SIMD_INLINE void add_query(struct tile *t, const struct wr_attend *a, size_t i)
 		.low = low,
 		.block = low / 16,
 		.last = slot / 16,
-		.ring = a->ring ? a->ring : SIZE_MAX,
 		.base = low / 16 * 16};
 }
 

@@ -9,9 +9,10 @@
 #include <math.h>
 #include <string.h>
 
-static size_t key_at(size_t head_dim, size_t slot, size_t c)
+static size_t key_at(const struct wr_kv_panel *p, size_t head_dim, size_t slot, size_t c)
 {
-	return slot / 16 * 16 * head_dim + c / 4 * 64 + slot % 16 * 4 + c % 4;
+	size_t block = slot / 16 * 16, width = p->slots - block < 16 ? p->slots - block : 16;
+	return block * head_dim + c / 4 * 4 * width + slot % 16 * 4 + c % 4;
 }
 
 static size_t value_at(size_t head_dim, size_t slot, size_t c)
@@ -25,7 +26,7 @@ void wr_kv_store_ref(const struct wr_kv_panel *p, size_t head_dim, size_t first,
 {
 	for (size_t i = 0; i < m; i++) {
 		for (size_t c = 0; c < head_dim; c++) {
-			p->k[key_at(head_dim, first + i, c)] = k[i * ld + c];
+			p->k[key_at(p, head_dim, first + i, c)] = k[i * ld + c];
 			p->v[value_at(head_dim, first + i, c)] = v[i * ld + c];
 		}
 		p->k_scale[first + i] = k_scale[i * ld_scale];
@@ -53,10 +54,10 @@ float wr_attend_exp_ref(float x)
 	return y;
 }
 
-/* Where slot j of a job lies. */
+/* Where slot j of a job lies: panels have all slots. */
 static size_t place(const struct wr_attend *a, size_t slot)
 {
-	return a->ring && slot >= a->ring ? slot - a->ring : slot;
+	return slot % a->kv.slots;
 }
 
 /* e[a] = exp(score - largest) for ages 0 … n-1; their lane sum. */
@@ -69,7 +70,7 @@ static float softmax_terms(const struct wr_attend *a, unsigned int i, size_t n, 
 		size_t at = place(a, slot - age);
 		int32_t dot = 0;
 		for (size_t x = 0; x < a->head_dim; x++)
-			dot += q[x] * a->kv.k[key_at(a->head_dim, at, x)];
+			dot += q[x] * a->kv.k[key_at(&a->kv, a->head_dim, at, x)];
 		e[age] = ((float)dot * a->kv.k_scale[at]) * c + a->bias[-(ptrdiff_t)age];
 		largest = e[age] > largest ? e[age] : largest;
 	}
@@ -83,7 +84,8 @@ static float softmax_terms(const struct wr_attend *a, unsigned int i, size_t n, 
 
 static void attend_one(const struct wr_attend *a, unsigned int i)
 {
-	size_t slot = a->first + i, n = slot + 1 < a->window ? slot + 1 : a->window;
+	size_t slot = a->first + i, n = slot + 1 - a->origin;
+	n = n < a->window ? n : a->window;
 	float w[WR_ATTEND_MAX_WINDOW], aw = 0;
 	int32_t p[WR_ATTEND_MAX_WINDOW];
 	float z = softmax_terms(a, i, n, w);
@@ -108,4 +110,9 @@ void wr_attend_ref(const struct wr_attend *jobs, size_t n_jobs)
 	for (size_t j = 0; j < n_jobs; j++)
 		for (unsigned int i = 0; i < jobs[j].n_queries; i++)
 			attend_one(&jobs[j], i);
+}
+
+void wr_decode_ref(const struct wr_attend *jobs, size_t n_jobs)
+{
+	wr_attend_ref(jobs, n_jobs);
 }

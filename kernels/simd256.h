@@ -4,6 +4,8 @@
 #ifndef WR_SIMD256_H
 #define WR_SIMD256_H
 
+#include "attention_exp.h"
+
 #include <immintrin.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -49,6 +51,26 @@ SIMD_INLINE __m128i simd256_pack16(__m256i low, __m256i high)
 {
 	__m256i words = _mm256_permute4x64_epi64(_mm256_packs_epi32(low, high), 0xd8);
 	return _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
+}
+
+/* exp of x ≤ 0 (docs/model.md). */
+SIMD_INLINE __m256 simd256_exp(__m256 x)
+{
+	x = _mm256_max_ps(x, _mm256_set1_ps(WR_EXP_MIN));
+	__m256i ni = _mm256_cvtps_epi32(_mm256_mul_ps(x, _mm256_set1_ps(WR_EXP_LOG2E)));
+	__m256 n = _mm256_cvtepi32_ps(ni);
+	__m256 r = _mm256_sub_ps(x, _mm256_mul_ps(n, _mm256_set1_ps(WR_EXP_LN2_HI)));
+	r = _mm256_sub_ps(r, _mm256_mul_ps(n, _mm256_set1_ps(WR_EXP_LN2_LO)));
+	__m256 y = _mm256_set1_ps(WR_EXP_P0);
+	y = _mm256_add_ps(_mm256_mul_ps(y, r), _mm256_set1_ps(WR_EXP_P1));
+	y = _mm256_add_ps(_mm256_mul_ps(y, r), _mm256_set1_ps(WR_EXP_P2));
+	y = _mm256_add_ps(_mm256_mul_ps(y, r), _mm256_set1_ps(WR_EXP_P3));
+	y = _mm256_add_ps(_mm256_mul_ps(y, r), _mm256_set1_ps(WR_EXP_P4));
+	y = _mm256_add_ps(_mm256_mul_ps(y, r), _mm256_set1_ps(WR_EXP_P5));
+	y = _mm256_add_ps(_mm256_mul_ps(y, _mm256_mul_ps(r, r)), r);
+	y = _mm256_add_ps(y, _mm256_set1_ps(1.0f));
+	return _mm256_castsi256_ps(
+		_mm256_add_epi32(_mm256_castps_si256(y), _mm256_slli_epi32(ni, 23)));
 }
 
 #endif

@@ -29,7 +29,7 @@ struct wr_kernels {
 	wr_user_quantise_fn *user_quantise;
 	wr_embed_fn *embed;
 	wr_kv_store_fn *kv_store;
-	wr_attend_fn *attend;
+	wr_attend_fn *attend, *decode;
 	wr_topk_above_fn *topk_above;
 	wr_topk_order_fn *topk_order;
 	wr_score_best_fn *score_best;

@@ -20,7 +20,7 @@ static void layout(struct wr_carve *c, const struct wr_bundle_model *s, struct w
 {
 	size_t o = (size_t)s->n_heads * s->head_dim, qkv = wr_model_qkv_width(s);
 	size_t t = e->max_tokens, n = e->max_seqs;
-	e->max_slots = t + 15 * n;
+	e->max_slots = t + 31 * n;
 	e->rows = wr_carve(c, t * sizeof(*e->rows));
 	e->length = wr_carve(c, n * sizeof(*e->length));
 	e->place = wr_carve(c, n * sizeof(*e->place));
@@ -92,8 +92,8 @@ void wr_encoder_free(struct wr_encoder *e)
 
 /* ---- steps ---- */
 
-/* place of the running block b. Cold panels begin so that a token has the same slot modulo 16 in
- * every block: rings take whole blocks of 16 slots from them. */
+/* place of the running block b. In a cold panel the last W-1 tokens begin at a multiple of 16, so
+ * that the ring takes them as whole blocks. */
 static void place_panels(struct wr_encoder *e, unsigned int b, unsigned int n_seqs)
 {
 	const struct wr_bundle_model *s = &e->m->s;
@@ -109,7 +109,8 @@ static void place_panels(struct wr_encoder *e, unsigned int b, unsigned int n_se
 			p->panels = e->kv +
 				    s->n_kv_heads * wr_kv_panel_bytes(e->slot_off[i], s->head_dim);
 			p->slots = e->slot_off[i + 1] - e->slot_off[i];
-			p->first = dropped % 16;
+			uint32_t n = e->length[i] - dropped;
+			p->first = n < s->window ? 0 : (s->window - 1 - n) % 16;
 		}
 	}
 }
@@ -121,30 +122,70 @@ static struct wr_kv_panel panel(const struct wr_encoder *e, unsigned int seq, un
 	return wr_kv_panel_at(p->panels + group * wr_kv_panel_bytes(p->slots, dh), p->slots, dh);
 }
 
-/* Stores keys and values of tokens first … first+m-1 (in in_off's numbering) whose heads start at
- * head_scale's and heads' column `head`. *seq: a sequence at or before the first token's; left at
- * the last token's. */
-static void store_kv(struct wr_encoder *e, size_t first, size_t m, size_t head, size_t n_heads,
-	unsigned int *seq)
+/* Keys and values of consecutive tokens: token i's at kv + i·ld, its scales at scale + i·ld_scale,
+ * key heads first. */
+struct fresh {
+	const int8_t *kv;
+	const float *scale;
+	size_t ld, ld_scale;
+};
+
+/* Stores n of them as a sequence's tokens from `token` (of those that enter the block) on. */
+static void store_run(
+	struct wr_encoder *e, unsigned int seq, size_t token, size_t n, struct fresh f)
 {
 	const struct wr_bundle_model *s = &e->m->s;
-	size_t dh = s->head_dim, width = n_heads * dh;
-	for (size_t i = 0; i < m;) {
+	const struct place *at = &e->place[seq];
+	size_t dh = s->head_dim, slot = (at->first + token) % at->slots;
+	for (size_t run; n; n -= run, slot = 0) {
+		run = WR_MIN(n, at->slots - slot);
+		for (unsigned int g = 0; g < s->n_kv_heads; g++) {
+			struct wr_kv_panel p = panel(e, seq, g);
+			const int8_t *k = f.kv + g * dh;
+			const float *scale = f.scale + g;
+			e->m->kernels->kv_store(&p, dh, slot, run, k, k + s->n_kv_heads * dh, f.ld,
+				scale, scale + s->n_kv_heads, f.ld_scale);
+		}
+		f.kv += run * f.ld;
+		f.scale += run * f.ld_scale;
+	}
+}
+
+/* Stores tokens first … first+m-1 in in_off's numbering. *seq: a sequence at or before the first
+ * token's; left at the last token's. */
+static void store_kv(
+	struct wr_encoder *e, size_t first, size_t m, struct fresh f, unsigned int *seq)
+{
+	for (size_t i = 0, n; i < m; i += n) {
 		while (e->in_off[*seq + 1] <= first + i)
 			(*seq)++;
-		const struct place *at = &e->place[*seq];
-		size_t slot = at->first + (first + i - e->in_off[*seq]);
-		slot = slot >= at->slots ? slot - at->slots : slot;
-		size_t run = WR_MIN(m - i, e->in_off[*seq + 1] - (first + i));
-		run = WR_MIN(run, at->slots - slot);
-		for (unsigned int g = 0; g < s->n_kv_heads; g++) {
-			struct wr_kv_panel p = panel(e, *seq, g);
-			const int8_t *k = e->heads + i * width + (head + g) * dh;
-			const float *scale = e->head_scale + i * n_heads + head + g;
-			e->m->kernels->kv_store(&p, dh, slot, run, k, k + s->n_kv_heads * dh, width,
-				scale, scale + s->n_kv_heads, n_heads);
-		}
-		i += run;
+		n = WR_MIN(m - i, e->in_off[*seq + 1] - (first + i));
+		store_run(e, *seq, first + i - e->in_off[*seq], n, f);
+		f.kv += n * f.ld;
+		f.scale += n * f.ld_scale;
+	}
+}
+
+/* Where the keys and values of a warm batch's new tokens wait when they don't fit into the rings
+ * together: in the memory of the cold panels. */
+static struct fresh staged(const struct wr_encoder *e, size_t token)
+{
+	const struct wr_bundle_model *s = &e->m->s;
+	size_t heads = 2 * s->n_kv_heads, ld = heads * s->head_dim;
+	float *scale = (float *)(void *)(e->kv + e->max_tokens * ld);
+	return (struct fresh){.kv = (int8_t *)e->kv + token * ld,
+		.scale = scale + token * heads,
+		.ld = ld,
+		.ld_scale = heads};
+}
+
+static void stage_kv(struct wr_encoder *e, size_t first, size_t m, struct fresh f)
+{
+	for (size_t i = 0; i < m; i++) {
+		struct fresh to = staged(e, first + i);
+		memcpy((int8_t *)(uintptr_t)to.kv, f.kv + i * f.ld, to.ld);
+		memcpy((float *)(uintptr_t)to.scale, f.scale + i * f.ld_scale,
+			to.ld_scale * sizeof(float));
 	}
 }
 
@@ -171,12 +212,17 @@ static void project(struct wr_encoder *e, unsigned int b, enum product part, siz
 			memcpy(e->q_scale + (first + i) * n_q, e->head_scale + i * n_heads,
 				n_q * sizeof(float));
 		}
-		if (n_heads > n_q)
-			store_kv(e, first, m, n_q, n_heads, &seq);
+		struct fresh f = {e->heads + n_q * dh, e->head_scale + n_q, w.n, n_heads};
+		if (n_heads > n_q && e->stage)
+			stage_kv(e, first, m, f);
+		else if (n_heads > n_q)
+			store_kv(e, first, m, f, &seq);
 	}
 }
 
-static void attend(struct wr_encoder *e, const struct wr_model_block *block, unsigned int n_seqs)
+/* The queries of tokens from … end-1 of each sequence, as far as the block needs their output. */
+static void attend(struct wr_encoder *e, const struct wr_model_block *block, unsigned int n_seqs,
+	uint32_t from, uint32_t end)
 {
 	const struct wr_bundle_model *s = &e->m->s;
 	size_t dh = s->head_dim, width = s->n_heads * dh;
@@ -188,11 +234,19 @@ static void attend(struct wr_encoder *e, const struct wr_model_block *block, uns
 		.inv_sqrt = 1.0f / sqrtf((float)s->head_dim)};
 	size_t n_jobs = 0;
 	for (unsigned int i = 0; i < n_seqs; i++) {
-		size_t out = e->out_off[i];
-		a.n_queries = e->out_off[i + 1] - e->out_off[i];
-		a.first = e->place[i].first + e->in_off[i + 1] - e->in_off[i] - a.n_queries;
-		a.ring = e->warm ? e->place[i].slots : 0;
-		for (unsigned int h = 0; h < s->n_heads && a.n_queries; h++) {
+		const struct place *p = &e->place[i];
+		uint32_t n = e->in_off[i + 1] - e->in_off[i];
+		uint32_t skip = n - (e->out_off[i + 1] - e->out_off[i]);
+		uint32_t low = WR_MAX(from, skip), high = WR_MIN(end, n);
+		if (low >= high)
+			continue;
+		size_t out = e->out_off[i] + low - skip;
+		a.n_queries = high - low;
+		a.first = p->first + low;
+		a.origin = e->warm ? 0 : p->first;
+		while (e->warm && a.first + a.n_queries > 2 * p->slots)
+			a.first -= p->slots;
+		for (unsigned int h = 0; h < s->n_heads; h++) {
 			a.kv = panel(e, i, h * s->n_kv_heads / s->n_heads);
 			a.q = e->q + out * width + h * dh;
 			a.q_scale = e->q_scale + out * s->n_heads + h;
@@ -202,7 +256,29 @@ static void attend(struct wr_encoder *e, const struct wr_model_block *block, uns
 			e->jobs[n_jobs++] = a;
 		}
 	}
-	e->m->kernels->attend(e->jobs, n_jobs);
+	if (e->warm)
+		e->m->kernels->decode(e->jobs, n_jobs);
+	else
+		e->m->kernels->attend(e->jobs, n_jobs);
+}
+
+/* A few new tokens at a time into the rings, then their queries: no token may overwrite what an
+ * earlier one still sees. */
+static void attend_in_rounds(
+	struct wr_encoder *e, const struct wr_model_block *block, unsigned int n_seqs)
+{
+	uint32_t step = ring_at_once(&e->m->s), longest = 0;
+	for (unsigned int i = 0; i < n_seqs; i++)
+		longest = WR_MAX(longest, e->in_off[i + 1] - e->in_off[i]);
+	for (uint32_t from = 0; from < longest; from += step) {
+		for (unsigned int i = 0; i < n_seqs; i++) {
+			uint32_t n = e->in_off[i + 1] - e->in_off[i];
+			if (from < n)
+				store_run(e, i, from, WR_MIN(step, n - from),
+					staged(e, e->in_off[i] + from));
+		}
+		attend(e, block, n_seqs, from, from + step);
+	}
 }
 
 /* Output projection and feed-forward, both onto the residual stream. */
@@ -225,26 +301,28 @@ static void feed_forward(struct wr_encoder *e, unsigned int b, size_t n_tokens)
 
 /* ---- rings ---- */
 
-/* The last W-1 rows of a cold sequence's panels into its ring's block b, by blocks of 16 slots. */
+/* The last W-1 rows of a cold sequence's panels, which begin at a block, to the start of its ring's
+ * block b. */
 static void fill_ring(struct wr_encoder *e, unsigned int b, unsigned int seq)
 {
 	const struct wr_bundle_model *s = &e->m->s;
 	const struct place *p = &e->place[seq];
 	size_t dh = s->head_dim, slots = ring_slots(s), n = e->in_off[seq + 1] - e->in_off[seq];
-	size_t end = p->first + n, rows = WR_MIN(n, s->window - 1u);
-	size_t shift = e->length[seq] - end; /* a multiple of 16 */
+	size_t rows = WR_MIN(n, s->window - 1u), at = p->first + n - rows;
+	size_t whole = WR_MIN(WR_ALIGN_UP(rows, (size_t)16), slots / 16 * 16), left = slots % 16;
+	size_t groups = WR_ALIGN_UP(rows, (size_t)4);
 	uint8_t *to = ring_block(s, e->batch->rings[seq], b);
 	for (unsigned int g = 0; g < s->n_kv_heads && rows; g++) {
 		struct wr_kv_panel from = panel(e, seq, g);
 		struct wr_kv_panel ring =
 			wr_kv_panel_at(to + g * wr_kv_panel_bytes(slots, dh), slots, dh);
-		for (size_t at = (end - rows) / 16 * 16; at < end; at += 16) {
-			size_t slot = (at + shift) % slots;
-			memcpy(ring.k + slot * dh, from.k + at * dh, 16 * dh);
-			memcpy(ring.v + slot * dh, from.v + at * dh, 16 * dh);
-			memcpy(ring.k_scale + slot, from.k_scale + at, 16 * sizeof(float));
-			memcpy(ring.v_scale + slot, from.v_scale + at, 16 * sizeof(float));
-		}
+		memcpy(ring.k, from.k + at * dh, whole * dh);
+		for (size_t c = 0; c < dh && rows > whole; c += 4)
+			memcpy(ring.k + whole * dh + c * left, from.k + (at + whole) * dh + c * 16,
+				left * 4);
+		memcpy(ring.v, from.v + at * dh, groups * dh);
+		memcpy(ring.k_scale, from.k_scale + at, rows * sizeof(float));
+		memcpy(ring.v_scale, from.v_scale + at, rows * sizeof(float));
 	}
 }
 
@@ -274,8 +352,7 @@ static void close_ring(struct wr_encoder *e, unsigned int seq, const int8_t *q, 
 {
 	struct ring_head *head = e->batch->rings[seq];
 	uint32_t slots = ring_slots(&e->m->s), n = e->length[seq];
-	if (e->warm)
-		n += head->position;
+	n = e->warm ? head->position + n : WR_MIN(n, e->m->s.window - 1u);
 	head->position = n < slots ? n : slots + n % slots;
 	head->user_scale = scale;
 	memcpy(ring_user(head), q, e->m->s.d);
@@ -293,7 +370,7 @@ static void trim(
 		uint32_t n = WR_MIN(seq_off[i + 1] - seq_off[i], history);
 		memcpy(e->rows + e->in_off[i], rows + seq_off[i + 1] - n, n * sizeof(*rows));
 		e->in_off[i + 1] = e->in_off[i] + n;
-		e->slot_off[i + 1] = e->slot_off[i] + WR_ALIGN_UP(n, 16u);
+		e->slot_off[i + 1] = e->slot_off[i] + WR_ALIGN_UP(n + 15u, 16u);
 		e->length[i] = n;
 	}
 }
@@ -317,12 +394,22 @@ static void compact(struct wr_encoder *e, unsigned int n_seqs)
 	}
 }
 
+static uint32_t longest_output(const struct wr_encoder *e, unsigned int n_seqs)
+{
+	uint32_t longest = 0;
+	for (unsigned int i = 0; i < n_seqs; i++)
+		longest = WR_MAX(longest, e->out_off[i + 1] - e->out_off[i]);
+	return longest;
+}
+
 static void run_block(struct wr_encoder *e, unsigned int b, unsigned int n_seqs)
 {
 	const struct wr_bundle_model *s = &e->m->s;
 	place_panels(e, b, n_seqs);
 	uint32_t keep = (s->n_blocks - 1 - b) * (s->window - 1) + 1;
-	if (narrow(e, n_seqs, keep)) {
+	bool narrowed = narrow(e, n_seqs, keep);
+	e->stage = e->warm && longest_output(e, n_seqs) > ring_at_once(s);
+	if (narrowed) {
 		project(e, b, KV, e->in_off[n_seqs]);
 		compact(e, n_seqs);
 		project(e, b, Q, e->out_off[n_seqs]);
@@ -331,7 +418,10 @@ static void run_block(struct wr_encoder *e, unsigned int b, unsigned int n_seqs)
 	}
 	if (e->batch->rings && !e->warm)
 		fill_rings(e, b, n_seqs);
-	attend(e, &e->m->block[b], n_seqs);
+	if (e->stage)
+		attend_in_rounds(e, &e->m->block[b], n_seqs);
+	else
+		attend(e, &e->m->block[b], n_seqs, 0, UINT32_MAX);
 	feed_forward(e, b, e->out_off[n_seqs]);
 	memcpy(e->in_off, e->out_off, (n_seqs + 1) * sizeof(*e->in_off));
 }
@@ -346,12 +436,8 @@ static struct wr_user_vectors encode(
 	e->batch = batch;
 	e->warm = warm;
 	trim(e, n_seqs, batch->seq_off, batch->rows);
-	for (unsigned int i = 0; i < n_seqs && warm; i++) {
-		struct ring_head *head = batch->rings[i];
+	for (unsigned int i = 0; i < n_seqs && warm; i++)
 		assert(e->length[i] <= wr_ring_max_new(&m->s));
-		if (head->position + e->length[i] > 2 * ring_slots(&m->s))
-			head->position -= ring_slots(&m->s);
-	}
 	m->kernels->embed(e->in_off[n_seqs], m->s.d, m->item_q, m->item_in, e->rows, e->x, m->s.d);
 	for (unsigned int b = 0; b < m->s.n_blocks && e->in_off[n_seqs]; b++)
 		run_block(e, b, n_seqs);

@@ -32,9 +32,10 @@ struct wr_encoder {
 	struct wr_allocator alloc;
 
 	const struct wr_encoder_batch *batch; /* the running call's */
-	bool warm;
-	uint32_t *rows;             /* [max_tokens], trimmed */
-	uint32_t *length;           /* [max_seqs]: tokens of a sequence, trimmed */
+	bool warm, stage; /* stage: the running block has more new queries than rings take tokens at
+			     once */
+	uint32_t *rows;   /* [max_tokens], trimmed */
+	uint32_t *length; /* [max_seqs]: tokens of a sequence, trimmed */
 	struct place *place;        /* [max_seqs] */
 	struct wr_attend *jobs;     /* [max_seqs][H] */
 	uint32_t *in_off, *out_off; /* [max_seqs + 1]: tokens of a sequence in x, on entry and on

@@ -9,5 +9,5 @@ size_t wr_ring_bytes(const struct wr_bundle_model *s)
 
 unsigned int wr_ring_max_new(const struct wr_bundle_model *s)
 {
-	return WR_MIN(ring_slots(s) - s->window + 1, wr_bundle_history_events(s));
+	return WR_MIN(s->window, 254u);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * A session's cached rows: head | last user vector | per block and key head a panel of ring_slots
- * slots. 18.6 KB at d = 64, 2 blocks, 2 heads, W = 50; one is read for every warm request.
+ * slots. 15.2 KB at d = 64, 2 blocks, 2 heads, W = 50; one is read for every warm request.
  */
 #ifndef WR_MODEL_RING_H
 #define WR_MODEL_RING_H
@@ -14,10 +14,15 @@ struct ring_head {
 	float user_scale;
 };
 
-/* W-1 cached rows touch at most (W+14)/16 blocks of 16, wherever they begin. */
+/* A window, in whole groups of four values. */
 static inline uint32_t ring_slots(const struct wr_bundle_model *s)
 {
-	return WR_ALIGN_UP(s->window + 14u, 16u);
+	return WR_ALIGN_UP(s->window, 4u);
+}
+/* New tokens that may be stored before the first of them attends: none overwrites what it sees. */
+static inline uint32_t ring_at_once(const struct wr_bundle_model *s)
+{
+	return ring_slots(s) - s->window + 1;
 }
 static inline size_t ring_block_bytes(const struct wr_bundle_model *s)
 {

@@ -94,7 +94,8 @@ struct wr_user_vectors wr_encoder_encode(
  * warm and cold answers are the same bits, when cold gets the last wr_bundle_history_events or all.
  */
 size_t wr_ring_bytes(const struct wr_bundle_model *s);
-/* Most new tokens of a sequence in one warm call, 1 or more. */
+/* Most new tokens of a sequence in one warm call, 1 or more: a window; with more of them the cold
+ * call is no slower. */
 unsigned int wr_ring_max_new(const struct wr_bundle_model *s);
 
 struct wr_encoder_batch {

@@ -22,6 +22,7 @@ static inline const struct wr_kernels *wr_level_kernels(const char *name)
 		simde.user_quantise = wr_user_quantise_simde;
 		simde.embed = wr_embed_simde;
 		simde.attend = wr_attend_simde;
+		simde.decode = wr_decode_simde;
 		simde.topk_above = wr_topk_above_simde;
 		simde.topk_order = wr_topk_order_simde;
 		simde.score_best = wr_score_best_simde;

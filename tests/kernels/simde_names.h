@@ -11,7 +11,7 @@ wr_quantise_fn wr_quantise_simde, wr_relu_quantise_simde;
 wr_norm_quantise_fn wr_norm_quantise_simde;
 wr_user_quantise_fn wr_user_quantise_simde;
 wr_embed_fn wr_embed_simde;
-wr_attend_fn wr_attend_simde;
+wr_attend_fn wr_attend_simde, wr_decode_simde;
 wr_topk_above_fn wr_topk_above_simde;
 wr_topk_order_fn wr_topk_order_simde;
 wr_score_best_fn wr_score_best_simde;

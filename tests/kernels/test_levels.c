@@ -247,7 +247,7 @@ static struct panel panel_new(size_t slots, size_t head_dim)
 	struct panel p;
 	for (int i = 0; i < 4; i++)
 		p.part[i] = wr_guarded_new(slots * (i < 2 ? head_dim : sizeof(float)));
-	p.kv = (struct wr_kv_panel){p.part[0].p, p.part[1].p, p.part[2].p, p.part[3].p};
+	p.kv = (struct wr_kv_panel){p.part[0].p, p.part[1].p, p.part[2].p, p.part[3].p, slots};
 	memset(p.kv.k, 0x80, slots * head_dim);
 	memset(p.kv.v, 0x80, slots * head_dim);
 	memset(p.kv.k_scale, 0xff, slots * sizeof(float));
@@ -269,10 +269,10 @@ static bool panel_same(const struct panel *a, const struct panel *b)
 	return ok;
 }
 
-/* m tokens of random keys and values into slots first … of a ring, in pieces, by the kernel of k.
- */
+/* Of m tokens of random keys and values for slots first … of a ring, tokens from … end-1, in
+ * pieces, by the kernel of k. */
 static void ring_store(const struct wr_kernels *k, const struct panel *p, size_t head_dim,
-	size_t ring, size_t first, size_t m, unsigned int fill, uint64_t seed)
+	size_t first, size_t m, size_t from, size_t end, unsigned int fill, uint64_t seed)
 {
 	struct wr_rng piece;
 	wr_rng_init(&piece, seed, 1);
@@ -283,10 +283,10 @@ static void ring_store(const struct wr_kernels *k, const struct panel *p, size_t
 	float *s = scale.p;
 	for (size_t i = 0; i < 2 * m; i++)
 		s[i] = wr_rng_below(&piece, 20) ? fabsf(s[i]) * 0.02f : 0;
-	for (size_t i = 0; i < m;) {
+	for (size_t i = from; i < end;) {
 		size_t n = 1 + wr_rng_below(&piece, 20);
-		size_t slot = (first + i) % ring;
-		n = WR_MIN(WR_MIN(m - i, n), ring - slot);
+		size_t slot = (first + i) % p->kv.slots;
+		n = WR_MIN(WR_MIN(end - i, n), p->kv.slots - slot);
 		const int8_t *at = (int8_t *)row.p + i * 2 * head_dim;
 		k->kv_store(&p->kv, head_dim, slot, n, at, at + head_dim, 2 * head_dim, s + 2 * i,
 			s + 2 * i + 1, 2);
@@ -299,14 +299,14 @@ static void ring_store(const struct wr_kernels *k, const struct panel *p, size_t
 static void panel_store(const struct wr_kernels *k, const struct panel *p, size_t head_dim,
 	size_t first, size_t m, unsigned int fill, uint64_t seed)
 {
-	ring_store(k, p, head_dim, first + m, first, m, fill, seed);
+	ring_store(k, p, head_dim, first, m, 0, m, fill, seed);
 }
 
 static void test_kv_store(void)
 {
 	for (unsigned int i = 0; i < 400; i++) {
 		size_t head_dim = 16 * pick(1, 8), first = pick(0, 40), m = pick(1, 60);
-		size_t slots = WR_ALIGN_UP(first + m, (size_t)16);
+		size_t slots = WR_ALIGN_UP(first + m, (size_t)(i % 2 ? 4 : 16));
 		struct panel a = panel_new(slots, head_dim), b = panel_new(slots, head_dim);
 		panel_store(ref, &a, head_dim, first, m, i % N_BYTE_FILLS, i);
 		panel_store(level, &b, head_dim, first, m, i % N_BYTE_FILLS, i);
@@ -317,7 +317,7 @@ static void test_kv_store(void)
 }
 
 /* The queries of a, cut into jobs at random places. */
-static void attend_in_jobs(const struct wr_kernels *k, const struct wr_attend *a)
+static void attend_in_jobs(wr_attend_fn *attend, const struct wr_attend *a)
 {
 	struct wr_attend job[80];
 	size_t n_jobs = 0;
@@ -332,19 +332,40 @@ static void attend_in_jobs(const struct wr_kernels *k, const struct wr_attend *a
 		to->n_queries = WR_MIN(n, a->n_queries - i);
 		i += to->n_queries;
 	}
-	k->attend(job, n_jobs);
+	attend(job, n_jobs);
+}
+
+/* Queries over a ring that takes at_once tokens before the first of them attends: a's kv is empty,
+ * its slots are those of the panel from low on. */
+static void decode_in_rounds(const struct wr_kernels *k, struct wr_attend a, const struct panel *p,
+	unsigned int low, unsigned int at_once, unsigned int fill, uint64_t seed)
+{
+	unsigned int n = a.n_queries, first = a.first, ring = (unsigned int)p->kv.slots;
+	for (unsigned int i = 0, stored = 0; i < n; i += a.n_queries) {
+		a.n_queries = WR_MIN(at_once, n - i);
+		unsigned int end = first - low + i + a.n_queries;
+		ring_store(ref, p, a.head_dim, low, first + n - low, stored, end, fill, seed);
+		stored = end;
+		a.first = first + i;
+		while (a.first + a.n_queries > 2 * ring)
+			a.first -= ring;
+		attend_in_jobs(k->decode, &a);
+		a.q += a.n_queries * a.ldq;
+		a.q_scale += a.n_queries * a.ld_scale;
+		a.o += a.n_queries * a.ldo;
+	}
 }
 
 /* The reference over a panel, the level over the panel and both over a ring with the same rows. */
 static bool attend_case(unsigned int window, unsigned int first, unsigned int n,
 	unsigned int head_dim, unsigned int fill, float sharp, uint64_t seed)
 {
-	unsigned int low = first + 1 > window ? first + 1 - window : 0;
-	unsigned int ring = WR_ALIGN_UP(window + n - 1 + pick(0, 20), 16u);
+	unsigned int low = first + 1 > window ? first + 1 - window : 0, at_once = pick(1, n);
+	unsigned int ring = WR_ALIGN_UP(window + at_once - 1 + pick(0, 4), 4u);
+	while (ring > WR_DECODE_MAX_SLOTS)
+		ring = WR_ALIGN_UP(window + --at_once - 1, 4u);
 	struct panel p = panel_new(WR_ALIGN_UP((size_t)first + n, (size_t)16), head_dim);
-	struct panel around = panel_new(ring, head_dim);
 	panel_store(ref, &p, head_dim, low, first + n - low, fill, seed);
-	ring_store(ref, &around, head_dim, ring, low, first + n - low, fill, seed);
 	wr_rng_init(&rng, seed, 3);
 	size_t ldq = head_dim + pick(0, 3), lds = pick(1, 3), ldo = head_dim + pick(0, 3);
 	struct wr_guarded q = bytes((n - 1) * ldq + head_dim, fill == 1 ? 1 : pick(0, 5));
@@ -358,28 +379,70 @@ static bool attend_case(unsigned int window, unsigned int first, unsigned int n,
 		.ld_scale = lds,
 		.bias = (float *)bias.p + WR_ATTEND_BIAS_PAD + window - 1,
 		.ldo = ldo,
+		.first = first,
 		.n_queries = n,
 		.window = window,
 		.head_dim = head_dim,
 		.inv_sqrt = 1.0f / sqrtf((float)head_dim)};
 	for (unsigned int i = 0; i < 4; i++) {
-		bool rings = i >= 2;
+		const struct wr_kernels *k = i % 2 ? level : ref;
 		o[i] = wr_guarded_new(((n - 1) * ldo + head_dim) * sizeof(float));
 		a.o = o[i].p;
-		a.kv = rings ? around.kv : p.kv;
-		a.ring = rings ? ring : 0;
-		a.first = first;
-		while (rings && a.first + n > 2 * ring)
-			a.first -= ring;
-		attend_in_jobs(i % 2 ? level : ref, &a);
+		a.kv = p.kv;
+		if (i < 2) {
+			attend_in_jobs(k->attend, &a);
+			continue;
+		}
+		struct panel around = panel_new(ring, head_dim);
+		a.kv = around.kv;
+		decode_in_rounds(k, a, &around, low, at_once, fill, seed);
+		panel_free(&around);
 	}
 	bool ok = same(&o[0], &o[1]) && same(&o[0], &o[2]) && same(&o[0], &o[3]);
 	struct wr_guarded *all[] = {&q, &scale, &bias, &o[0], &o[1], &o[2], &o[3]};
 	for (size_t i = 0; i < WR_ARRAY_LEN(all); i++)
 		wr_guarded_free(all[i]);
 	panel_free(&p);
-	panel_free(&around);
 	return ok;
+}
+
+/* A panel whose sequence begins at a slot behind its first: the same as one that begins there. */
+static void test_origin(void)
+{
+	enum { DH = 32, W = 20, N = 40, SLOTS = 64 };
+	static float bias[W + 2 * WR_ATTEND_BIAS_PAD];
+	for (unsigned int origin = 0; origin < 16; origin++) {
+		struct panel p[2] = {panel_new(SLOTS, DH), panel_new(SLOTS, DH)};
+		struct wr_guarded q = bytes(N * DH, 0), scale = floats(N, 5), o[2];
+		for (size_t i = 0; i < N; i++)
+			((float *)scale.p)[i] *= -0.05f;
+		wr_fill_floats(bias, WR_ARRAY_LEN(bias), 0, &rng);
+		for (unsigned int i = 0; i < 2; i++) {
+			panel_store(ref, &p[i], DH, i * origin, N, 0, 77);
+			o[i] = wr_guarded_new(N * DH * sizeof(float));
+			struct wr_attend a = {.kv = p[i].kv,
+				.q = q.p,
+				.ldq = DH,
+				.q_scale = scale.p,
+				.ld_scale = 1,
+				.bias = bias + WR_ATTEND_BIAS_PAD + W - 1,
+				.o = o[i].p,
+				.ldo = DH,
+				.n_queries = N,
+				.first = i * origin,
+				.origin = i * origin,
+				.window = W,
+				.head_dim = DH,
+				.inv_sqrt = 0.2f};
+			(i ? level : ref)->attend(&a, 1);
+		}
+		CU_ASSERT(same(&o[0], &o[1]));
+		struct wr_guarded *all[] = {&q, &scale, &o[0], &o[1]};
+		for (size_t i = 0; i < WR_ARRAY_LEN(all); i++)
+			wr_guarded_free(all[i]);
+		panel_free(&p[0]);
+		panel_free(&p[1]);
+	}
 }
 
 static void test_attend(void)
@@ -581,7 +644,8 @@ int main(int argc, char **argv)
 		{"quantise and relu + quantise", test_quantise},
 		{"norm + quantise", test_norm_quantise}, {"user vector", test_user_quantise},
 		{"input", test_embed}, {"storing keys and values", test_kv_store},
-		{"attention", test_attend}, {"scores above a threshold", test_topk_above},
+		{"attention", test_attend}, {"origin", test_origin},
+		{"scores above a threshold", test_topk_above},
 		{"order of candidates", test_topk_order}, {"best of groups", test_score_best},
 		{"bound", test_score_bound}, {"bound, exactly", test_score_bound_exact},
 		{"items one by one", test_score_rows}};

@@ -29,6 +29,7 @@
 #define wr_user_quantise_avx512vnni wr_user_quantise_simde
 #define wr_embed_avx512vnni         wr_embed_simde
 #define wr_attend_avx512vnni        wr_attend_simde
+#define wr_decode_avx512vnni        wr_decode_simde
 #define wr_topk_above_avx512vnni    wr_topk_above_simde
 #define wr_topk_order_avx512vnni    wr_topk_order_simde
 #define wr_score_best_avx512vnni    wr_score_best_simde
@@ -121,6 +122,21 @@ static inline __mmask16 wr_simde_cmplt_epu32_mask(__m512i a, __m512i b)
 		mask |= (uint32_t)(x[i] < y[i]) << i;
 	return (__mmask16)mask;
 }
+
+static inline __m512 wr_simde_mask_loadu_ps(__m512 otherwise, __mmask16 mask, const float *p)
+{
+	float v[16];
+	_mm512_storeu_ps(v, otherwise);
+	for (int i = 0; i < 16; i++)
+		if (mask >> i & 1)
+			v[i] = p[i];
+	return _mm512_loadu_ps(v);
+}
+
+#undef _mm512_mask_loadu_ps
+#undef _mm512_maskz_loadu_ps
+#define _mm512_mask_loadu_ps(v, mask, p) wr_simde_mask_loadu_ps(v, mask, p)
+#define _mm512_maskz_loadu_ps(mask, p)   wr_simde_mask_loadu_ps(_mm512_setzero_ps(), mask, p)
 
 #undef _mm512_cvtepi32_epi16
 #undef _mm512_maskz_compress_epi32

@@ -177,8 +177,8 @@ static void test_auto(void)
 
 static void test_sizes(void)
 {
-	CU_ASSERT_EQUAL(wr_ring_bytes(&shapes[0]), 64 + 64 + 2 * 2 * 64 * (2 * 32 + 8));
-	CU_ASSERT_EQUAL(wr_ring_max_new(&shapes[0]), 15);
+	CU_ASSERT_EQUAL(wr_ring_bytes(&shapes[0]), 64 + 64 + 2 * 2 * (52 * (2 * 32 + 8) + 32));
+	CU_ASSERT_EQUAL(wr_ring_max_new(&shapes[0]), 50);
 	CU_ASSERT_EQUAL(wr_ring_max_new(&shapes[6]), 1); /* one event of history */
 	for (size_t i = 0; i < WR_ARRAY_LEN(shapes); i++)
 		CU_ASSERT_EQUAL(wr_ring_bytes(&shapes[i]) % WR_CACHE_LINE, 0);
