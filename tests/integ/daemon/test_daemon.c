@@ -11,6 +11,7 @@
 #include <sys/wait.h>
 
 #define N_ITEMS 300
+#define WINDOW  50 /* of the reference shape that the harness packs */
 #define T0      INT64_C(1600000000000)
 
 static struct daemon daemon_;
@@ -177,6 +178,29 @@ static void test_unknown_user(void)
 	CU_ASSERT_EQUAL(a.m.items[0].reason, WR_REASON_POPULAR);
 }
 
+/* Several new clicks before the next answer, up to what is encoded behind the ring and beyond. */
+static void several_at_once(struct ref_user *u)
+{
+	static const unsigned int portions[] = {7, 15, 16, WINDOW, WINDOW + 1};
+	struct answer a;
+	for (unsigned int k = 0; k < WR_ARRAY_LEN(portions); k++) {
+		struct wr_wire_event e[16];
+		unsigned int n = 0;
+		for (unsigned int s = 0; s < portions[k]; s++) {
+			if (n == WR_ARRAY_LEN(e)) {
+				CU_ASSERT_FATAL(ask_event(u->id, 0, e, n, &a));
+				n = 0;
+			}
+			e[n] = click(1 + (uint32_t)(wr_mix64(u->id + 100 * k + s) % N_ITEMS),
+				T0 + 910000000 + 100 * k + s);
+			ref_click(u, e[n++].item);
+		}
+		CU_ASSERT_FATAL(ask_recommend(u->id, 10, 0, 0, e, n, NULL, 0, &a));
+		CU_ASSERT(list_is(&a, u, 10));
+		CU_ASSERT_EQUAL((a.m.header.flags & WR_ANS_COLD) != 0, portions[k] > WINDOW);
+	}
+}
+
 static void test_lists(void)
 {
 	struct ref_user u;
@@ -201,19 +225,7 @@ static void test_lists(void)
 		CU_ASSERT_FATAL(ask_recommend(u.id, 10, 0, 0, NULL, 0, NULL, 0, &a));
 		CU_ASSERT(list_is(&a, &u, 10));
 		CU_ASSERT_FALSE(a.m.header.flags & WR_ANS_COLD);
-		/* several at once, up to what a ring takes and beyond */
-		static const unsigned int portions[] = {7, 15, 16};
-		for (unsigned int k = 0; k < WR_ARRAY_LEN(portions); k++) {
-			struct wr_wire_event e[16];
-			for (unsigned int s = 0; s < portions[k]; s++) {
-				e[s] = click(1 + (uint32_t)(wr_mix64(u.id + 100 * k + s) % N_ITEMS),
-					T0 + 910000000 + 100 * k + s);
-				ref_click(&u, e[s].item);
-			}
-			CU_ASSERT_FATAL(ask_recommend(u.id, 10, 0, 0, e, portions[k], NULL, 0, &a));
-			CU_ASSERT(list_is(&a, &u, 10));
-			CU_ASSERT_EQUAL((a.m.header.flags & WR_ANS_COLD) != 0, portions[k] > 15);
-		}
+		several_at_once(&u);
 	}
 }
 
