@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034 # groups are read by their names
 # Debian packages, each group with its reason. Only what is missing is installed; when nothing is, apt is not called.
 
 # Compiler and build, and one line per outside library (docs/architecture.md says which part includes it).
@@ -10,7 +10,7 @@ packages_build=(gcc libc6-dev pkg-config meson ninja-build python3
 	libdpdk-dev libdnnl-dev libhyperscan-dev libinih-dev libsodium-dev libjansson-dev zlib1g-dev libpcap-dev libcunit1-dev
 	libsimde-dev iproute2 procps clang-14 libbpf-dev)
 # Suites only: the pinned formatter, function lengths, another reader of our captures, a parser of Pktgen scripts; C++ programs and manual pages of the installed library.
-packages_test=(clang-format-14 universal-ctags tcpdump lua5.3 g++ groff-base)
+packages_test=(clang-format-14 universal-ctags shellcheck tcpdump lua5.3 g++ groff-base)
 # The peer that echo is measured against (dpdk-testpmd).
 packages_bench=(dpdk-dev)
 # Namespaces with a veth pair for what shares an interface with the kernel (scripts/veth.py), and what asks there:

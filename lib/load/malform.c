@@ -100,7 +100,7 @@ int wr_load_malform(struct wr_load *l, const struct wr_load_malform *c,
 	wr_rng_init(&rng, c->seed, 0x0ff);
 	if (c->progress)
 		wr_progress_start(&progress, "malformed", c->count);
-	while (r->total < c->count && !err) {
+	while (r->total < c->count && !err && !wr_stop_requested()) {
 		uint64_t until = WR_MIN(c->count, r->total + every);
 		while (r->total < until && !wr_stop_requested()) {
 			if (!send_frame(l, m, &rng, r) || r->total % WR_LOAD_BURST == 0)
@@ -111,6 +111,8 @@ int wr_load_malform(struct wr_load *l, const struct wr_load_malform *c,
 		if (c->progress)
 			wr_progress_update(&progress, r->total, NULL);
 	}
+	if (!err && wr_stop_requested())
+		err = wr_fail(msg, WR_EINTR, "stopped");
 	if (!err)
 		settle(l, &r->unknown);
 	if (c->progress)

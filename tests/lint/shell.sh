@@ -11,7 +11,8 @@ if bash -n "$broken" 2>/dev/null; then
 	exit 1
 fi
 for f in "$root/run" "$root/.ci/run" "$root"/scripts/*.sh "$root"/tests/*/*.sh "$root"/scripts/show/*; do
-	[ -f "$f" ] && ! head -n 1 "$f" | grep -q python || continue
+	[ -f "$f" ] || continue
+	if head -n 1 "$f" | grep -q python; then continue; fi
 	n=$((n + 1))
 	bash -n "$f" || status=1
 	if command -v shellcheck >/dev/null; then
