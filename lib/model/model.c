@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Packs a bundle's tensors for the kernels, once at load: weights and item rows into blocks of 16
- * outputs, biases by age reversed. One block of memory holds everything.
+ * outputs, biases by age reversed; item rows once more as they are, for what reads single ones. One
+ * block of memory (huge pages in the server) holds everything, nothing of a request touches the
+ * file.
  */
 #include "model_internal.h"
 
@@ -52,6 +54,9 @@ static void layout(struct wr_carve *c, const struct wr_bundle_model *s, struct w
 	size_t o = (size_t)s->n_heads * s->head_dim;
 	m->bias_ld = s->window + 2 * WR_ATTEND_BIAS_PAD;
 	m->items = carve_weights(c, s->n_items, s->d);
+	m->item_q = wr_carve(c, (size_t)s->n_items * s->d);
+	m->item_in = wr_carve(c, s->n_items * sizeof(float));
+	m->final_gain = wr_carve(c, s->d * sizeof(float));
 	for (unsigned int b = 0; b < s->n_blocks; b++) {
 		struct wr_model_block *block = &m->block[b];
 		block->qkv = carve_weights(c, wr_model_qkv_width(s), s->d);
@@ -71,7 +76,12 @@ size_t wr_model_bytes_needed(const struct wr_bundle_model *s)
 	return c.used;
 }
 
-/* The arrays are const for everybody but these two. */
+/* The arrays are const for everybody but these three. */
+static void copy(const void *to, const void *from, size_t bytes)
+{
+	memcpy((void *)(uintptr_t)to, from, bytes);
+}
+
 static void pack(const struct wr_gemm_weights *w, size_t n, const int8_t *rows, const float *scale)
 {
 	wr_gemm_s8_pack(rows, n, w->n, w->k, (int8_t *)(uintptr_t)w->packed,
@@ -91,9 +101,9 @@ static void pack_bias(const struct wr_model *m, const float *bias, const float *
 
 static void fill(struct wr_model *m, const struct wr_bundle *b)
 {
-	m->item_q = wr_bundle_section(b, WR_SEC_ITEM_Q, NULL);
-	m->item_in = wr_bundle_section(b, WR_SEC_ITEM_IN, NULL);
-	m->final_gain = wr_bundle_section(b, WR_SEC_FINAL_GAIN, NULL);
+	copy(m->item_q, wr_bundle_section(b, WR_SEC_ITEM_Q, NULL), (size_t)m->s.n_items * m->s.d);
+	copy(m->item_in, wr_bundle_section(b, WR_SEC_ITEM_IN, NULL), m->s.n_items * sizeof(float));
+	copy(m->final_gain, wr_bundle_section(b, WR_SEC_FINAL_GAIN, NULL), m->s.d * sizeof(float));
 	pack(&m->items, m->s.n_items, m->item_q, wr_bundle_section(b, WR_SEC_ITEM_SCALE, NULL));
 	for (unsigned int i = 0; i < m->s.n_blocks; i++) {
 		const struct wr_model_block *block = &m->block[i];
@@ -182,4 +192,9 @@ const struct wr_kernels *wr_model_kernels(const struct wr_model *m)
 const struct wr_gemm_weights *wr_model_items(const struct wr_model *m)
 {
 	return &m->items;
+}
+
+const int8_t *wr_model_item_rows(const struct wr_model *m)
+{
+	return m->item_q;
 }

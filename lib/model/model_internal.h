@@ -20,7 +20,7 @@ struct wr_model {
 	enum wr_gemm_engine gemm; /* resolved: AUTO only where both engines serve */
 	const struct wr_bundle *bundle;
 	const struct wr_kernels *kernels;
-	const int8_t *item_q; /* the bundle's rows: encoder input */
+	const int8_t *item_q; /* [n_items][d]: encoder input */
 	const float *item_in, *final_gain;
 	struct wr_gemm_weights items; /* the same rows, packed: scoring */
 	struct wr_model_block block[WR_BUNDLE_MAX_BLOCKS];

@@ -54,6 +54,8 @@ struct wr_kernels;
 struct wr_gemm_weights;
 const struct wr_kernels *wr_model_kernels(const struct wr_model *m);
 const struct wr_gemm_weights *wr_model_items(const struct wr_model *m);
+/* The same vectors unpacked, [n_items][d], for single dot products. */
+const int8_t *wr_model_item_rows(const struct wr_model *m);
 
 /* User vectors of a burst: q s8 [n][d] rows (64-byte aligned), scale f32 [n] so that logit(item) =
  * ((float)dot · item.scale) · scale. A user without clicks has q = 0, scale = 0. Owned by the

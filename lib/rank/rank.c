@@ -183,8 +183,8 @@ int wr_ranker_new(struct wr_ranker **out, const struct wr_model *m, const struct
 			bytes);
 	*r = (struct wr_ranker){.kernels = wr_model_kernels(m),
 		.items = wr_model_items(m),
-		.item_q = wr_bundle_section(b, WR_SEC_ITEM_Q, NULL),
-		.item_scale = wr_bundle_section(b, WR_SEC_ITEM_SCALE, NULL),
+		.item_q = wr_model_item_rows(m),
+		.item_scale = wr_model_items(m)->scale,
 		.n_items = s->n_items,
 		.d = s->d,
 		.max_queries = max_queries,

@@ -109,8 +109,9 @@ int wr_serve_plan(
 	port.n_mbufs = wr_serve_mbufs(o);
 	add_line(plan, "session tables", n * wr_table_bytes_needed(&shape, o->rows_per_lcore));
 	add_line(plan, "model", wr_model_bytes_needed(m));
-	add_line(plan, "encoders", n * wr_encoder_bytes_needed(m, o->burst, o->burst * history));
-	add_line(plan, "rankers", n * wr_ranker_bytes_needed(m, o->burst));
+	unsigned int group = WR_MIN(o->burst, (unsigned int)GROUP);
+	add_line(plan, "encoders", n * wr_encoder_bytes_needed(m, o->burst, group * history));
+	add_line(plan, "rankers", n * wr_ranker_bytes_needed(m, group));
 	add_line(plan, "rings and scratch", n * worker_scratch_bytes(o, history));
 	add_line(plan, "packet buffers", wr_port_bytes_needed(&port));
 	if (o->capture)

@@ -45,15 +45,15 @@ int wr_serve_selftest_prepare(struct wr_serve *s, struct wr_errmsg *msg)
 	return err;
 }
 
-/* Bursts of every power of two, short and full sequences: oneDNN's primitives and all scratch are
+/* Groups of every power of two, short and full sequences: oneDNN's primitives and all scratch are
  * touched. */
 static void warm(struct worker *w)
 {
 	struct wr_serve *s = w->serve;
 	struct burst *b = &w->burst;
+	unsigned int most = WR_MIN(s->o.burst, (unsigned int)GROUP);
 
-	for (unsigned int n = 1; n <= s->o.burst;
-		n = n < s->o.burst && 2 * n > s->o.burst ? s->o.burst : 2 * n) {
+	for (unsigned int n = 1; n <= most; n = n < most && 2 * n > most ? most : 2 * n) {
 		for (unsigned int full = 0; full < 2; full++) {
 			uint32_t len = full ? s->history_events : 1;
 			for (uint32_t i = 0; i < n * len; i++)

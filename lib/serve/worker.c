@@ -13,12 +13,13 @@
 static int prepare(struct worker *w)
 {
 	struct wr_serve *s = w->serve;
-	unsigned int burst = s->o.burst;
-	int err = wr_encoder_new(&w->encoder, s->model, burst, burst * s->history_events,
+	/* Vectors of a burst, scratch of a group. */
+	unsigned int burst = s->o.burst, group = WR_MIN(burst, (unsigned int)GROUP);
+	int err = wr_encoder_new(&w->encoder, s->model, burst, group * s->history_events,
 		&wr_serve_allocator, &w->msg);
 	if (!err)
 		err = wr_ranker_new(
-			&w->ranker, s->model, s->o.bundle, burst, &wr_serve_allocator, &w->msg);
+			&w->ranker, s->model, s->o.bundle, group, &wr_serve_allocator, &w->msg);
 	if (!err && s->intents)
 		err = wr_intent_scanner_new(&w->scanner, s->intents, &w->msg);
 	if (!err)
