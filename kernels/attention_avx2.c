@@ -222,7 +222,22 @@ SIMD_INLINE void store_four_values(int8_t *out, const int8_t *v, size_t ld, size
 	}
 }
 
-void wr_kv_store_avx2(const struct wr_kv_panel *p, size_t head_dim, size_t first, size_t m,
+/* One value into its lane of a group: whole vectors are read, changed and written, so that who
+ * reads the group next does not wait for single bytes. */
+SIMD_INLINE void store_value(int8_t *out, const int8_t *v, size_t lane, size_t head_dim)
+{
+	const __m128i by = _mm_cvtsi32_si128((int)(8 * lane));
+	const __m256i mask = _mm256_sll_epi32(_mm256_set1_epi32(0xff), by);
+	for (size_t c = 0; c < head_dim; c += 8) {
+		__m128i bytes = _mm_loadl_epi64((const __m128i *)(const void *)(v + c));
+		__m256i *to = (__m256i *)(void *)(out + c * 4);
+		__m256i old = _mm256_andnot_si256(mask, _mm256_load_si256(to));
+		_mm256_store_si256(to,
+			_mm256_or_si256(old, _mm256_sll_epi32(_mm256_cvtepu8_epi32(bytes), by)));
+	}
+}
+
+SIMD_INLINE void store(const struct wr_kv_panel *p, size_t head_dim, size_t first, size_t m,
 	const int8_t *k, const int8_t *v, size_t ld, const float *k_scale, const float *v_scale,
 	size_t ld_scale)
 {
@@ -236,16 +251,23 @@ void wr_kv_store_avx2(const struct wr_kv_panel *p, size_t head_dim, size_t first
 		p->k_scale[slot] = k_scale[i * ld_scale];
 		p->v_scale[slot] = v_scale[i * ld_scale];
 	}
-	for (size_t i = 0; i < m;) {
+	for (size_t i = 0, n; i < m; i += n) {
 		size_t slot = first + i;
-		int8_t *value = p->v + slot / 4 * 4 * head_dim;
-		if (slot % 4 == 0 && i + 4 <= m) {
-			store_four_values(value, v + i * ld, ld, head_dim);
-			i += 4;
-			continue;
-		}
-		for (size_t c = 0; c < head_dim; c++)
-			value[c * 4 + slot % 4] = v[i * ld + c];
-		i++;
+		int8_t *group = p->v + slot / 4 * 4 * head_dim;
+		n = slot % 4 == 0 && i + 4 <= m ? 4 : 1;
+		if (n == 4)
+			store_four_values(group, v + i * ld, ld, head_dim);
+		else
+			store_value(group, v + i * ld, slot % 4, head_dim);
 	}
+}
+
+void wr_kv_store_avx2(const struct wr_kv_panel *p, size_t head_dim, size_t first, size_t m,
+	const int8_t *k, const int8_t *v, size_t ld, const float *k_scale, const float *v_scale,
+	size_t ld_scale)
+{
+	if (head_dim == 32)
+		store(p, 32, first, m, k, v, ld, k_scale, v_scale, ld_scale);
+	else
+		store(p, head_dim, first, m, k, v, ld, k_scale, v_scale, ld_scale);
 }
