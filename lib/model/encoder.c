@@ -92,7 +92,7 @@ void wr_encoder_free(struct wr_encoder *e)
 
 /* ---- steps ---- */
 
-/* place of the running block b. In a cold panel the last W-1 tokens begin at a multiple of 16, so
+/* place of the running block b. In a cold panel the last W tokens begin at a multiple of 16, so
  * that the ring takes them as whole blocks. */
 static void place_panels(struct wr_encoder *e, unsigned int b, unsigned int n_seqs)
 {
@@ -110,7 +110,7 @@ static void place_panels(struct wr_encoder *e, unsigned int b, unsigned int n_se
 				    s->n_kv_heads * wr_kv_panel_bytes(e->slot_off[i], s->head_dim);
 			p->slots = e->slot_off[i + 1] - e->slot_off[i];
 			uint32_t n = e->length[i] - dropped;
-			p->first = n < s->window ? 0 : (s->window - 1 - n) % 16;
+			p->first = n <= s->window ? 0 : (s->window - n) % 16;
 		}
 	}
 }
@@ -301,14 +301,14 @@ static void feed_forward(struct wr_encoder *e, unsigned int b, size_t n_tokens)
 
 /* ---- rings ---- */
 
-/* The last W-1 rows of a cold sequence's panels, which begin at a block, to the start of its ring's
+/* The last W rows of a cold sequence's panels, which begin at a block, to the start of its ring's
  * block b. */
 static void fill_ring(struct wr_encoder *e, unsigned int b, unsigned int seq)
 {
 	const struct wr_bundle_model *s = &e->m->s;
 	const struct place *p = &e->place[seq];
 	size_t dh = s->head_dim, slots = ring_slots(s), n = e->in_off[seq + 1] - e->in_off[seq];
-	size_t rows = WR_MIN(n, s->window - 1u), at = p->first + n - rows;
+	size_t rows = WR_MIN(n, (size_t)s->window), at = p->first + n - rows;
 	size_t whole = WR_MIN(WR_ALIGN_UP(rows, (size_t)16), slots / 16 * 16), left = slots % 16;
 	size_t groups = WR_ALIGN_UP(rows, (size_t)4);
 	uint8_t *to = ring_block(s, e->batch->rings[seq], b);
@@ -352,7 +352,7 @@ static void close_ring(struct wr_encoder *e, unsigned int seq, const int8_t *q, 
 {
 	struct ring_head *head = e->batch->rings[seq];
 	uint32_t slots = ring_slots(&e->m->s), n = e->length[seq];
-	n = e->warm ? head->position + n : WR_MIN(n, e->m->s.window - 1u);
+	n = e->warm ? head->position + n : WR_MIN(n, (uint32_t)e->m->s.window);
 	head->position = n < slots ? n : slots + n % slots;
 	head->user_scale = scale;
 	memcpy(ring_user(head), q, e->m->s.d);
