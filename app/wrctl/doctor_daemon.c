@@ -125,6 +125,23 @@ static void check_copy(struct doctor *d)
 		 zero = number_at(d->port, "xdp_zero_copy");
 	if (!sockets && strcmp(text_of(d->port, "driver"), "net_af_xdp"))
 		return;
+	doctor_value(d, "port.xdp",
+		"%s; the program took %" PRIu64 " datagrams and passed %" PRIu64
+		" frames to the kernel",
+		number_at(d->port, "xdp_native") ? "native" : "generic",
+		number_at(d->port, "xdp_taken"), number_at(d->port, "xdp_passed"));
+	if (!number_at(d->port, "xdp_native"))
+		doctor_hint(d, "generic XDP runs behind the driver, with a copy more: see whether "
+			       "the driver has native XDP (port.xdp_mode = native says why not)");
+	if (number_at(d->port, "xdp_no_socket"))
+		doctor_bad(d,
+			"%" PRIu64 " datagrams came in on receive queues without a socket and went "
+			"to the kernel: steer the service's UDP ports to the first queues (ethtool "
+			"-N) or lower their number (ethtool -L)",
+			number_at(d->port, "xdp_no_socket"));
+	if (number_at(d->port, "xdp_invalid"))
+		doctor_bad(d, "the kernel refused %" PRIu64 " descriptors: report this",
+			number_at(d->port, "xdp_invalid"));
 	doctor_value(d, "port.copy", "%" PRIu64 " AF_XDP sockets, %" PRIu64 " of them zero copy",
 		sockets, zero);
 	if (zero < sockets)
@@ -235,7 +252,7 @@ static void check_drops(struct doctor *d, uint64_t received)
 		snprintf(path, sizeof(path), "outcome/%s", wr_outcome_desc[i].name);
 		uint64_t n = number_at(d->stats, path),
 			 recent = n - number_at(d->stats_before, path);
-		if (i == WR_OUTCOME_answered || i == WR_OUTCOME_answered_error || !n)
+		if (!wr_outcome_is_drop(i) || !n)
 			continue;
 		dropped += n;
 		const char *change = change_of(i, &capacity);

@@ -18,7 +18,8 @@ void moment_free(struct moment *m);
 /*
  * What happened between two moments, rates a second:
  * {"seconds", "restarted", "state", "workers": [{"worker", "cpu", "busy", "received", "answered",
- * "burst", "handed_over"}…], "received", "answered", "errors", "dropped", "drops": {reason: rate},
+ * "burst", "handed_over"}…], "received", "answered", "errors", "aside" (ARP, echo and the like,
+ * and what the kernel tap took), "dropped", "drops": {reason: rate},
  * "recommends", "events", "handed_over", "deferred", "cold", "warm", "popular", "busy", "burst",
  * "sessions", "session_rows", "latency_us": {"count", "p50", "p99", "p999", "max"},
  * "stage_ns": {stage: ns an answer}}. busy: share of a worker's cycles that were not idle polls;

@@ -148,11 +148,15 @@ static void put_drops(json_t *out, const json_t *before, const json_t *now, doub
 		char path[64];
 		snprintf(path, sizeof(path), "outcome/%s", wr_outcome_desc[i].name);
 		double rate = grown(before, now, path) / seconds;
-		if (i == WR_OUTCOME_answered || i == WR_OUTCOME_answered_error || rate <= 0.0)
+		if (!wr_outcome_is_drop(i) || rate <= 0.0)
 			continue;
 		json_object_set_new(drops, wr_outcome_desc[i].name, json_real(rate));
 		sum += rate;
 	}
+	json_object_set_new(out, "aside",
+		json_real((grown(before, now, "outcome/answered_aside") +
+				  grown(before, now, "outcome/kernel_tap")) /
+			  seconds));
 	json_object_set_new(out, "dropped", json_real(sum));
 	json_object_set_new(out, "drops", drops);
 }

@@ -73,13 +73,14 @@ static void put_rates(struct screen *s, const json_t *f)
 	static const struct {
 		const char *title, *key;
 	} figures[] = {{"received/s", "received"}, {"answered/s", "answered"},
-		{"errors/s", "errors"}, {"dropped/s", "dropped"}, {"recommends/s", "recommends"},
-		{"events/s", "events"}, {"warm/s", "warm"}, {"cold/s", "cold"},
-		{"handed over/s", "handed_over"}, {"deferred/s", "deferred"}};
+		{"errors/s", "errors"}, {"aside/s", "aside"}, {"dropped/s", "dropped"},
+		{"recommends/s", "recommends"}, {"events/s", "events"}, {"warm/s", "warm"},
+		{"cold/s", "cold"}, {"handed over/s", "handed_over"}, {"deferred/s", "deferred"}};
 	char line[512], number[16];
-	for (unsigned int row = 0; row < 2; row++) {
+	for (unsigned int i = 0; i < WR_ARRAY_LEN(figures);) {
 		size_t n = 0;
-		for (unsigned int i = row * 5; i < row * 5 + 5; i++)
+		for (unsigned int end = WR_MIN(i + 5, (unsigned int)WR_ARRAY_LEN(figures)); i < end;
+			i++)
 			n += (size_t)snprintf(line + n, sizeof(line) - n, "%13s %-8s",
 				figures[i].title, short_number(real_at(f, figures[i].key), number));
 		put_line(s, "%s", line);

@@ -94,6 +94,13 @@ enum wr_outcome { WR_OUTCOMES(WR_ENUM_OUTCOME) WR_OUTCOME_N };
 enum wr_counter { WR_COUNTERS(WR_ENUM_COUNTER) WR_COUNTER_N };
 enum wr_stage { WR_STAGES(WR_ENUM_STAGE) WR_STAGE_N };
 
+/* Whether a frame that ended so was lost to its sender: neither answered nor the kernel's. */
+static inline bool wr_outcome_is_drop(enum wr_outcome outcome)
+{
+	return outcome != WR_OUTCOME_answered && outcome != WR_OUTCOME_answered_error &&
+	       outcome != WR_OUTCOME_answered_aside && outcome != WR_OUTCOME_kernel_tap;
+}
+
 struct wr_metric_desc {
 	const char *name, *help;
 };

@@ -227,6 +227,8 @@ def tap_and_xdp(rig):
     d.json('--seconds=60', '--output=tap.pcapng', 'capture', 'start')
     ping = subprocess.run(['ping', '-c', '3', '-i', '0.2', '-W', '2', '10.47.0.1'], capture_output=True, text=True, check=False)
     d.json('capture', 'stop')
+    found = {c['check'] for c in d.json('doctor')[1]['checks']}
+    check('an answered ping is no drop', 'drops' in found and 'drops.answered_aside' not in found, found)
     icmp = [p.direction for p in packets(os.path.join(folder, 'tap.pcapng'))
             if p.data[12:14] == b'\x08\x00' and p.data[23] == 1]
     check('tap: pings and their answers', ping.returncode == 0 and icmp.count('in') == 3 == icmp.count('out'), (icmp, ping.stdout))
@@ -248,6 +250,8 @@ def tap_and_xdp(rig):
         ways = [p.direction for p in packets(os.path.join(folder, 'xdp.pcapng')) if p.message()]
         check('AF_XDP: questions and answers', ask.returncode == 0 and ways.count('in') == ways.count('out') > 0,
               (ways, ask.stdout, ask.stderr))
+        found = {c['check']: c['value'] for c in d.json('doctor')[1]['checks']}
+        check('the doctor sees how the interface is shared', 'native' in found.get('port.xdp', ''), found)
         d.stop()
     finally:
         subprocess.run(['ip', 'link', 'del', here], check=False)
