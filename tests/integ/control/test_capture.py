@@ -168,7 +168,7 @@ def overload(rig):
     d = rig.daemon(control__capture_folder=folder, control__capture_limit='2G')
     before = counters(d)
     d.json('--seconds=60', '--snaplen=128', '--output=flood.pcapng', 'capture', 'start')
-    result = d.load('--workload=echo', '--max=512', '--seconds=2')
+    result = d.load('--workload=echo', '--max=512', '--seconds=2', '--timeout-ms=5000')
     after = counters(d)
     time.sleep(0.2)
     _, status = d.json('capture', 'stop')
