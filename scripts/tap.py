@@ -40,10 +40,12 @@ def missing():
     except ImportError:
         return "python3-scapy is not installed"
     name = f"wrprobe{os.getpid()}"
-    if subprocess.run(["ip", "netns", "add", name], capture_output=True, check=False).returncode != 0:
-        return "network namespaces are not permitted here"
-    subprocess.run(["ip", "netns", "del", name], check=True)
-    return None
+    for words in (["add", name], ["exec", name, "true"]):
+        run = subprocess.run(["ip", "netns", *words], capture_output=True, text=True, check=False)
+        if run.returncode != 0:
+            break
+    subprocess.run(["ip", "netns", "del", name], capture_output=True, check=False)
+    return f"no network namespaces can be had here: {run.stderr.strip()}" if run.returncode else None
 
 
 def family(address):
