@@ -31,20 +31,8 @@ static void add_addresses(struct wr_port_addresses *to, const struct wr_config_a
 			memcpy(to->ipv4[to->n_ipv4++], from->a[i].addr, 4);
 }
 
-static void fill_options(const struct wr_config *c, const struct wr_bundle *b, const char *allow,
-	bool huge, struct wr_serve_options *o)
+static void fill_port(const struct wr_config *c, struct wr_port_options *o)
 {
-	static const enum wr_isa isa[] = {
-		[WR_CONFIG_ISA_AUTO] = WR_ISA_AUTO,
-		[WR_CONFIG_ISA_REF] = WR_ISA_REF,
-		[WR_CONFIG_ISA_AVX2] = WR_ISA_AVX2,
-		[WR_CONFIG_ISA_AVX512VNNI] = WR_ISA_AVX512VNNI,
-	};
-	static const enum wr_gemm_engine gemm[] = {
-		[WR_CONFIG_GEMM_AUTO] = WR_GEMM_AUTO,
-		[WR_CONFIG_GEMM_OWN] = WR_GEMM_OWN,
-		[WR_CONFIG_GEMM_ONEDNN] = WR_GEMM_ONEDNN,
-	};
 	static const enum wr_port_kind kind[] = {
 		[WR_CONFIG_KIND_MEMIF] = WR_PORT_MEMIF,
 		[WR_CONFIG_KIND_AF_XDP] = WR_PORT_AF_XDP,
@@ -62,6 +50,45 @@ static void fill_options(const struct wr_config *c, const struct wr_bundle *b, c
 		[WR_CONFIG_XDP_COPY_COPY] = WR_PORT_XDP_COPY,
 		[WR_CONFIG_XDP_COPY_ZERO_COPY] = WR_PORT_XDP_ZERO_COPY,
 	};
+	*o = (struct wr_port_options){
+		.kind = kind[c->port_kind],
+		.socket = c->port_socket,
+		.interface = c->port_interface,
+		.device = c->port_device,
+		.kernel_tap = c->port_kernel_tap,
+		.xdp_mode = xdp_mode[c->port_xdp_mode],
+		.xdp_copy = xdp_copy[c->port_xdp_copy],
+		.xdp_busy_budget = (unsigned int)c->port_xdp_busy_budget,
+		.id = (unsigned int)c->port_id,
+		.server = c->port_role == WR_CONFIG_ROLE_SERVER,
+		.udp_port = (uint16_t)c->port_udp_port,
+		.n_queues = (uint16_t)c->server_lcores.n,
+		.ring_size = 1u << c->port_ring_size,
+		.mtu = (unsigned int)c->port_mtu,
+	};
+	memcpy(o->mac, c->port_mac.addr, 6);
+	add_addresses(&o->addresses, &c->port_ipv4);
+	add_addresses(&o->addresses, &c->port_ipv6);
+	o->addresses.n_own_ipv4 = o->addresses.n_ipv4;
+	o->addresses.n_own_ipv6 = o->addresses.n_ipv6;
+	add_addresses(&o->addresses, &c->port_service);
+	o->trust_checksums = c->port_rx_checksum == WR_CONFIG_RX_CHECKSUM_TRUST;
+}
+
+static void fill_options(const struct wr_config *c, const struct wr_bundle *b, const char *allow,
+	bool huge, struct wr_serve_options *o)
+{
+	static const enum wr_isa isa[] = {
+		[WR_CONFIG_ISA_AUTO] = WR_ISA_AUTO,
+		[WR_CONFIG_ISA_REF] = WR_ISA_REF,
+		[WR_CONFIG_ISA_AVX2] = WR_ISA_AVX2,
+		[WR_CONFIG_ISA_AVX512VNNI] = WR_ISA_AVX512VNNI,
+	};
+	static const enum wr_gemm_engine gemm[] = {
+		[WR_CONFIG_GEMM_AUTO] = WR_GEMM_AUTO,
+		[WR_CONFIG_GEMM_OWN] = WR_GEMM_OWN,
+		[WR_CONFIG_GEMM_ONEDNN] = WR_GEMM_ONEDNN,
+	};
 	*o = (struct wr_serve_options){
 		.name = c->server_name,
 		.n_workers = c->server_lcores.n,
@@ -69,23 +96,6 @@ static void fill_options(const struct wr_config *c, const struct wr_bundle *b, c
 		.config = c,
 		.isa = isa[c->server_isa],
 		.gemm = gemm[c->server_gemm],
-		.port =
-			{
-				.kind = kind[c->port_kind],
-				.socket = c->port_socket,
-				.interface = c->port_interface,
-				.device = c->port_device,
-				.kernel_tap = c->port_kernel_tap,
-				.xdp_mode = xdp_mode[c->port_xdp_mode],
-				.xdp_copy = xdp_copy[c->port_xdp_copy],
-				.xdp_busy_budget = (unsigned int)c->port_xdp_busy_budget,
-				.id = (unsigned int)c->port_id,
-				.server = c->port_role == WR_CONFIG_ROLE_SERVER,
-				.udp_port = (uint16_t)c->port_udp_port,
-				.n_queues = (uint16_t)c->server_lcores.n,
-				.ring_size = 1u << c->port_ring_size,
-				.mtu = (unsigned int)c->port_mtu,
-			},
 		.allow = allow,
 		.rows_per_lcore = (uint32_t)c->sessions_rows_per_lcore,
 		.burst = (unsigned int)c->corridor_burst,
@@ -97,13 +107,7 @@ static void fill_options(const struct wr_config *c, const struct wr_bundle *b, c
 	};
 	for (uint32_t i = 0; i < c->server_lcores.n; i++)
 		o->cpus[i] = c->server_lcores.cpu[i];
-	memcpy(o->port.mac, c->port_mac.addr, 6);
-	add_addresses(&o->port.addresses, &c->port_ipv4);
-	add_addresses(&o->port.addresses, &c->port_ipv6);
-	o->port.addresses.n_own_ipv4 = o->port.addresses.n_ipv4;
-	o->port.addresses.n_own_ipv6 = o->port.addresses.n_ipv6;
-	add_addresses(&o->port.addresses, &c->port_service);
-	o->port.trust_checksums = c->port_rx_checksum == WR_CONFIG_RX_CHECKSUM_TRUST;
+	fill_port(c, &o->port);
 }
 
 static int read_config(struct wr_config *c, const char *file, const char *const *sets,
