@@ -4,6 +4,7 @@
  * memory of one row of counts), neighbours as CSR; scoring adds the neighbours of the history and
  * keeps the best k of the rows touched.
  */
+#include "baseline_int.h"
 #include "wr_baseline.h"
 
 #include <math.h>
@@ -260,24 +261,6 @@ static uint32_t vote(
 	return n_touched;
 }
 
-static bool better(const struct wr_knn_scratch *s, uint32_t a, uint32_t b)
-{
-	return s->score[a] > s->score[b] || (s->score[a] == s->score[b] && a < b);
-}
-
-/* Puts row into the ordered list of found rows, which holds at most k. */
-static uint32_t insert(
-	const struct wr_knn_scratch *s, uint32_t *top, uint32_t found, uint32_t k, uint32_t row)
-{
-	if (found == k && !better(s, row, top[k - 1]))
-		return found;
-	uint32_t at = found < k ? found++ : k - 1;
-	for (; at > 0 && better(s, row, top[at - 1]); at--)
-		top[at] = top[at - 1];
-	top[at] = row;
-	return found;
-}
-
 /* Popular rows without a score behind the found ones. */
 static uint32_t fill_up(const struct wr_knn *m, const struct wr_knn_scratch *s, bool filter_seen,
 	uint32_t found, uint32_t k, uint32_t *top)
@@ -296,7 +279,7 @@ uint32_t wr_knn_top(const struct wr_knn *m, struct wr_knn_scratch *s, const uint
 	uint32_t found = 0, n_touched = k ? vote(m, s, history, n) : 0;
 	for (uint32_t t = 0; t < n_touched; t++)
 		if (!(filter_seen && s->seen[s->touched[t]]))
-			found = insert(s, top, found, k, s->touched[t]);
+			found = insert_best(s->score, top, found, k, s->touched[t]);
 	found = fill_up(m, s, filter_seen, found, k, top);
 	for (uint32_t t = 0; t < n_touched; t++)
 		s->score[s->touched[t]] = 0.0;

@@ -4,6 +4,7 @@
  * are; the votes of the best users go to their items. Work is Σ of the voters of the newest items;
  * memory an inverted log.
  */
+#include "baseline_int.h"
 #include "wr_baseline.h"
 
 #include <math.h>
@@ -209,23 +210,6 @@ static int ascending(const void *a, const void *b)
 	return *x < *y ? -1 : *x > *y;
 }
 
-static bool better(const struct wr_vmis_scratch *s, uint32_t a, uint32_t b)
-{
-	return s->score[a] > s->score[b] || (s->score[a] == s->score[b] && a < b);
-}
-
-static uint32_t insert(
-	const struct wr_vmis_scratch *s, uint32_t *top, uint32_t found, uint32_t k, uint32_t row)
-{
-	if (found == k && !better(s, row, top[k - 1]))
-		return found;
-	uint32_t at = found < k ? found++ : k - 1;
-	for (; at > 0 && better(s, row, top[at - 1]); at--)
-		top[at] = top[at - 1];
-	top[at] = row;
-	return found;
-}
-
 /* Scores of the voters' items: vote · (1 - 0.1 · place of the newest shared item, at least 0) · idf
  * (Kersbergen et al., algorithm 2). The voters are added in order, so that sums have one value. */
 static uint32_t score(const struct wr_vmis *m, struct wr_vmis_scratch *s, uint32_t n_voters)
@@ -264,7 +248,7 @@ uint32_t wr_vmis_top(const struct wr_vmis *m, struct wr_vmis_scratch *s, uint32_
 		s->seen[history[i]] = 1;
 	for (uint32_t t = 0; t < touched; t++)
 		if (!(filter_seen && s->seen[s->touched[t]]))
-			found = insert(s, top, found, k, s->touched[t]);
+			found = insert_best(s->score, top, found, k, s->touched[t]);
 	const uint32_t *order = wr_popularity_order(m->popularity);
 	for (uint32_t i = 0; i < m->n_items && found < k; i++)
 		if (s->score[order[i]] == 0 && !(filter_seen && s->seen[order[i]]))
