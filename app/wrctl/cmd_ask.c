@@ -35,34 +35,6 @@ struct ask {
 };
 
 /* ---- what was asked for ---- */
-static int number(const char *option, const char *text, uint64_t min, uint64_t max, uint64_t *out,
-	struct wr_errmsg *msg)
-{
-	if (wr_parse_u64(text, min, max, out) == WR_OK)
-		return WR_OK;
-	return wr_fail(msg, WR_EINVAL, "--%s: '%s' is not a number from %lu to %lu", option, text,
-		(unsigned long)min, (unsigned long)max);
-}
-
-/* Comma-separated item ids. */
-static int ids(const char *option, const char *text, uint32_t *out, unsigned int max,
-	unsigned int *n, struct wr_errmsg *msg)
-{
-	char *copy = strdup(text ? text : ""), *save = NULL;
-	uint64_t v;
-	int err = copy ? WR_OK : wr_fail(msg, WR_ENOMEM, "no memory");
-	*n = 0;
-	for (char *w = err ? NULL : strtok_r(copy, ", ", &save); w && !err;
-		w = strtok_r(NULL, ", ", &save)) {
-		if (*n == max)
-			err = wr_fail(msg, WR_EINVAL, "--%s: at most %u items", option, max);
-		else if (!(err = number(option, w, 1, WR_WIRE_MAX_ITEM, &v, msg)))
-			out[(*n)++] = (uint32_t)v;
-	}
-	free(copy);
-	return err;
-}
-
 static int take_options(struct ask *a, struct wr_errmsg *msg)
 {
 	const struct ask_options *o = a->o;
@@ -78,21 +50,22 @@ static int take_options(struct ask *a, struct wr_errmsg *msg)
 			msg, WR_EINVAL, "--say: at most %d bytes of UTF-8", WR_WIRE_MAX_UTTERANCE);
 	a->user = wr_wire_user_id(o->user, strlen(o->user));
 	a->k = 10;
-	int err = o->k ? number("k", o->k, 0, WR_WIRE_MAX_K, &a->k, msg) : WR_OK;
+	int err = o->k ? wr_opt_u64("k", o->k, 0, WR_WIRE_MAX_K, &a->k, msg) : WR_OK;
 	if (!err)
-		err = ids("click", o->click, clicks, WR_WIRE_MAX_EVENTS, &a->n_events, msg);
+		err = wr_opt_u32_list("click", o->click, 1, WR_WIRE_MAX_ITEM, clicks,
+			WR_WIRE_MAX_EVENTS, &a->n_events, msg);
 	for (unsigned int i = 0; !err && i < a->n_events; i++)
 		a->events[i] = (struct wr_wire_event){.item = clicks[i],
 			.kind = WR_KIND_CLICK,
 			.time_ms = now - (int64_t)(a->n_events - i)};
 	if (!err)
-		err = ids(
-			"history", o->history, a->history, WR_WIRE_MAX_HISTORY, &a->n_history, msg);
+		err = wr_opt_u32_list("history", o->history, 1, WR_WIRE_MAX_ITEM, a->history,
+			WR_WIRE_MAX_HISTORY, &a->n_history, msg);
 	for (unsigned int i = 0; !err && i < a->n_history; i++)
 		a->history_times[i] = now - 60000 * (int64_t)(a->n_history - i + 1);
 	if (!err)
-		err = ids(
-			"exclude", o->exclude, a->exclude, WR_WIRE_MAX_EXCLUDE, &a->n_exclude, msg);
+		err = wr_opt_u32_list("exclude", o->exclude, 1, WR_WIRE_MAX_ITEM, a->exclude,
+			WR_WIRE_MAX_EXCLUDE, &a->n_exclude, msg);
 	if (!err && o->server && wr_parse_host_port(o->server, a->host, sizeof(a->host), &a->port))
 		err = wr_fail(msg, WR_EINVAL, "--server=%s: must be HOST[:PORT], IPv6 as [::1]:%d",
 			o->server, WR_WIRE_DEFAULT_PORT);

@@ -24,26 +24,6 @@ static const struct wr_opt opts[] = {
 	{"data", "DIR", "dataset directory, for titles", &o.data},
 };
 
-/* Comma-separated ids. */
-static int ids(const char *option, const char *text, uint32_t *out, unsigned int max,
-	unsigned int *n, struct wr_errmsg *msg)
-{
-	char *copy = strdup(text ? text : ""), *save = NULL;
-	uint64_t v;
-	int err = copy ? 0 : wr_fail(msg, WR_ENOMEM, "not enough memory");
-
-	*n = 0;
-	for (char *w = err ? NULL : strtok_r(copy, ", ", &save); w && !err;
-		w = strtok_r(NULL, ", ", &save)) {
-		if (*n == max)
-			err = wr_fail(msg, WR_EINVAL, "--%s: at most %u items", option, max);
-		else if (!(err = number(option, w, 1, WR_WIRE_MAX_ITEM, &v, msg)))
-			out[(*n)++] = (uint32_t)v;
-	}
-	free(copy);
-	return err;
-}
-
 static int forget(struct wr_load *l, uint64_t user, struct wr_errmsg *msg)
 {
 	struct wr_wire_header h = {.version = WR_WIRE_VERSION,
@@ -79,24 +59,27 @@ static int write_request(
 		.user_id = user,
 		.time_ms = now,
 		.flags = o.seen ? WR_REQ_INCLUDE_SEEN : 0};
-	int err = number("k", o.k, 0, WR_WIRE_MAX_K, &k, msg);
+	int err = wr_opt_u64("k", o.k, 0, WR_WIRE_MAX_K, &k, msg);
 
 	wr_writer_init(w, message, WR_WIRE_MAX_BYTES, &h);
 	wr_writer_ask(w, (uint8_t)k, 0);
 	if (!err)
-		err = ids("click", o.click, items, WR_WIRE_MAX_EVENTS, &n, msg);
+		err = wr_opt_u32_list(
+			"click", o.click, 1, WR_WIRE_MAX_ITEM, items, WR_WIRE_MAX_EVENTS, &n, msg);
 	for (unsigned int i = 0; i < n; i++)
 		events[i] = (struct wr_wire_event){
 			.item = items[i], .kind = WR_KIND_CLICK, .time_ms = now - (int64_t)(n - i)};
 	wr_writer_events(w, 0, events, n);
 	if (!err)
-		err = ids("history", o.history, items, WR_WIRE_MAX_HISTORY, &n, msg);
+		err = wr_opt_u32_list("history", o.history, 1, WR_WIRE_MAX_ITEM, items,
+			WR_WIRE_MAX_HISTORY, &n, msg);
 	for (unsigned int i = 0; i < n; i++)
 		times[i] = now - 60000 * (int64_t)(n - i + 1);
 	if (n)
 		wr_writer_history(w, items, NULL, times, n, true);
 	if (!err)
-		err = ids("exclude", o.exclude, items, WR_WIRE_MAX_EXCLUDE, &n, msg);
+		err = wr_opt_u32_list("exclude", o.exclude, 1, WR_WIRE_MAX_ITEM, items,
+			WR_WIRE_MAX_EXCLUDE, &n, msg);
 	wr_writer_exclude(w, items, n);
 	if (o.say)
 		wr_writer_utterance(w, o.say, strlen(o.say));

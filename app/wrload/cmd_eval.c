@@ -37,14 +37,14 @@ static void print_result(const struct wr_load_eval_result *r, unsigned int k)
 static int numbers(struct wr_load_eval *e, struct wr_errmsg *msg)
 {
 	uint64_t k = 0, w = 0, u = 0, s = 0;
-	int err = number("k", k_text, 1, WR_WIRE_MAX_K, &k, msg);
+	int err = wr_opt_u64("k", k_text, 1, WR_WIRE_MAX_K, &k, msg);
 
 	if (!err)
-		err = number("window", window, 1, 4096, &w, msg);
+		err = wr_opt_u64("window", window, 1, 4096, &w, msg);
 	if (!err)
-		err = number("users", users, 0, UINT32_MAX, &u, msg);
+		err = wr_opt_u64("users", users, 0, UINT32_MAX, &u, msg);
 	if (!err)
-		err = number("show", show, 0, UINT32_MAX, &s, msg);
+		err = wr_opt_u64("show", show, 0, UINT32_MAX, &s, msg);
 	e->k = (unsigned int)k;
 	e->window = (unsigned int)w;
 	e->max_users = (uint32_t)u;

@@ -68,11 +68,11 @@ int cmd_malform(int argc, char **argv)
 
 	if (code >= 0)
 		return code;
-	int err = number("count", count, 1, UINT32_MAX, &c.count, &msg);
+	int err = wr_opt_u64("count", count, 1, UINT32_MAX, &c.count, &msg);
 	if (!err)
-		err = number("seed", seed, 0, UINT64_MAX, &c.seed, &msg);
+		err = wr_opt_u64("seed", seed, 0, UINT64_MAX, &c.seed, &msg);
 	if (!err)
-		err = number("valid-every", valid_every, 1, 1000000, &every, &msg);
+		err = wr_opt_u64("valid-every", valid_every, 1, 1000000, &every, &msg);
 	c.valid_every = (unsigned int)every;
 	c.progress = !quiet();
 	if (!err)
@@ -110,9 +110,9 @@ int cmd_blast(int argc, char **argv)
 
 	if (code >= 0)
 		return code;
-	int err = number("size", size_text, 1, 1986, &size, &msg);
+	int err = wr_opt_u64("size", size_text, 1, 1986, &size, &msg);
 	if (!err)
-		err = number("window", window, 1, 4096, &w, &msg);
+		err = wr_opt_u64("window", window, 1, 4096, &w, &msg);
 	if (!err)
 		err = real("seconds", seconds, 0.01, 3600, &c.seconds, &msg);
 	c.datagram = (unsigned int)size;

@@ -53,15 +53,15 @@ static int pcap_options(
 	if (!err && !o.output)
 		err = wr_fail(msg, WR_EINVAL, "--output=FILE is missing");
 	if (!err)
-		err = number("count", o.count, 0, UINT32_MAX, &c->count, msg);
+		err = wr_opt_u64("count", o.count, 0, UINT32_MAX, &c->count, msg);
 	if (!err)
 		err = real("rate", o.rate, 1, 1e9, &c->rate, msg);
 	if (!err)
 		err = arrivals_parse(o.arrivals, &c->arrivals, msg);
 	if (!err)
-		err = number("items", o.items, 1, WR_WIRE_MAX_ITEM, &items, msg);
+		err = wr_opt_u64("items", o.items, 1, WR_WIRE_MAX_ITEM, &items, msg);
 	if (!err)
-		err = number("server-queues", o.queues, 1, WR_WIRE_MAX_PORTS, &queues, msg);
+		err = wr_opt_u64("server-queues", o.queues, 1, WR_WIRE_MAX_PORTS, &queues, msg);
 	c->start_ms = wr_clock_unix_ms();
 	if (!err && o.start && wr_parse_i64(o.start, 0, (int64_t)1 << 50, &c->start_ms) != 0)
 		err = wr_fail(msg, WR_EINVAL,

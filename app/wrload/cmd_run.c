@@ -69,7 +69,7 @@ static int run_options(struct wr_load_run *c, struct wr_errmsg *msg)
 	if (!err)
 		err = real("seconds", o.seconds, 0.01, 86400, &c->seconds, msg);
 	if (!err && o.max)
-		err = number("max", o.max, 1, 65536, &v, msg);
+		err = wr_opt_u64("max", o.max, 1, 65536, &v, msg);
 	c->window = (unsigned int)v;
 	if (!err)
 		err = real("timeout-ms", o.timeout_ms, 1, 60000, &timeout_ms, msg);
@@ -77,13 +77,13 @@ static int run_options(struct wr_load_run *c, struct wr_errmsg *msg)
 	if (!err)
 		err = real("outage", o.outage, 0, 3600, &c->outage_s, msg);
 	if (!err)
-		err = number("late-us", o.late_us, 1, 60000000, &c->late_us, msg);
+		err = wr_opt_u64("late-us", o.late_us, 1, 60000000, &c->late_us, msg);
 	if (!err)
-		err = number("max-lag-us", o.max_lag_us, 1, 60000000, &c->max_lag_us, msg);
+		err = wr_opt_u64("max-lag-us", o.max_lag_us, 1, 60000000, &c->max_lag_us, msg);
 	if (!err)
 		err = real("verify-share", o.verify_share, 0, 1, &c->verify_share, msg);
 	if (!err)
-		err = number("verify-users", o.verify_users, 1, 65535, &users, msg);
+		err = wr_opt_u64("verify-users", o.verify_users, 1, 65535, &users, msg);
 	c->verify_users = (unsigned int)users;
 	return err;
 }

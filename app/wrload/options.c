@@ -70,15 +70,6 @@ int parse_options(int argc, char **argv, const char *usage, const struct wr_opt 
 	return -1;
 }
 
-int number(const char *option, const char *value, uint64_t min, uint64_t max, uint64_t *out,
-	struct wr_errmsg *msg)
-{
-	if (wr_parse_u64(value, min, max, out) != 0)
-		return wr_fail(msg, WR_EINVAL, "--%s=%s: must be a whole number, %lu … %lu", option,
-			value, (unsigned long)min, (unsigned long)max);
-	return 0;
-}
-
 int real(const char *option, const char *value, double min, double max, double *out,
 	struct wr_errmsg *msg)
 {
@@ -106,9 +97,9 @@ int addresses(struct wr_load_address *a, struct wr_errmsg *msg)
 	if (wr_load_parse_mac(common.server_mac, a->server_mac) != 0 ||
 		wr_load_parse_mac(common.client_mac, a->client_mac) != 0)
 		return wr_fail(msg, WR_EINVAL, "a MAC looks like 02:00:00:00:47:00");
-	int err = number("server-port", common.server_port, 1, 65535, &server_port, msg);
+	int err = wr_opt_u64("server-port", common.server_port, 1, 65535, &server_port, msg);
 	if (!err)
-		err = number("client-port", common.client_port, 1, 65535, &client_port, msg);
+		err = wr_opt_u64("client-port", common.client_port, 1, 65535, &client_port, msg);
 	if (err)
 		return err;
 	a->server_port = (uint16_t)server_port;
@@ -125,15 +116,15 @@ int open_load(struct wr_load **l, bool hello, struct wr_errmsg *msg)
 	*l = NULL;
 	int err = addresses(&address, msg);
 	if (!err)
-		err = number("id", common.id, 0, 65535, &id, msg);
+		err = wr_opt_u64("id", common.id, 0, 65535, &id, msg);
 	if (!err)
-		err = number("queues", common.queues, 1, WR_LOAD_MAX_QUEUES, &queues, msg);
+		err = wr_opt_u64("queues", common.queues, 1, WR_LOAD_MAX_QUEUES, &queues, msg);
 	if (!err)
-		err = number("ring", common.ring, 6, 14, &ring, msg);
+		err = wr_opt_u64("ring", common.ring, 6, 14, &ring, msg);
 	if (!err)
 		err = real("wait", common.wait, 0, 3600, &port.wait_s, msg);
 	if (!err && common.core)
-		err = number("core", common.core, 0, 4095, &core, msg);
+		err = wr_opt_u64("core", common.core, 0, 4095, &core, msg);
 	if (err)
 		return err;
 	if (common.core)

@@ -47,23 +47,23 @@ int workload_parse(struct wr_load_workload *w, struct wr_errmsg *msg)
 	if (o.mix)
 		err = wr_load_parse_mix(w, o.mix, msg);
 	if (!err && o.size) {
-		err = number("size", o.size, WR_WIRE_MIN_UNPROVEN, WR_WIRE_MAX_BYTES, &v, msg);
+		err = wr_opt_u64("size", o.size, WR_WIRE_MIN_UNPROVEN, WR_WIRE_MAX_BYTES, &v, msg);
 		w->datagram = (unsigned int)v;
 	}
 	if (!err && o.k) {
-		err = number("k", o.k, 0, WR_WIRE_MAX_K, &v, msg);
+		err = wr_opt_u64("k", o.k, 0, WR_WIRE_MAX_K, &v, msg);
 		w->k = (unsigned int)v;
 	}
 	if (!err) {
-		err = number("users", o.users, 1, UINT32_MAX - 1, &v, msg);
+		err = wr_opt_u64("users", o.users, 1, UINT32_MAX - 1, &v, msg);
 		w->n_users = (uint32_t)v;
 	}
 	if (!err && o.exclude) {
-		err = number("exclude", o.exclude, 0, WR_WIRE_MAX_EXCLUDE, &v, msg);
+		err = wr_opt_u64("exclude", o.exclude, 0, WR_WIRE_MAX_EXCLUDE, &v, msg);
 		w->n_exclude = (unsigned int)v;
 	}
 	if (!err)
-		err = number("seed", o.seed, 0, UINT64_MAX, &w->seed, msg);
+		err = wr_opt_u64("seed", o.seed, 0, UINT64_MAX, &w->seed, msg);
 	if (!err && o.zipf)
 		err = real("zipf", o.zipf, 0.01, 10, &w->zipf, msg);
 	if (!err && o.malformed)

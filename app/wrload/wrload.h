@@ -25,8 +25,6 @@ int parse_options(int argc, char **argv, const char *usage, const struct wr_opt 
 int addresses(struct wr_load_address *a, struct wr_errmsg *msg) WR_MUST_CHECK;
 
 /* A number of an option; 0, or WR_EINVAL with the option's name in msg. */
-int number(const char *option, const char *value, uint64_t min, uint64_t max, uint64_t *out,
-	struct wr_errmsg *msg) WR_MUST_CHECK;
 int real(const char *option, const char *value, double min, double max, double *out,
 	struct wr_errmsg *msg) WR_MUST_CHECK;
 

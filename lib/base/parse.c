@@ -189,3 +189,31 @@ int wr_opt_parse(int argc, char **argv, const char *usage, const struct wr_opt *
 	}
 	return WR_OK;
 }
+
+int wr_opt_u64(const char *option, const char *value, uint64_t min, uint64_t max, uint64_t *out,
+	struct wr_errmsg *msg)
+{
+	if (wr_parse_u64(value, min, max, out) != 0)
+		return wr_fail(msg, WR_EINVAL, "--%s=%s: must be a whole number, %lu … %lu", option,
+			value, (unsigned long)min, (unsigned long)max);
+	return WR_OK;
+}
+
+int wr_opt_u32_list(const char *option, const char *value, uint32_t min, uint32_t max,
+	uint32_t *out, unsigned int max_n, unsigned int *n, struct wr_errmsg *msg)
+{
+	char *copy = strdup(value ? value : ""), *save = NULL;
+	uint64_t v;
+	int err = copy ? WR_OK : wr_fail(msg, WR_ENOMEM, "out of memory");
+
+	*n = 0;
+	for (char *w = err ? NULL : strtok_r(copy, ", ", &save); w && !err;
+		w = strtok_r(NULL, ", ", &save)) {
+		if (*n == max_n)
+			err = wr_fail(msg, WR_EINVAL, "--%s: at most %u of them", option, max_n);
+		else if (!(err = wr_opt_u64(option, w, min, max, &v, msg)))
+			out[(*n)++] = (uint32_t)v;
+	}
+	free(copy);
+	return err;
+}

@@ -213,6 +213,15 @@ int wr_opt_parse(int argc, char **argv, const char *usage, const struct wr_opt *
 	unsigned int n, const char **words, unsigned int max_words, unsigned int *n_words,
 	struct wr_errmsg *msg) WR_MUST_CHECK;
 
+/* The value of --option as a whole number from min to max. WR_EINVAL with a line naming the option.
+ */
+int wr_opt_u64(const char *option, const char *value, uint64_t min, uint64_t max, uint64_t *out,
+	struct wr_errmsg *msg) WR_MUST_CHECK;
+/* The same for at most max_n numbers separated by commas; value may be NULL (none). *n is their
+ * number, on failure how many were read. WR_ENOMEM too. */
+int wr_opt_u32_list(const char *option, const char *value, uint32_t min, uint32_t max,
+	uint32_t *out, unsigned int max_n, unsigned int *n, struct wr_errmsg *msg) WR_MUST_CHECK;
+
 /* ---- progress of long work on stderr: a bar on a terminal, elsewhere a line every 10 s. ---- */
 struct wr_progress {
 	const char *what;

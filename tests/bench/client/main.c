@@ -60,15 +60,6 @@ static const struct wr_opt opts[] = {
 	{"quiet", NULL, "no progress, no summary", &t.quiet},
 };
 
-static int number(const char *name, const char *text, uint64_t min, uint64_t max, uint64_t *out,
-	struct wr_errmsg *msg)
-{
-	if (wr_parse_u64(text, min, max, out) == WR_OK)
-		return WR_OK;
-	return wr_fail(msg, WR_EINVAL, "--%s=%s: must be a number from %lu to %lu", name, text,
-		(unsigned long)min, (unsigned long)max);
-}
-
 static int seconds(const char *name, const char *text, double *out, struct wr_errmsg *msg)
 {
 	if (wr_parse_double(text, 0, 1e6, out) == WR_OK)
@@ -152,15 +143,15 @@ static int options(struct bench_options *o, struct wr_errmsg *msg)
 	uint64_t v;
 	int err = workload(o, msg);
 	for (unsigned int i = 0; i < WR_ARRAY_LEN(numbers) && !err; i++) {
-		err = number(
+		err = wr_opt_u64(
 			numbers[i].name, numbers[i].text, numbers[i].min, numbers[i].max, &v, msg);
 		if (!err)
 			*numbers[i].out = (unsigned int)v;
 	}
 	if (!err)
-		err = number("users", t.users, 1, 1u << 30, &o->users, msg);
+		err = wr_opt_u64("users", t.users, 1, 1u << 30, &o->users, msg);
 	if (!err)
-		err = number("seed", t.seed, 0, UINT64_MAX, &o->seed, msg);
+		err = wr_opt_u64("seed", t.seed, 0, UINT64_MAX, &o->seed, msg);
 	if (!err && strcmp(t.rate, "max") && wr_parse_double(t.rate, 0.001, 1e9, &o->rate))
 		err = wr_fail(
 			msg, WR_EINVAL, "--rate=%s: must be messages a second, or max", t.rate);
@@ -210,7 +201,7 @@ int main(int argc, char **argv)
 	if (!err)
 		err = options(&o, &msg);
 	if (!err)
-		err = number("runs", t.runs, 1, 99, &runs, &msg);
+		err = wr_opt_u64("runs", t.runs, 1, 99, &runs, &msg);
 	if (!err)
 		err = core("echo-core", t.echo_core, &echo_core, &msg);
 	if (err)

@@ -233,6 +233,29 @@ static void test_error_texts(void)
 	CU_ASSERT_STRING_EQUAL(wr_strerror(3), "unknown error");
 }
 
+static void test_option_values(void)
+{
+	static const char *const bad[] = {"0", "101", "1,,x", "5,-1", "1,2,3,4"};
+	struct wr_errmsg msg;
+	uint64_t v = 0;
+	uint32_t list[3] = {0};
+	unsigned int n;
+
+	CU_ASSERT_EQUAL(wr_opt_u64("rate", "7", 1, 7, &v, &msg), WR_OK);
+	CU_ASSERT_EQUAL(v, 7);
+	CU_ASSERT_EQUAL(wr_opt_u64("rate", "8", 1, 7, &v, &msg), WR_EINVAL);
+	CU_ASSERT_PTR_NOT_NULL(strstr(msg.text, "--rate=8"));
+	CU_ASSERT_EQUAL(wr_opt_u32_list("click", NULL, 1, 100, list, 3, &n, &msg), WR_OK);
+	CU_ASSERT_EQUAL(n, 0);
+	CU_ASSERT_EQUAL(wr_opt_u32_list("click", "1, 100,7", 1, 100, list, 3, &n, &msg), WR_OK);
+	CU_ASSERT(n == 3 && list[0] == 1 && list[1] == 100 && list[2] == 7);
+	for (unsigned int i = 0; i < WR_ARRAY_LEN(bad); i++) {
+		CU_ASSERT_EQUAL(
+			wr_opt_u32_list("click", bad[i], 1, 100, list, 3, &n, &msg), WR_EINVAL);
+		CU_ASSERT_PTR_NOT_NULL(strstr(msg.text, "--click"));
+	}
+}
+
 static void test_host_port(void)
 {
 	static const struct {
@@ -260,7 +283,8 @@ int main(void)
 		{"histogram quantiles", test_hist_quantiles_against_sorted_array},
 		{"random moments", test_rng_moments}, {"zipf", test_zipf_matches_its_probabilities},
 		{"parsing", test_parsing_refuses}, {"UTF-8", test_utf8}, {"options", test_options},
-		{"host and port", test_host_port}, {"files", test_files_are_whole_or_absent},
+		{"values of options", test_option_values}, {"host and port", test_host_port},
+		{"files", test_files_are_whole_or_absent},
 		{"pipes and devices stay what they are", test_pipes_stay_pipes},
 		{"error texts", test_error_texts}};
 	return wr_test_run("base", tests, WR_ARRAY_LEN(tests));
