@@ -84,25 +84,9 @@ static void drop_row(const struct head *a, uint32_t t, float *row, uint32_t m)
 			row, m, a->drop->attn_threshold, a->drop->attn_scale, a->key + t, a->site);
 }
 
-/* Softmax of m products; returns the logarithm of the sum. */
-WR_CLONES static float softmax_row(float *e, const float *bias, uint32_t m, float inv_sqrt)
+WR_CLONES static float softmax_of(float *e, const float *bias, uint32_t m, float inv_sqrt)
 {
-	float top = -INFINITY, z = 0;
-#pragma omp simd reduction(max : top)
-	for (uint32_t i = 0; i < m; i++) {
-		e[i] = e[i] * inv_sqrt + bias[i];
-		top = e[i] > top ? e[i] : top;
-	}
-#pragma omp simd reduction(+ : z)
-	for (uint32_t i = 0; i < m; i++) {
-		e[i] = fast_expf(e[i] - top);
-		z += e[i];
-	}
-	float inv = 1.0f / z;
-#pragma omp simd
-	for (uint32_t i = 0; i < m; i++)
-		e[i] *= inv;
-	return top + logf(z);
+	return softmax_row(e, bias, m, inv_sqrt);
 }
 
 /* The same weights again. */
@@ -146,7 +130,7 @@ void wr_learn_attention_blocked_forward(const struct wr_student *s, struct net_w
 				uint32_t from, slot, m = seen_of(&a, &x, x.i0 + r, &from, &slot);
 				float *row = e + (size_t)r * x.keys;
 				a.lse[(size_t)(x.i0 + r) * a.n_heads] =
-					softmax_row(row + from, a.bias_rev + slot, m, a.inv_sqrt);
+					softmax_of(row + from, a.bias_rev + slot, m, a.inv_sqrt);
 				if (watch->see)
 					watch->see(watch->to, h, first + x.i0 + r, row + from, m);
 				drop_row(&a, x.i0 + r, row + from, m);

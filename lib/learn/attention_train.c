@@ -55,21 +55,7 @@ WR_INLINE void head_forward(const struct head *a, float *o, float *drop, const u
 			for (uint32_t i = 0; i < m; i++)
 				e[i] += qc * kt[i];
 		}
-		float top = -INFINITY, z = 0;
-#pragma omp simd reduction(max : top)
-		for (uint32_t i = 0; i < m; i++) {
-			e[i] = e[i] * a->inv_sqrt + a->bias_rev[s0 + i];
-			top = e[i] > top ? e[i] : top;
-		}
-#pragma omp simd reduction(+ : z)
-		for (uint32_t i = 0; i < m; i++) {
-			e[i] = fast_expf(e[i] - top);
-			z += e[i];
-		}
-		float inv = 1.0f / z;
-#pragma omp simd
-		for (uint32_t i = 0; i < m; i++)
-			e[i] *= inv;
+		(void)softmax_row(e, a->bias_rev + s0, m, a->inv_sqrt);
 		if (a->watch.see)
 			a->watch.see(a->watch.to, a->h, a->first + t, e, m);
 		const float *w = e;

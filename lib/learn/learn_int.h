@@ -6,6 +6,8 @@
 
 #include "wr_learn.h"
 
+#include <math.h>
+
 /*
  * A function with this attribute is compiled for AVX-512, AVX2 + FMA and the base, chosen at load
  * time by feature level: names of one maker's CPUs ("skylake-avx512") are never chosen on another's
@@ -43,6 +45,27 @@ WR_INLINE float fast_expf(float x)
 	v.f = y;
 	v.i += (int32_t)((uint32_t)u.i << 23);
 	return v.f;
+}
+
+/* Weights of m products e, whose biases are added, in place; returns the logarithm of their sum. */
+WR_INLINE float softmax_row(float *e, const float *bias, uint32_t m, float inv_sqrt)
+{
+	float top = -INFINITY, z = 0;
+#pragma omp simd reduction(max : top)
+	for (uint32_t i = 0; i < m; i++) {
+		e[i] = e[i] * inv_sqrt + bias[i];
+		top = e[i] > top ? e[i] : top;
+	}
+#pragma omp simd reduction(+ : z)
+	for (uint32_t i = 0; i < m; i++) {
+		e[i] = fast_expf(e[i] - top);
+		z += e[i];
+	}
+	float inv = 1.0f / z;
+#pragma omp simd
+	for (uint32_t i = 0; i < m; i++)
+		e[i] *= inv;
+	return top + logf(z);
 }
 
 /* Adam's moments and the running mean of the weights (NULL = none kept), laid out as s->w. */

@@ -26,7 +26,7 @@ def check(root, _build):
     headers = lintlib.files(root, (".h",), FOLDERS)
     folders = sorted({os.path.dirname(h) for h in headers})
     flags = ["-std=gnu11", "-D_GNU_SOURCE", "-DWR_SANITIZE=0", "-fsyntax-only", "-mavx2", "-mfma", "-mavx512f",
-             "-mavx512bw", "-mavx512vl", "-mavx512vnni"] + WARNINGS
+             "-mavx512bw", "-mavx512vl", "-mavx512vnni", "-fopenmp-simd"] + WARNINGS
     flags += [f"-I{os.path.join(root, f)}" for f in [""] + folders] + outside_flags()
 
     def compile_alone(header):
