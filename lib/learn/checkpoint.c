@@ -182,6 +182,20 @@ static int read_tensors(const struct safetensors *st, const struct wr_student *s
 	return err;
 }
 
+/* Metadata that promises more than the file holds is refused before memory is taken for it. */
+static int make_student(const struct safetensors *st, const char *path, struct wr_student **s,
+	const struct wr_student_shape *p, struct wr_errmsg *msg)
+{
+	struct wr_errmsg why;
+	if ((uint64_t)p->n_items * p->d > wr_learn_safetensors_values(st))
+		return wr_fail(msg, WR_EFORMAT,
+			"%s: metadata tells of %u items of width %u: the tensors have another "
+			"shape",
+			path, p->n_items, p->d);
+	int err = wr_student_new(s, p, &why);
+	return err ? wr_fail(msg, err, "%s: %s", path, why.text) : WR_OK;
+}
+
 /* o = NULL: shape and weights only. */
 static int read_file(const char *path, struct wr_student **s, struct optimiser *o, struct wr_fit *f,
 	struct progress_state *p, struct wr_errmsg *msg)
@@ -195,7 +209,7 @@ static int read_file(const char *path, struct wr_student **s, struct optimiser *
 		if (o || !e[i].state)
 			err = read_entry(st, path, &e[i], msg);
 	if (!err)
-		err = wr_student_new(s, &f->shape, msg);
+		err = make_student(st, path, s, &f->shape, msg);
 	if (!err)
 		err = read_tensors(st, *s, (*s)->w, "", msg);
 	if (!err && o) {

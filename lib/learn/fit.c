@@ -349,6 +349,7 @@ static int end_epoch(struct run *r, double lr, double seconds, struct wr_errmsg 
 		.cpu_share = r->peak > 0 ? r->flops / WR_MAX(r->cpu_seconds, 1e-9) /
 						   (r->peak / r->step.n_threads)
 					 : 0,
+		.peak_mib = wr_learn_peak_mib(),
 		.logit_scale = (double)r->s->w[r->s->logit_scale]};
 	r->at.epoch++;
 	r->at.step = 0;
@@ -368,10 +369,10 @@ static int end_epoch(struct run *r, double lr, double seconds, struct wr_errmsg 
 		fprintf(stderr,
 			"epoch %llu/%u  loss %.4f  validation HR@10 %.4f NDCG@10 %.4f%s  %.1f s, "
 			"%.0f GFLOP/s, %.0f %% of the products this machine can do (%.0f %% by CPU "
-			"time)\n",
+			"time), at most %.0f MiB\n",
 			(unsigned long long)r->at.epoch, r->fit.epochs, line.loss, line.hr10,
 			line.ndcg10, r->at.best_epoch == r->at.epoch ? " (best)" : "", seconds,
-			line.gflops, 100 * line.share, 100 * line.cpu_share);
+			line.gflops, 100 * line.share, 100 * line.cpu_share, line.peak_mib);
 	return err;
 }
 

@@ -21,15 +21,15 @@ static int read_line(
 	json_error_t why;
 	json_int_t epoch = 0;
 	json_t *j = json_loads(line, 0, &why);
-	int bad = !j ||
-		  json_unpack_ex(j, &why, 0,
-			  "{s:I, s:F, s:F, s:F, s:F, s:F, s:F, s?F, s?F, s?F, s?F, s?F, "
-			  "s?F}",
-			  "epoch", &epoch, "loss", &out->loss, "valid_hr10", &out->hr10,
-			  "valid_ndcg10", &out->ndcg10, "lr", &out->lr, "seconds", &out->seconds,
-			  "logit_scale", &out->logit_scale, "soft", &out->soft, "hidden",
-			  &out->hidden, "attention", &out->attention, "gflops", &out->gflops,
-			  "gemm_share", &out->share, "gemm_share_cpu", &out->cpu_share);
+	int bad = !j || json_unpack_ex(j, &why, 0,
+				"{s:I, s:F, s:F, s:F, s:F, s:F, s:F, s?F, s?F, s?F, s?F, s?F, "
+				"s?F, s?F}",
+				"epoch", &epoch, "loss", &out->loss, "valid_hr10", &out->hr10,
+				"valid_ndcg10", &out->ndcg10, "lr", &out->lr, "seconds",
+				&out->seconds, "logit_scale", &out->logit_scale, "soft", &out->soft,
+				"hidden", &out->hidden, "attention", &out->attention, "gflops",
+				&out->gflops, "gemm_share", &out->share, "gemm_share_cpu",
+				&out->cpu_share, "peak_mib", &out->peak_mib);
 	out->taught = j && json_object_get(j, "soft");
 	out->epoch = (uint64_t)epoch;
 	json_decref(j);
@@ -95,6 +95,8 @@ static int write_lines(const struct fit_log *l, struct wr_errmsg *msg)
 				", \"gflops\": %.1f, \"gemm_share\": %.3f, \"gemm_share_cpu\": "
 				"%.3f",
 				x->gflops, x->share, x->cpu_share);
+		if (x->peak_mib > 0)
+			fprintf(wr_file_writer_stream(w), ", \"peak_mib\": %.1f", x->peak_mib);
 		if (x->taught)
 			fprintf(wr_file_writer_stream(w),
 				", \"soft\": %.6f, \"hidden\": %.6f, \"attention\": %.6f", x->soft,

@@ -9,6 +9,7 @@ struct fit_log_line {
 	uint64_t epoch; /* from 1 */
 	double loss, hr10, ndcg10, lr, seconds, logit_scale;
 	double gflops, share, cpu_share; /* of matrix products; 0 = not known */
+	double peak_mib;                 /* most memory held so far; 0 = not known */
 	bool taught;                     /* the terms below are meant */
 	double soft, hidden, attention;
 };

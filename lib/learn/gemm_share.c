@@ -21,6 +21,19 @@ double wr_learn_cpu_seconds(void)
 		       : (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
+double wr_learn_peak_mib(void)
+{
+	char line[128];
+	double kib = 0;
+	FILE *f = fopen("/proc/self/status", "re");
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, "VmHWM: %lf", &kib) == 1)
+			break;
+	if (f)
+		fclose(f);
+	return kib / 1024;
+}
+
 static double thread_seconds(void)
 {
 	struct timespec t;

@@ -7,6 +7,8 @@
 
 /* CPU seconds of the process, all threads. */
 double wr_learn_cpu_seconds(void);
+/* Most memory that the process held so far (VmHWM), MiB; 0 when the system does not tell. */
+double wr_learn_peak_mib(void);
 /* Sum over n_threads threads at once of what each gets out of 512³ products, flops a second of its
  * own CPU time (best of some). Takes some 50 ms; 0 when memory is out. */
 double wr_learn_gemm_peak(int n_threads);

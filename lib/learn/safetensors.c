@@ -65,6 +65,7 @@ int wr_learn_safetensors_write(const char *path, const struct st_tensor *t, unsi
 struct safetensors {
 	char *path, *file;
 	const char *data; /* behind the header */
+	uint64_t n_values;
 	json_t *root;
 };
 
@@ -175,6 +176,7 @@ int wr_learn_safetensors_open(struct safetensors **out, const char *path, struct
 			msg, WR_EFORMAT, "%s: header: %s", path, st->root ? "no object" : why.text);
 		goto fail;
 	}
+	st->n_values = (size - sizeof(header) - header) / sizeof(float);
 	err = check_entries(st, size - sizeof(header) - header, msg);
 	if (err)
 		goto fail;
@@ -198,6 +200,11 @@ void wr_learn_safetensors_close(struct safetensors *st)
 const char *wr_learn_safetensors_meta(const struct safetensors *st, const char *key)
 {
 	return json_string_value(json_object_get(json_object_get(st->root, "__metadata__"), key));
+}
+
+uint64_t wr_learn_safetensors_values(const struct safetensors *st)
+{
+	return st->n_values;
 }
 
 int wr_learn_safetensors_read(

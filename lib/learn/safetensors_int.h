@@ -27,6 +27,8 @@ int wr_learn_safetensors_open(
 void wr_learn_safetensors_close(struct safetensors *st);
 /* A metadata string, NULL when absent. */
 const char *wr_learn_safetensors_meta(const struct safetensors *st, const char *key);
+/* Values of all tensors together. */
+uint64_t wr_learn_safetensors_values(const struct safetensors *st);
 /* Copies t->name's values to out, which has room for t's dimensions; WR_EFORMAT when absent or of
  * another shape. */
 int wr_learn_safetensors_read(const struct safetensors *st, const struct st_tensor *t, float *out,

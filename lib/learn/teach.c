@@ -12,6 +12,7 @@
 #include <omp.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #define WINDOWS 4 /* a chunk */
@@ -218,6 +219,8 @@ int wr_teach_run(const struct wr_teach *p, const struct wr_student *teacher,
 			teacher->w + teacher->embedding, ds->n_items, teacher->shape.d, unit, norm);
 		t.unit = unit;
 		err = run_all(&t, p->threads, msg);
+		if (!err && msync(t.out.map, t.out.bytes, MS_SYNC))
+			err = wr_fail(msg, WR_EIO, "%s: cannot write: %s", path, strerror(errno));
 		wr_learn_soft_targets_close(&t.out);
 		if (!err && rename(draft, path))
 			err = wr_fail(msg, WR_EIO, "%s: cannot write: %s", path, strerror(errno));
