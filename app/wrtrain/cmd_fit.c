@@ -10,7 +10,7 @@ struct options {
 		*ffn, *dropout, *attn_dropout, *seed, *threads, *resume, *max_seconds, *patience,
 		*quiet, *activation, *gated, *rotary, *context, *weight_decay, *ema, *future,
 		*future_decay, *teacher, *soft, *soft_share, *hidden_weight, *attention_weight,
-		*match, *init;
+		*match, *init, *age_time;
 };
 
 static int parse(int argc, char **argv, struct options *o, struct wr_errmsg *msg)
@@ -39,6 +39,9 @@ static int parse(int argc, char **argv, struct options *o, struct wr_errmsg *msg
 			"look at the last N clicks only; with --window=N full attention; teachers "
 			"(0 = all that windows reach)",
 			&o->context},
+		{"age-time", NULL,
+			"a bias by age in time beside that by age in clicks; the log needs times",
+			&o->age_time},
 		{"dropout", "X", "of inputs and block outputs (0.2)", &o->dropout},
 		{"attn-dropout", "X", "of attention weights (0)", &o->attn_dropout},
 		{"weight-decay", "X", "decoupled, of matrices and embeddings (0)",
@@ -137,6 +140,7 @@ static int settings(const struct options *o, struct wr_fit *f, struct wr_errmsg 
 	f->distil.init = o->init != NULL;
 	f->shape.gated = o->gated != NULL;
 	f->shape.rotary = o->rotary != NULL;
+	f->shape.time_buckets = o->age_time ? WR_TIME_BUCKETS : 0;
 	if (!err && o->future && !o->future_decay)
 		f->future_decay = 0.5;
 	if (!err && o->seed && wr_parse_u64(o->seed, 0, INT64_MAX, &f->seed))
@@ -190,7 +194,8 @@ static int check_resume(const struct options *o, struct wr_errmsg *msg)
 			o->window || o->ffn || o->dropout || o->attn_dropout || o->seed ||
 			o->activation || o->gated || o->rotary || o->context || o->weight_decay ||
 			o->ema || o->future || o->future_decay || o->soft_share ||
-			o->hidden_weight || o->attention_weight || o->match || o->init))
+			o->hidden_weight || o->attention_weight || o->match || o->init ||
+			o->age_time))
 		return wr_fail(msg, WR_EINVAL,
 			"--resume takes model, batch, rates and seed from the checkpoint: give "
 			"only --epochs, --threads, "

@@ -7,6 +7,7 @@
  */
 #include "learn_int.h"
 #include "sgemm.h"
+#include "time_int.h"
 
 #include <math.h>
 
@@ -21,6 +22,7 @@ struct head {
 	const struct dropout *drop;
 	uint64_t key;
 	uint32_t site;
+	struct time_bias time;
 };
 
 /* Queries i0 … i0+rows-1 against keys j0 … j0+keys-1. */
@@ -49,7 +51,8 @@ static struct head head_of(const struct wr_student *s, const struct net_ws *ws,
 		.inv_sqrt = 1.0f / sqrtf((float)dh),
 		.drop = drop,
 		.key = drop->key + (((uint64_t)h << 32) + first) * 0x2545f4914f6cdd1du,
-		.site = site};
+		.site = site,
+		.time = time_bias_of(s, ws, b, first, h)};
 }
 
 static struct tile tile_at(const struct head *a, uint32_t i0)
@@ -129,8 +132,9 @@ void wr_learn_attention_blocked_forward(const struct wr_student *s, struct net_w
 			for (uint32_t r = 0; r < x.rows; r++) {
 				uint32_t from, slot, m = seen_of(&a, &x, x.i0 + r, &from, &slot);
 				float *row = e + (size_t)r * x.keys;
-				a.lse[(size_t)(x.i0 + r) * a.n_heads] =
-					softmax_of(row + from, a.bias_rev + slot, m, a.inv_sqrt);
+				a.lse[(size_t)(x.i0 + r) * a.n_heads] = softmax_of(row + from,
+					time_row(&a.time, a.bias_rev + slot, x.i0 + r, slot, m), m,
+					a.inv_sqrt);
 				if (watch->see)
 					watch->see(watch->to, h, first + x.i0 + r, row + from, m);
 				drop_row(&a, x.i0 + r, row + from, m);
@@ -150,10 +154,11 @@ static void rows_backward(
 	for (uint32_t r = 0; r < x->rows; r++) {
 		uint32_t t = x->i0 + r, from, slot, m = seen_of(a, x, t, &from, &slot);
 		float *p = ws->att_s + (size_t)r * x->keys, *g = ws->att_g + (size_t)r * x->keys;
-		weights_row(p + from, a->bias_rev + slot, m, a->inv_sqrt,
-			a->lse[(size_t)t * a->n_heads]);
+		weights_row(p + from, time_row(&a->time, a->bias_rev + slot, t, slot, m), m,
+			a->inv_sqrt, a->lse[(size_t)t * a->n_heads]);
 		drop_row(a, t, g + from, m);
 		scores_backward(p + from, g + from, d_bias + slot, m, a->inv_sqrt);
+		time_gradient(&a->time, t, slot, m, g + from, a->inv_sqrt);
 		drop_row(a, t, p + from, m);
 		zero_unseen(p, from, m, x->keys);
 		zero_unseen(g, from, m, x->keys);

@@ -8,6 +8,7 @@
  * position and the reversed bias line up.
  */
 #include "guide_int.h"
+#include "time_int.h"
 
 #include <math.h>
 
@@ -25,6 +26,7 @@ struct head {
 	uint32_t site;
 	uint32_t h, first;
 	struct watcher watch;
+	struct time_bias time;
 	const float *wanted; /* weights to learn, rows as p; NULL = none */
 	float wanted_weight;
 	double *wanted_loss;
@@ -55,7 +57,8 @@ WR_INLINE void head_forward(const struct head *a, float *o, float *drop, const u
 			for (uint32_t i = 0; i < m; i++)
 				e[i] += qc * kt[i];
 		}
-		(void)softmax_row(e, a->bias_rev + s0, m, a->inv_sqrt);
+		(void)softmax_row(
+			e, time_row(&a->time, a->bias_rev + s0, t, s0, m), m, a->inv_sqrt);
 		if (a->watch.see)
 			a->watch.see(a->watch.to, a->h, a->first + t, e, m);
 		const float *w = e;
@@ -139,6 +142,7 @@ WR_INLINE void head_backward(const struct head *a, const float *d_o, float *dq, 
 		}
 		if (a->wanted)
 			want(a, a->wanted + t * a->p_stride + s0, p, m, ds, db);
+		time_gradient(&a->time, t, s0, m, ds, a->inv_sqrt);
 		float acc[WR_STUDENT_MAX_HEAD_DIM];
 		for (uint32_t c = 0; c < dh; c++)
 			acc[c] = 0;
@@ -204,7 +208,8 @@ static struct head head_of(const struct wr_student *s, const struct net_ws *ws,
 		.site = site,
 		.h = h,
 		.first = first,
-		.watch = ws->watch[b - ws->b]};
+		.watch = ws->watch[b - ws->b],
+		.time = time_bias_of(s, ws, b, first, h)};
 }
 
 void wr_learn_attention_forward(const struct wr_student *s, struct net_ws *ws,

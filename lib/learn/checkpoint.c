@@ -32,6 +32,9 @@ unsigned int wr_learn_student_tensors(
 		add_tensor(t, &n, prefix, k, "qkv.weight", w + o->qkv, s->qkv_dim, p->d);
 		add_tensor(t, &n, prefix, k, "out.weight", w + o->out, p->d, p->d);
 		add_tensor(t, &n, prefix, k, "age.bias", w + o->bias, p->n_heads, p->window);
+		if (p->time_buckets)
+			add_tensor(t, &n, prefix, k, "time.bias", w + o->time, p->n_heads,
+				p->time_buckets);
 		add_tensor(t, &n, prefix, k, "norm2.gain", w + o->norm2, p->d, 0);
 		add_tensor(t, &n, prefix, k, "up.weight", w + o->up, s->up_dim, p->d);
 		add_tensor(t, &n, prefix, k, "down.weight", w + o->down, p->d, p->ffn);
@@ -70,6 +73,7 @@ static unsigned int entries(struct wr_fit *f, struct progress_state *p, struct e
 		{"gated", .u32 = &f->shape.gated, .added = true},
 		{"rotary", .u32 = &f->shape.rotary, .added = true},
 		{"context", .u32 = &f->shape.context, .added = true},
+		{"time_buckets", .u32 = &f->shape.time_buckets, .added = true},
 		{"matched", .u32 = &f->shape.matched, .added = true},
 		{"teacher_d", .u32 = &f->shape.teacher_d, .added = true},
 		{"batch", .u32 = &f->batch, .state = true},
@@ -232,7 +236,7 @@ int wr_learn_checkpoint_read(const char *path, struct wr_student **s, struct opt
 	*o = (struct optimiser){0};
 	/* What an older file does not name. */
 	f->shape.activation = f->shape.gated = f->shape.rotary = f->shape.context = 0;
-	f->shape.matched = f->shape.teacher_d = f->future = 0;
+	f->shape.matched = f->shape.teacher_d = f->shape.time_buckets = f->future = 0;
 	f->weight_decay = f->ema = f->future_decay = 0;
 	f->distil.soft_share = f->distil.hidden_weight = f->distil.attention_weight = 0;
 	*p = (struct progress_state){0};

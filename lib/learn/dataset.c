@@ -10,7 +10,7 @@
 struct loader {
 	struct wr_dataset *ds;
 	struct names categories;
-	size_t cap_items[3], cap_users, cap_off, cap_tokens;
+	size_t cap_items[3], cap_users, cap_off, cap_tokens, cap_times;
 	size_t n_tokens;
 };
 
@@ -109,8 +109,11 @@ static int add_interaction(struct loader *l, struct text *t, char **field, struc
 	if (err || !is_token(l, field[2], (uint32_t)item - 1))
 		return err;
 	if (l->n_tokens >= UINT32_MAX - 1 ||
-		wr_learn_grow(&ds->token_row, &l->cap_tokens, l->n_tokens, sizeof(uint32_t)))
+		wr_learn_grow(&ds->token_row, &l->cap_tokens, l->n_tokens, sizeof(uint32_t)) ||
+		wr_learn_grow(&ds->token_time, &l->cap_times, l->n_tokens, sizeof(int64_t)))
 		return wr_fail(msg, WR_ENOMEM, "%s: out of memory for clicks", t->path);
+	ds->timed |= time_ms > 0;
+	ds->token_time[l->n_tokens] = time_ms;
 	ds->token_row[l->n_tokens++] = (uint32_t)item - 1;
 	return WR_OK;
 }
@@ -214,5 +217,6 @@ void wr_dataset_free(struct wr_dataset *ds)
 	free(ds->user_id);
 	free(ds->token_off);
 	free(ds->token_row);
+	free(ds->token_time);
 	free(ds);
 }

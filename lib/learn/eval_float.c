@@ -25,6 +25,7 @@ struct thread_ws {
 	struct net_ws net;
 	uint64_t *seen;
 	uint32_t *rows;
+	int64_t *times, *asked;
 };
 
 static int thread_ws_new(struct thread_ws *t, const struct job *j, struct wr_errmsg *msg)
@@ -33,7 +34,9 @@ static int thread_ws_new(struct thread_ws *t, const struct job *j, struct wr_err
 	int err = wr_learn_net_ws_new(&t->net, j->s, CHUNK * j->events, msg);
 	t->seen = malloc(((size_t)j->ds->n_items + 63) / 64 * sizeof(uint64_t));
 	t->rows = malloc((size_t)CHUNK * j->events * sizeof(uint32_t));
-	if (!err && (!t->seen || !t->rows))
+	t->times = malloc((size_t)CHUNK * j->events * sizeof(int64_t));
+	t->asked = malloc((size_t)CHUNK * j->events * sizeof(int64_t));
+	if (!err && (!t->seen || !t->rows || !t->times || !t->asked))
 		err = wr_fail(msg, WR_ENOMEM, "out of memory for evaluation");
 	return err;
 }
@@ -43,6 +46,8 @@ static void thread_ws_free(struct thread_ws *t)
 	wr_learn_net_ws_free(&t->net);
 	free(t->seen);
 	free(t->rows);
+	free(t->times);
+	free(t->asked);
 }
 
 static void rank_user(const struct job *j, struct thread_ws *t, uint32_t at, const float *scores)
@@ -63,9 +68,13 @@ static void rank_chunk(const struct job *j, struct thread_ws *t, uint32_t first)
 		const struct wr_judged *u = &j->judge->user[first + i];
 		uint32_t m = WR_MIN(u->end - u->begin, j->events);
 		memcpy(t->rows + off[i], j->ds->token_row + u->end - m, m * sizeof(uint32_t));
+		/* One asks when the next event comes, the last time for the target. */
+		memcpy(t->times + off[i], j->ds->token_time + u->end - m, m * sizeof(int64_t));
+		memcpy(t->asked + off[i], j->ds->token_time + u->end - m + 1, m * sizeof(int64_t));
 		off[i + 1] = off[i] + m;
 	}
-	struct ragged in = {.n_seqs = n, .off = off, .rows = t->rows};
+	struct ragged in = {
+		.n_seqs = n, .off = off, .rows = t->rows, .times = t->times, .asked = t->asked};
 	wr_learn_net_forward(j->s, &t->net, &in, &none);
 	for (uint32_t i = 0; i < n; i++)
 		memcpy(t->net.tile_u + (size_t)i * d, t->net.u + (size_t)(off[i + 1] - 1) * d,

@@ -199,12 +199,21 @@ static int prepare(struct run *r, struct wr_errmsg *msg)
 		return err;
 	const struct wr_dataset *ds = r->ds;
 	size_t tokens = (size_t)r->fit.batch * r->fit.len;
+	const struct wr_student *teacher = r->fit.distil.teacher;
+	if ((r->s->shape.time_buckets || (teacher && teacher->shape.time_buckets)) && !ds->timed)
+		return wr_fail(msg, WR_EINVAL,
+			"age in time: no event of this data has a time: import a log with times, "
+			"or "
+			"train without");
 	r->order = malloc((ds->n_users + 1) * sizeof(uint32_t));
 	r->batch = (struct batch){.off = malloc((r->fit.batch + 1) * sizeof(uint32_t)),
 		.rows = malloc(tokens * sizeof(uint32_t)),
 		.targets = malloc(tokens * sizeof(uint32_t)),
-		.token = malloc(r->fit.batch * sizeof(uint32_t))};
-	if (!r->order || !r->batch.off || !r->batch.rows || !r->batch.targets || !r->batch.token)
+		.token = malloc(r->fit.batch * sizeof(uint32_t)),
+		.times = malloc(tokens * sizeof(int64_t)),
+		.asked = malloc(tokens * sizeof(int64_t))};
+	if (!r->order || !r->batch.off || !r->batch.rows || !r->batch.targets || !r->batch.token ||
+		!r->batch.times || !r->batch.asked)
 		return wr_fail(msg, WR_ENOMEM, "out of memory for batches");
 	for (uint32_t u = 0; u < ds->n_users; u++)
 		if (wr_split_training(ds->token_off[u + 1] - ds->token_off[u]) >= 2)
@@ -250,6 +259,9 @@ static uint64_t make_batch(struct run *r)
 		const uint32_t *rows = r->ds->token_row + begin + start;
 		memcpy(b->rows + b->off[i], rows, m * sizeof(uint32_t));
 		memcpy(b->targets + b->off[i], rows + 1, m * sizeof(uint32_t));
+		const int64_t *times = r->ds->token_time + begin + start;
+		memcpy(b->times + b->off[i], times, m * sizeof(int64_t));
+		memcpy(b->asked + b->off[i], times + 1, m * sizeof(int64_t));
 		b->token[i] = begin + start;
 		b->off[i + 1] = b->off[i] + m;
 	}
@@ -432,6 +444,8 @@ int wr_fit_run(const struct wr_fit *f, const struct wr_dataset *ds, const char *
 	free(r.batch.rows);
 	free(r.batch.targets);
 	free(r.batch.token);
+	free(r.batch.times);
+	free(r.batch.asked);
 	free(r.checkpoint);
 	free(r.best);
 	return err;

@@ -80,6 +80,9 @@ void wr_learn_optimiser_free(struct optimiser *o);
 struct ragged {
 	uint32_t n_seqs;
 	const uint32_t *off, *rows;
+	/* Unix ms of each token, and of when one asks behind it (training: the next token's); both
+	 * are needed by a net with time_buckets, and by no other. */
+	const int64_t *times, *asked;
 };
 
 /* Dropout by a counter-based hash, so that the backward pass makes the same mask again. threshold 0
@@ -120,7 +123,11 @@ struct net_ws {
 	float *kt, *vt;           /* transposed keys and values of one head of one sequence */
 	float *bias_rev, *d_bias; /* [H][W] */
 	float *att_s, *att_g;     /* [ATTENTION_ROWS][keys]: scores and their gradients */
-	float *turn;              /* [T][head_dim]: cosines, then sines, by position; rotary only */
+	/* Buckets of age in time by query and slot, of the token's own time and of when one asks
+	 * behind it: [T][W]; a row of biases; gradients [H][time_buckets]. With time_buckets. */
+	uint8_t *bucket[2];
+	float *time_row, *d_time;
+	float *turn; /* [T][head_dim]: cosines, then sines, by position; rotary only */
 	float *row_scale, *tile_u, *tile_z; /* softmax tiles */
 	float share[SOFTMAX_TILE][MAX_FUTURE];
 	uint32_t n_share[SOFTMAX_TILE];

@@ -6,6 +6,7 @@
  */
 #include "guide_int.h"
 #include "sgemm.h"
+#include "time_int.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -66,6 +67,12 @@ static size_t net_ws_layout(struct net_ws *ws, const struct wr_student *s, size_
 		size_t keys = WR_MIN(t, (size_t)p->window + ATTENTION_ROWS);
 		ws->att_s = carve(&at, ATTENTION_ROWS * keys);
 		ws->att_g = carve(&at, ATTENTION_ROWS * keys);
+	}
+	if (p->time_buckets) {
+		ws->bucket[0] = (uint8_t *)carve(&at, (t * p->window + 3) / 4);
+		ws->bucket[1] = (uint8_t *)carve(&at, (t * p->window + 3) / 4);
+		ws->time_row = carve(&at, p->window);
+		ws->d_time = carve(&at, (size_t)p->n_heads * p->time_buckets);
 	}
 	if (p->rotary)
 		ws->turn = carve(&at, t * s->head_dim);
@@ -278,6 +285,8 @@ void wr_learn_net_forward(const struct wr_student *s, struct net_ws *ws, const s
 {
 	uint32_t d = s->shape.d, t = in->off[in->n_seqs], last = s->shape.n_blocks - 1;
 	float *x = ws->b[0].x_in;
+	if (s->shape.time_buckets)
+		wr_learn_time_buckets(s, ws, in);
 	embed(s->w + s->embedding, in->rows, t, d, x);
 	if (drop->threshold)
 		wr_learn_dropout_apply(
@@ -304,6 +313,8 @@ static void attend_backward(const struct wr_student *s, struct net_ws *ws, uint3
 	bool blocked = wr_learn_attention_blocked(p);
 	load_bias(s, b, ws->bias_rev);
 	memset(ws->d_bias, 0, (size_t)p->n_heads * p->window * sizeof(float));
+	for (uint32_t i = 0; i < p->n_heads * p->time_buckets; i++)
+		ws->d_time[i] = 0;
 	for (uint32_t i = 0; i < in->n_seqs; i++) {
 		uint32_t first = in->off[i], n = in->off[i + 1] - first;
 		if (blocked)
@@ -314,6 +325,8 @@ static void attend_backward(const struct wr_student *s, struct net_ws *ws, uint3
 				s, ws, &ws->b[b], first, n, drop, SITE_WEIGHTS(b));
 	}
 	store_bias_gradient(s, b, ws->d_bias, grad);
+	for (uint32_t i = 0; i < p->n_heads * p->time_buckets; i++)
+		grad[s->block[b].time + i] += ws->d_time[i];
 }
 
 /* ws->dx: in d loss / d block output, out d loss / d x_in. */

@@ -127,6 +127,10 @@ static void run_chunk(
 	for (uint32_t i = 0; i <= n; i++)
 		off[i] = b->off[first + i] - base;
 	struct ragged in = {.n_seqs = n, .off = off, .rows = b->rows + base};
+	if (b->times) {
+		in.times = b->times + base;
+		in.asked = b->asked + base;
+	}
 	struct dropout drop = wr_learn_dropout_make(
 		st->fit->dropout, st->fit->attn_dropout, wr_mix64(key + chunk));
 	memset(grad, 0, st->s->n_weights * sizeof(float));

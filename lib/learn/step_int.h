@@ -12,7 +12,8 @@
 /* Sequences and what follows each of their tokens. */
 struct batch {
 	uint32_t n_seqs, *off, *rows, *targets; /* off[n_seqs + 1] */
-	uint32_t *token; /* [n_seqs] place of each sequence's first token in the data set */
+	uint32_t *token;        /* [n_seqs] place of each sequence's first token in the data set */
+	int64_t *times, *asked; /* as struct ragged; of a net with time_buckets only */
 };
 
 struct step {

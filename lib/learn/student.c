@@ -38,6 +38,9 @@ static int check_shape(const struct wr_student_shape *p, struct wr_errmsg *msg)
 	if (p->matched >> p->n_blocks || p->teacher_d > 1024 || (p->matched && !p->teacher_d))
 		return wr_fail(msg, WR_EINVAL, "matched blocks %#x, teacher's width %u: not known",
 			p->matched, p->teacher_d);
+	if (p->time_buckets == 1 || p->time_buckets > 256)
+		return wr_fail(msg, WR_EINVAL, "%u buckets of age in time: give 2 … 256, or 0",
+			p->time_buckets);
 	if (p->context > 65536)
 		return wr_fail(msg, WR_EINVAL, "context %u: at most 65536", p->context);
 	return WR_OK;
@@ -93,6 +96,7 @@ int wr_student_new(
 			.norm2 = place(&at, d),
 			.up = place(&at, s->up_dim * d),
 			.down = place(&at, d * shape->ffn),
+			.time = place(&at, (size_t)shape->n_heads * shape->time_buckets),
 		};
 	s->final_gain = place(&at, d);
 	s->logit_scale = place(&at, 1);
@@ -196,6 +200,8 @@ static void take_block(struct wr_student *s, uint32_t b, const struct wr_student
 	const struct wr_student_shape *p = &s->shape, *q = &t->shape;
 	const struct wr_student_block *x = &s->block[b], *y = &t->block[tb];
 	take_bias(s->w + x->bias, p, t->w + y->bias, q);
+	if (p->n_heads == q->n_heads && p->time_buckets == q->time_buckets)
+		take(s->w + x->time, t->w + y->time, (size_t)p->n_heads * p->time_buckets);
 	if (p->d != q->d)
 		return;
 	take(s->w + x->norm1, t->w + y->norm1, p->d);

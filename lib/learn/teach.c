@@ -116,18 +116,32 @@ static void answer(struct teaching *t, uint32_t token, float *z, uint32_t *row)
 	}
 }
 
-static void run_chunk(
-	struct teaching *t, struct net_ws *ws, uint32_t *rows, uint32_t *best, uint32_t first)
+/* A thread's input: rows, times and when one asks, by token. */
+struct reading {
+	uint32_t *rows;
+	int64_t *times, *asked;
+};
+
+static void run_chunk(struct teaching *t, struct net_ws *ws, const struct reading *read,
+	uint32_t *best, uint32_t first)
 {
 	static const struct dropout none = {0};
 	uint32_t n = WR_MIN((uint32_t)WINDOWS, t->n_windows - first), off[WINDOWS + 1] = {0},
 		 d = t->s->shape.d, items = t->ds->n_items;
 	const struct window *w = t->window + first;
 	for (uint32_t i = 0; i < n; i++) {
-		memcpy(rows + off[i], t->ds->token_row + w[i].first, w[i].n * sizeof(*rows));
+		const int64_t *time = t->ds->token_time + w[i].first;
+		memcpy(read->rows + off[i], t->ds->token_row + w[i].first,
+			w[i].n * sizeof(uint32_t));
+		memcpy(read->times + off[i], time, w[i].n * sizeof(int64_t));
+		memcpy(read->asked + off[i], time + 1, w[i].n * sizeof(int64_t));
 		off[i + 1] = off[i] + w[i].n;
 	}
-	struct ragged in = {.n_seqs = n, .off = off, .rows = rows};
+	struct ragged in = {.n_seqs = n,
+		.off = off,
+		.rows = read->rows,
+		.times = read->times,
+		.asked = read->asked};
 	wr_learn_net_forward(t->s, ws, &in, &none);
 	for (uint32_t i = 0; i < n; i++)
 		for (uint32_t from = w[i].from - w[i].first; from < w[i].n; from += SOFTMAX_TILE) {
@@ -160,10 +174,13 @@ static int run_all(struct teaching *t, uint32_t threads, struct wr_errmsg *msg)
 		struct net_ws ws;
 		struct wr_errmsg why;
 		omp_set_num_threads(1);
-		uint32_t *rows = malloc((size_t)WINDOWS * t->context * sizeof(*rows)),
-			 best[SOFT_MAX_TOP];
+		size_t most = (size_t)WINDOWS * t->context;
+		struct reading read = {.rows = malloc(most * sizeof(uint32_t)),
+			.times = malloc(most * sizeof(int64_t)),
+			.asked = malloc(most * sizeof(int64_t))};
+		uint32_t best[SOFT_MAX_TOP];
 		int mine = wr_learn_net_ws_new(&ws, t->s, WINDOWS * t->context, &why);
-		if (!mine && !rows)
+		if (!mine && (!read.rows || !read.times || !read.asked))
 			mine = wr_fail(&why, WR_ENOMEM, "out of memory");
 		if (mine) {
 #pragma omp critical
@@ -178,12 +195,14 @@ static int run_all(struct teaching *t, uint32_t threads, struct wr_errmsg *msg)
 #pragma omp for schedule(dynamic, 1)
 			for (uint32_t c = 0; c < chunks; c++)
 				if (!wr_stop_requested()) {
-					run_chunk(t, &ws, rows, best, c * WINDOWS);
+					run_chunk(t, &ws, &read, best, c * WINDOWS);
 					show(t, chunks);
 				}
 		}
 		wr_learn_net_ws_free(&ws);
-		free(rows);
+		free(read.rows);
+		free(read.times);
+		free(read.asked);
 	}
 	if (!t->quiet && t->n_done && t->bar.tty)
 		wr_progress_end(&t->bar, t->n_done, "");
@@ -204,6 +223,10 @@ int wr_teach_run(const struct wr_teach *p, const struct wr_student *teacher,
 	if (teacher->shape.n_items != ds->n_items)
 		return wr_fail(msg, WR_EINVAL, "the teacher knows %u items, the data %u",
 			teacher->shape.n_items, ds->n_items);
+	if (teacher->shape.time_buckets && !ds->timed)
+		return wr_fail(msg, WR_EINVAL,
+			"the teacher looks at event times, the data has none: give the data it "
+			"was trained on");
 	if (p->top < 1 || p->top > SOFT_MAX_TOP || !(p->temperature >= 0.1) || p->temperature > 10)
 		return wr_fail(msg, WR_EINVAL, "give 1 … %d items and a temperature in 0.1 … 10",
 			SOFT_MAX_TOP);

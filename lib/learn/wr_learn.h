@@ -25,6 +25,8 @@ struct wr_dataset {
 	uint32_t *token_off;                     /* [n_users + 1] */
 	uint32_t *token_row; /* a user's tokens, oldest first (docs/model.md, "What counts as a
 				token") */
+	int64_t *token_time; /* their times, unix ms, 0 = unknown */
+	bool timed;          /* any time is known */
 };
 /*
  * Reads DIR/items.tsv and DIR/interactions.tsv and applies the token rule. *ds is the caller's on
@@ -80,11 +82,13 @@ struct wr_student_shape {
 	uint32_t n_items, d, n_blocks, n_heads, n_kv_heads, window,
 		ffn; /* head_dim = d / n_heads */
 	/* Beyond the served student; all 0 = the student of docs/model.md. */
-	uint32_t activation; /* enum wr_activation */
-	uint32_t gated;      /* 1: h = act(Wgate n) ⊙ Wup n (Shazeer 2020), up has 2f rows */
-	uint32_t rotary;     /* 1: queries and keys turned by position (Su et al. 2021) */
-	uint32_t context;    /* most tokens that are looked at together; 0 = what the window
-				reaches, blocks·(window-1)+1 */
+	uint32_t activation;   /* enum wr_activation */
+	uint32_t gated;        /* 1: h = act(Wgate n) ⊙ Wup n (Shazeer 2020), up has 2f rows */
+	uint32_t rotary;       /* 1: queries and keys turned by position (Su et al. 2021) */
+	uint32_t context;      /* most tokens that are looked at together; 0 = what the window
+				  reaches, blocks·(window-1)+1 */
+	uint32_t time_buckets; /* a bias by age in time with so many buckets (wr_time_bucket), 2 …
+				  256; 0 = none. Served too. */
 	uint32_t matched, teacher_d; /* blocks (bits) whose outputs are projected to a teacher's
 					width; training only */
 };
@@ -99,6 +103,7 @@ const char *wr_activation_name(enum wr_activation a);
 int wr_activation_parse(const char *name, uint32_t *a) WR_MUST_CHECK;
 struct wr_student_block {
 	size_t norm1, qkv, out, bias, norm2, up, down;
+	size_t time; /* [n_heads][time_buckets], where there are any */
 };
 /* All weights in one array; the offsets of its tensors, in floats. Shapes: docs/learning.md. */
 struct wr_student {

@@ -19,6 +19,23 @@ struct wr_allocator {
 	void *ctx;
 };
 
+/*
+ * Age in time as the model sees it: 0 when either time is unknown (0), else 1 + half octaves of
+ * s = whole seconds + 1 (1 for s = 1, then 2·log2 s rounded down to the power of two or its
+ * middle), cut to n_buckets - 1. A key that is newer than the query has age 0. Training, evaluation
+ * and serving share this rule (docs/model.md).
+ */
+#define WR_TIME_BUCKETS 64 /* usual number: reaches 68 years */
+static inline uint32_t wr_time_bucket(int64_t query_ms, int64_t key_ms, uint32_t n_buckets)
+{
+	if (query_ms <= 0 || key_ms <= 0)
+		return 0;
+	uint64_t s = query_ms > key_ms ? (uint64_t)(query_ms - key_ms) / 1000 + 1 : 1;
+	uint32_t octave = 63 - (uint32_t)__builtin_clzll(s);
+	uint32_t bucket = 1 + 2 * octave + (octave ? (uint32_t)(s >> (octave - 1)) & 1 : 0);
+	return WR_MIN(bucket, n_buckets - 1);
+}
+
 enum wr_isa { WR_ISA_REF, WR_ISA_AVX2, WR_ISA_AVX512VNNI, WR_ISA_AUTO };
 const char *wr_isa_name(enum wr_isa isa);
 /* "auto", "ref", "avx2", "avx512vnni"; WR_EINVAL for other words. */

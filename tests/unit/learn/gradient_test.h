@@ -70,6 +70,8 @@ static inline void gradient_test_all(struct step *st, const struct batch *b, uin
 		CHECK("value", o->qkv + d * d + kv, kv);
 		CHECK("out", o->out, d * d);
 		CHECK("age bias", o->bias, (size_t)p->n_heads * p->window);
+		if (p->time_buckets)
+			CHECK("time", o->time, p->n_heads * p->time_buckets);
 		CHECK("norm2", o->norm2, d);
 		for (uint32_t i = 0; i < s->up_dim; i += p->ffn)
 			CHECK(i || !p->gated ? "up" : "gate", o->up + i * d, p->ffn * d);

@@ -18,6 +18,7 @@ struct fixture {
 	struct step st;
 	struct optimiser opt;
 	uint32_t off[4], rows[400], targets[400];
+	int64_t times[400], asked[400];
 	struct batch b;
 };
 
@@ -39,6 +40,20 @@ static struct wr_fit student_fit(
 	fit.dropout = dropout;
 	fit.attn_dropout = attn_dropout;
 	return fit;
+}
+
+/* Gaps from nothing to months, now and then an unknown time or one that goes back. */
+static void set_times(struct fixture *f, struct wr_rng *r)
+{
+	for (uint32_t i = 0; i < f->off[3]; i++) {
+		int64_t gap = (int64_t)exp(wr_rng_double(r) * 23);
+		f->times[i] = (i ? f->times[i - 1] : 1000000000000) + gap;
+		if (wr_rng_below(r, 8) == 0)
+			f->times[i] = wr_rng_below(r, 2) ? 0 : f->times[i] - 2 * gap;
+		f->asked[i] = f->times[i] + (int64_t)exp(wr_rng_double(r) * 23);
+	}
+	f->b.times = f->times;
+	f->b.asked = f->asked;
 }
 
 static void setup_fit(struct fixture *f, const struct wr_fit *fit)
@@ -64,6 +79,8 @@ static void setup_fit(struct fixture *f, const struct wr_fit *fit)
 		f->targets[i] = wr_rng_below(&r, 23);
 	}
 	f->b = (struct batch){.n_seqs = 3, .off = f->off, .rows = f->rows, .targets = f->targets};
+	if (fit->shape.time_buckets)
+		set_times(f, &r);
 }
 
 static void setup(
@@ -146,6 +163,67 @@ static void test_blocked(void)
 	fit.shape.rotary = fit.shape.gated = 1;
 	fit.shape.activation = WR_ACTIVATION_SILU;
 	check_fit(&fit);
+}
+
+/* Both ways of attention, every bias by bucket included; unknown times have a bucket of their own.
+ */
+static void test_time(void)
+{
+	struct wr_fit fit = student_fit(2, 5, 0.1, 0.2);
+	fit.shape.time_buckets = WR_TIME_BUCKETS;
+	check_fit(&fit);
+	fit = student_fit(4, 100, 0, 0.1);
+	fit.len = 130;
+	fit.shape.time_buckets = 20; /* the last holds all beyond */
+	check_fit(&fit);
+}
+
+/* Hand-worked: seconds + 1 = 1; 2; 3; 4 … 5; 6 … 7; unknown; ahead; cut. */
+static void test_buckets(void)
+{
+	const int64_t now = 1600000000000;
+	const struct {
+		int64_t age_ms;
+		uint32_t bucket;
+	} want[] = {{0, 1}, {999, 1}, {1000, 3}, {1999, 3}, {2000, 4}, {3000, 5}, {4999, 5},
+		{5000, 6}, {7000, 7}, {1023000, 21}, {1535000, 22}, {-1, 1}, {-5000000, 1},
+		{now - 1, 61}};
+	for (size_t i = 0; i < WR_ARRAY_LEN(want); i++)
+		CU_ASSERT_EQUAL(wr_time_bucket(now, now - want[i].age_ms, 64), want[i].bucket);
+	CU_ASSERT_EQUAL(wr_time_bucket(0, now, 64), 0);
+	CU_ASSERT_EQUAL(wr_time_bucket(now, 0, 64), 0);
+	CU_ASSERT_EQUAL(wr_time_bucket(now, 1, 20), 19);
+	CU_ASSERT_EQUAL(wr_time_bucket(INT64_MAX, 1, 64), 63);
+}
+
+/* The last block asks when the request comes, the others when the token came: moving the request's
+ * time moves the loss by the last block's biases alone; a shift of all times by whole seconds moves
+ * nothing. */
+static void test_asked(void)
+{
+	struct wr_fit fit = student_fit(4, 5, 0, 0);
+	struct fixture f;
+	fit.shape.time_buckets = WR_TIME_BUCKETS;
+	setup_fit(&f, &fit);
+	double before = gradient(&f, 1);
+	for (uint32_t i = 0; i < f.off[3]; i++) {
+		f.times[i] += f.times[i] ? 86400000 : 0;
+		f.asked[i] += 86400000;
+	}
+	/* asked was made from unknown times too: those stay what they were, unknown keys. */
+	for (uint32_t i = 0; i < f.off[3]; i++)
+		if (f.asked[i] < 1000000000000)
+			f.asked[i] -= 86400000;
+	CU_ASSERT_DOUBLE_EQUAL(gradient(&f, 1), before, 1e-9);
+	for (uint32_t i = 0; i < f.off[3]; i++)
+		f.asked[i] += 40 * (int64_t)86400000;
+	CU_ASSERT(fabs(gradient(&f, 1) - before) > 1e-6);
+	memset(f.s->w + f.s->block[1].time, 0, 4 * WR_TIME_BUCKETS * sizeof(float));
+	double blind = gradient(&f, 1);
+	for (uint32_t i = 0; i < f.off[3]; i++)
+		f.asked[i] += 400 * (int64_t)86400000;
+	CU_ASSERT_EQUAL(gradient(&f, 1), blind);
+	teardown(&f);
 }
 
 static void test_future(void)
@@ -323,6 +401,9 @@ int main(void)
 		{"gradients agree with rotary positions", test_rotary},
 		{"gradients agree with attention by blocks", test_blocked},
 		{"gradients agree with several targets", test_future},
+		{"gradients agree with age in time", test_time},
+		{"ages have their buckets", test_buckets},
+		{"requests' times reach the last block only", test_asked},
 		{"loops and blocks are the same attention", test_ways},
 		{"a hand-worked step of the optimiser", test_optimiser},
 		{"threads change nothing", test_threads},
