@@ -30,6 +30,9 @@ static int check_shape(const struct wr_bundle_model *m, struct wr_errmsg *msg)
 	if (m->ffn == 0 || m->ffn % 16 || m->ffn > 1024)
 		return wr_fail(msg, WR_EFORMAT,
 			"model: feed-forward width %u is not a multiple of 16 up to 1024", m->ffn);
+	if (m->time_buckets == 1 || m->time_buckets > 256)
+		return wr_fail(msg, WR_EFORMAT,
+			"model: %u buckets of age in time, not 0 or 2 … 256", m->time_buckets);
 	if (!(m->logit_scale > 0) || !isfinite(m->logit_scale) || !(m->norm_eps > 0) ||
 		!(m->norm_eps < 1))
 		return wr_fail(msg, WR_EFORMAT, "model: logit scale or norm epsilon out of range");
@@ -115,7 +118,11 @@ static int check_block(const struct wr_bundle *b, const struct wr_bundle_model *
 			return err;
 	}
 	snprintf(name, sizeof(name), "b%u.bias", block);
-	return require_f32(b, name, (size_t)m->n_heads * m->window, true, msg);
+	int err = require_f32(b, name, (size_t)m->n_heads * m->window, true, msg);
+	if (err || !m->time_buckets)
+		return err;
+	snprintf(name, sizeof(name), "b%u.time", block);
+	return require_f32(b, name, (size_t)m->n_heads * m->time_buckets, true, msg);
 }
 
 static int check_category(const struct wr_bundle *b, size_t n, struct wr_errmsg *msg)

@@ -38,6 +38,7 @@
 /*   bB.out.q  [d][H·dh];  bB.out.s        bB.up.q [f][d];  bB.up.s        bB.down.q [d][f];
  * bB.down.s */
 /*   bB.bias   f32 [H][W]: added to the logit of a key that is a clicks older (a = 0 … W-1) */
+/*   bB.time   f32 [H][time_buckets]: with time_buckets, added to the above by age in time */
 #define WR_SEC_POPULARITY "popularity"  /* u32 [n]: training interactions of an item */
 #define WR_SEC_CATEGORY   "category"    /* u16 [n]: main category, 0 = none */
 #define WR_SEC_CAT_NAMES  "cat.names"   /* strings: category c's name is string c (0 = "") */
@@ -53,7 +54,8 @@ struct wr_bundle_model {
 	float logit_scale;       /* logits = logit_scale · cosine */
 	float norm_eps;          /* RMSNorm: 1 / sqrt(mean(x²) + eps) */
 	uint32_t bundle_version; /* given by the trainer, grows */
-	uint32_t reserved[5];
+	uint32_t time_buckets;   /* of age in time, 2 … 256; 0 = the model looks at no times */
+	uint32_t reserved[4];
 };
 static_assert(sizeof(struct wr_bundle_model) == 64, "layout");
 

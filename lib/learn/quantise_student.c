@@ -96,6 +96,11 @@ static int add_block(
 	snprintf(name, sizeof(name), "b%u.bias", b);
 	err = wr_bundle_builder_add(
 		w, name, s->w + o->bias, (size_t)p->n_heads * p->window * sizeof(float));
+	if (!err && p->time_buckets) {
+		snprintf(name, sizeof(name), "b%u.time", b);
+		err = wr_bundle_builder_add(w, name, s->w + o->time,
+			(size_t)p->n_heads * p->time_buckets * sizeof(float));
+	}
 	return err ? wr_fail(msg, err, "cannot add section %s: %s", name, wr_strerror(err)) : WR_OK;
 }
 
@@ -113,7 +118,8 @@ int wr_learn_quantise_student(struct wr_bundle_builder *w, const struct wr_stude
 		.ffn = p->ffn,
 		.logit_scale = s->w[s->logit_scale],
 		.norm_eps = 1e-6f,
-		.bundle_version = bundle_version};
+		.bundle_version = bundle_version,
+		.time_buckets = p->time_buckets};
 	int err = wr_bundle_builder_add(w, WR_SEC_MODEL, &m, sizeof(m));
 	if (!err)
 		err = wr_bundle_builder_add(

@@ -19,12 +19,15 @@
 static void layout(struct wr_carve *c, const struct wr_bundle_model *s, struct wr_encoder *e)
 {
 	size_t o = (size_t)s->n_heads * s->head_dim, qkv = wr_model_qkv_width(s);
-	size_t t = e->max_tokens, n = e->max_seqs;
+	size_t n = e->max_seqs, t = e->max_tokens;
+	if (s->time_buckets) /* each may be asked again */
+		t = WR_MAX(t, n);
 	e->max_slots = t + 31 * n;
 	e->rows = wr_carve(c, t * sizeof(*e->rows));
 	e->length = wr_carve(c, n * sizeof(*e->length));
 	e->place = wr_carve(c, n * sizeof(*e->place));
-	e->jobs = wr_carve(c, n * s->n_heads * sizeof(*e->jobs));
+	size_t queries = s->time_buckets ? WR_MAX(n, (size_t)TIMED_QUERIES) : n;
+	e->jobs = wr_carve(c, queries * s->n_heads * sizeof(*e->jobs));
 	e->in_off = wr_carve(c, (n + 1) * sizeof(*e->in_off));
 	e->out_off = wr_carve(c, (n + 1) * sizeof(*e->out_off));
 	e->slot_off = wr_carve(c, (n + 1) * sizeof(*e->slot_off));
@@ -42,6 +45,13 @@ static void layout(struct wr_carve *c, const struct wr_bundle_model *s, struct w
 	e->head_scale = wr_carve(c, TILE * qkv / s->head_dim * sizeof(float));
 	e->user_q = wr_carve(c, n * s->d);
 	e->user_scale = wr_carve(c, n * sizeof(float));
+	if (s->time_buckets) {
+		e->time = wr_carve(c, (t + n * s->window) * sizeof(*e->time));
+		e->time_off = wr_carve(c, n * sizeof(*e->time_off));
+		e->time_bias =
+			wr_carve(c, TIMED_QUERIES * s->n_heads *
+					    (s->window + 2 * WR_ATTEND_BIAS_PAD) * sizeof(float));
+	}
 }
 
 size_t wr_encoder_bytes_needed(
@@ -104,7 +114,7 @@ static void place_panels(struct wr_encoder *e, unsigned int b, unsigned int n_se
 			struct ring_head *head = e->batch->rings[i];
 			p->panels = ring_block(s, head, b);
 			p->slots = ring_slots(s);
-			p->first = head->position + dropped;
+			p->first = head->position + dropped - e->again;
 		} else {
 			p->panels = e->kv +
 				    s->n_kv_heads * wr_kv_panel_bytes(e->slot_off[i], s->head_dim);
@@ -113,13 +123,6 @@ static void place_panels(struct wr_encoder *e, unsigned int b, unsigned int n_se
 			p->first = n <= s->window ? 0 : (s->window - n) % 16;
 		}
 	}
-}
-
-static struct wr_kv_panel panel(const struct wr_encoder *e, unsigned int seq, unsigned int group)
-{
-	const struct place *p = &e->place[seq];
-	size_t dh = e->m->s.head_dim;
-	return wr_kv_panel_at(p->panels + group * wr_kv_panel_bytes(p->slots, dh), p->slots, dh);
 }
 
 /* Keys and values of consecutive tokens: token i's at kv + i·ld, its scales at scale + i·ld_scale,
@@ -140,7 +143,7 @@ static void store_run(
 	for (size_t run; n; n -= run, slot = 0) {
 		run = WR_MIN(n, at->slots - slot);
 		for (unsigned int g = 0; g < s->n_kv_heads; g++) {
-			struct wr_kv_panel p = panel(e, seq, g);
+			struct wr_kv_panel p = encoder_panel(e, seq, g);
 			const int8_t *k = f.kv + g * dh;
 			const float *scale = f.scale + g;
 			e->m->kernels->kv_store(&p, dh, slot, run, k, k + s->n_kv_heads * dh, f.ld,
@@ -221,10 +224,15 @@ static void project(struct wr_encoder *e, unsigned int b, enum product part, siz
 }
 
 /* The queries of tokens from … end-1 of each sequence, as far as the block needs their output. */
-static void attend(struct wr_encoder *e, const struct wr_model_block *block, unsigned int n_seqs,
-	uint32_t from, uint32_t end)
+static void attend(
+	struct wr_encoder *e, unsigned int b, unsigned int n_seqs, uint32_t from, uint32_t end)
 {
 	const struct wr_bundle_model *s = &e->m->s;
+	const struct wr_model_block *block = &e->m->block[b];
+	if (s->time_buckets) {
+		wr_encoder_attend_timed(e, b, from, end);
+		return;
+	}
 	size_t dh = s->head_dim, width = s->n_heads * dh;
 	struct wr_attend a = {.ldq = width,
 		.ld_scale = s->n_heads,
@@ -247,7 +255,7 @@ static void attend(struct wr_encoder *e, const struct wr_model_block *block, uns
 		while (e->warm && a.first + a.n_queries > 2 * p->slots)
 			a.first -= p->slots;
 		for (unsigned int h = 0; h < s->n_heads; h++) {
-			a.kv = panel(e, i, h * s->n_kv_heads / s->n_heads);
+			a.kv = encoder_panel(e, i, h * s->n_kv_heads / s->n_heads);
 			a.q = e->q + out * width + h * dh;
 			a.q_scale = e->q_scale + out * s->n_heads + h;
 			a.bias = block->bias + h * e->m->bias_ld + WR_ATTEND_BIAS_PAD + s->window -
@@ -264,8 +272,7 @@ static void attend(struct wr_encoder *e, const struct wr_model_block *block, uns
 
 /* A few new tokens at a time into the rings, then their queries: no token may overwrite what an
  * earlier one still sees. */
-static void attend_in_rounds(
-	struct wr_encoder *e, const struct wr_model_block *block, unsigned int n_seqs)
+static void attend_in_rounds(struct wr_encoder *e, unsigned int b, unsigned int n_seqs)
 {
 	uint32_t step = ring_at_once(&e->m->s), longest = 0;
 	for (unsigned int i = 0; i < n_seqs; i++)
@@ -277,7 +284,7 @@ static void attend_in_rounds(
 				store_run(e, i, from, WR_MIN(step, n - from),
 					staged(e, e->in_off[i] + from));
 		}
-		attend(e, block, n_seqs, from, from + step);
+		attend(e, b, n_seqs, from, from + step);
 	}
 }
 
@@ -313,7 +320,7 @@ static void fill_ring(struct wr_encoder *e, unsigned int b, unsigned int seq)
 	size_t groups = WR_ALIGN_UP(rows, (size_t)4);
 	uint8_t *to = ring_block(s, e->batch->rings[seq], b);
 	for (unsigned int g = 0; g < s->n_kv_heads && rows; g++) {
-		struct wr_kv_panel from = panel(e, seq, g);
+		struct wr_kv_panel from = encoder_panel(e, seq, g);
 		struct wr_kv_panel ring =
 			wr_kv_panel_at(to + g * wr_kv_panel_bytes(slots, dh), slots, dh);
 		memcpy(ring.k, from.k + at * dh, whole * dh);
@@ -353,6 +360,8 @@ static void close_ring(struct wr_encoder *e, unsigned int seq, const int8_t *q, 
 	struct ring_head *head = e->batch->rings[seq];
 	uint32_t slots = ring_slots(&e->m->s), n = e->length[seq];
 	n = e->warm ? head->position + n : WR_MIN(n, (uint32_t)e->m->s.window);
+	if (e->m->s.time_buckets)
+		wr_encoder_keep_times(e, seq);
 	head->position = n < slots ? n : slots + n % slots;
 	head->user_scale = scale;
 	memcpy(ring_user(head), q, e->m->s.d);
@@ -406,6 +415,8 @@ static void run_block(struct wr_encoder *e, unsigned int b, unsigned int n_seqs)
 {
 	const struct wr_bundle_model *s = &e->m->s;
 	place_panels(e, b, n_seqs);
+	if (s->time_buckets && b + 1 == s->n_blocks && e->batch->rings && !e->again)
+		wr_encoder_keep_last_x(e);
 	uint32_t keep = (s->n_blocks - 1 - b) * (s->window - 1) + 1;
 	bool narrowed = narrow(e, n_seqs, keep);
 	e->stage = e->warm && longest_output(e, n_seqs) > ring_at_once(s);
@@ -419,40 +430,57 @@ static void run_block(struct wr_encoder *e, unsigned int b, unsigned int n_seqs)
 	if (e->batch->rings && !e->warm)
 		fill_rings(e, b, n_seqs);
 	if (e->stage)
-		attend_in_rounds(e, &e->m->block[b], n_seqs);
+		attend_in_rounds(e, b, n_seqs);
 	else
-		attend(e, &e->m->block[b], n_seqs, 0, UINT32_MAX);
+		attend(e, b, n_seqs, 0, UINT32_MAX);
 	feed_forward(e, b, e->out_off[n_seqs]);
 	memcpy(e->in_off, e->out_off, (n_seqs + 1) * sizeof(*e->in_off));
+}
+
+/* User vectors of the sequences that have tokens in this pass, of the others only in the first one.
+ */
+static void write_users(struct wr_encoder *e)
+{
+	const struct wr_encoder_batch *batch = e->batch;
+	const struct wr_model *m = e->m;
+	for (unsigned int i = 0; i < batch->n_seqs; i++) {
+		unsigned int out = batch->out ? batch->out[i] : i;
+		int8_t *q = e->user_q + (size_t)out * m->s.d;
+		float *scale = &e->user_scale[out];
+		if (e->length[i] == 0) {
+			if (!e->again)
+				old_user(e, i, q, scale);
+			continue;
+		}
+		m->kernels->user_quantise(1, m->s.d, m->final_gain, m->s.logit_scale,
+			e->x + (size_t)e->in_off[i] * m->s.d, m->s.d, q, m->s.d, scale);
+		if (batch->rings && !e->again)
+			close_ring(e, i, q, *scale);
+	}
 }
 
 static struct wr_user_vectors encode(
 	struct wr_encoder *e, const struct wr_encoder_batch *batch, bool warm)
 {
 	const struct wr_model *m = e->m;
-	unsigned int n_seqs = batch->n_seqs;
+	unsigned int n_seqs = batch->n_seqs, last = m->s.n_blocks - 1;
 	assert(n_seqs <= e->max_seqs &&
 		batch->seq_off[n_seqs] - batch->seq_off[0] <= e->max_tokens);
 	e->batch = batch;
 	e->warm = warm;
+	e->again = false;
 	trim(e, n_seqs, batch->seq_off, batch->rows);
 	for (unsigned int i = 0; i < n_seqs && warm; i++)
 		assert(e->length[i] <= wr_ring_max_new(&m->s));
+	if (m->s.time_buckets)
+		wr_encoder_take_times(e);
 	m->kernels->embed(e->in_off[n_seqs], m->s.d, m->item_q, m->item_in, e->rows, e->x, m->s.d);
 	for (unsigned int b = 0; b < m->s.n_blocks && e->in_off[n_seqs]; b++)
 		run_block(e, b, n_seqs);
-	for (unsigned int i = 0; i < n_seqs; i++) {
-		unsigned int out = batch->out ? batch->out[i] : i;
-		int8_t *q = e->user_q + (size_t)out * m->s.d;
-		float *scale = &e->user_scale[out];
-		if (e->length[i] == 0) {
-			old_user(e, i, q, scale);
-			continue;
-		}
-		m->kernels->user_quantise(1, m->s.d, m->final_gain, m->s.logit_scale,
-			e->x + (size_t)e->in_off[i] * m->s.d, m->s.d, q, m->s.d, scale);
-		if (batch->rings)
-			close_ring(e, i, q, *scale);
+	write_users(e);
+	if (warm && m->s.time_buckets && wr_encoder_ask_again(e)) {
+		run_block(e, last, n_seqs);
+		write_users(e);
 	}
 	return (struct wr_user_vectors){.q = e->user_q, .scale = e->user_scale};
 }

@@ -37,7 +37,7 @@ struct wr_encoder {
 	uint32_t *rows;   /* [max_tokens], trimmed */
 	uint32_t *length; /* [max_seqs]: tokens of a sequence, trimmed */
 	struct place *place;        /* [max_seqs] */
-	struct wr_attend *jobs;     /* [max_seqs][H] */
+	struct wr_attend *jobs;     /* [max_seqs][H], or [TIMED_QUERIES][H] if more */
 	uint32_t *in_off, *out_off; /* [max_seqs + 1]: tokens of a sequence in x, on entry and on
 				       exit of a block */
 	uint32_t *slot_off;         /* [max_seqs + 1]: first slot of a sequence's panels */
@@ -61,7 +61,34 @@ struct wr_encoder {
 
 	int8_t *user_q; /* [max_seqs][d] */
 	float *user_scale;
+
+	/* Models with time_buckets (age_time.c). */
+	bool again;         /* the running pass asks rings' last tokens again */
+	int64_t *time;      /* of each sequence's keys: some before its tokens, then these */
+	uint32_t *time_off; /* [max_seqs]: of its first token */
+	float *time_bias;   /* [TIMED_QUERIES][H][bias_ld] */
 };
+
+/* A key head's panel of the running block. */
+static inline struct wr_kv_panel encoder_panel(
+	const struct wr_encoder *e, unsigned int seq, unsigned int group)
+{
+	const struct place *p = &e->place[seq];
+	size_t dh = e->m->s.head_dim;
+	return wr_kv_panel_at(p->panels + group * wr_kv_panel_bytes(p->slots, dh), p->slots, dh);
+}
+
+/* ---- age_time.c: only with time_buckets ---- */
+#define TIMED_QUERIES 32 /* of one call of attention: their biases take some 20 KB */
+/* The batch's times, and those of the keys that the rings hold. */
+void wr_encoder_take_times(struct wr_encoder *e);
+/* attend() with a bias of its own for every query. */
+void wr_encoder_attend_timed(struct wr_encoder *e, unsigned int b, uint32_t from, uint32_t end);
+/* Before the last block and behind it: what a ring keeps of its newest tokens. */
+void wr_encoder_keep_last_x(struct wr_encoder *e);
+void wr_encoder_keep_times(struct wr_encoder *e, unsigned int seq);
+/* Lays out the pass of sequences without new tokens; false when there is none. */
+bool wr_encoder_ask_again(struct wr_encoder *e);
 
 /* ---- products.c ---- */
 /* y (+)= act · product i of block b; the first m rows of act and act_scale. */

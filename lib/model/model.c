@@ -64,6 +64,7 @@ static void layout(struct wr_carve *c, const struct wr_bundle_model *s, struct w
 		block->up = carve_weights(c, s->ffn, s->d);
 		block->down = carve_weights(c, s->d, s->ffn);
 		block->bias = wr_carve(c, s->n_heads * m->bias_ld * sizeof(float));
+		block->time = wr_carve(c, s->n_heads * s->time_buckets * sizeof(float));
 	}
 }
 
@@ -116,6 +117,9 @@ static void fill(struct wr_model *m, const struct wr_bundle *b)
 		pack(&block->down, block->down.n, wr_bundle_block(b, i, "down.q"),
 			wr_bundle_block(b, i, "down.s"));
 		pack_bias(m, block->bias, wr_bundle_block(b, i, "bias"));
+		if (m->s.time_buckets)
+			copy(block->time, wr_bundle_block(b, i, "time"),
+				m->s.n_heads * m->s.time_buckets * sizeof(float));
 	}
 }
 

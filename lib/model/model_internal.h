@@ -12,6 +12,7 @@ struct wr_model_block {
 	/* f32 [n_heads][bias_ld]: ages in descending order between two pads of WR_ATTEND_BIAS_PAD.
 	 */
 	const float *bias;
+	const float *time; /* f32 [n_heads][time_buckets]; only with time_buckets */
 };
 
 struct wr_model {

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * A session's cached rows: head | last user vector | per block and key head a panel of ring_slots
- * slots. 15.2 KB at d = 64, 2 blocks, 2 heads, W = 50; one is read for every warm request.
+ * slots; where the model looks at times, also the slots' event times and the last token's input of
+ * the last block, whose answer depends on when it is asked for. 15.2 KB at d = 64, 2 blocks, 2
+ * heads, W = 50; one is read for every warm request.
  */
 #ifndef WR_MODEL_RING_H
 #define WR_MODEL_RING_H
@@ -40,6 +42,21 @@ static inline size_t ring_panels_off(const struct wr_bundle_model *s)
 static inline uint8_t *ring_block(const struct wr_bundle_model *s, void *ring, unsigned int b)
 {
 	return (uint8_t *)ring + ring_panels_off(s) + b * ring_block_bytes(s);
+}
+
+/* Event time of slot j, unix ms; with time_buckets only, as the next. */
+static inline int64_t *ring_times(const struct wr_bundle_model *s, void *ring)
+{
+	return (int64_t *)(void *)ring_block(s, ring, s->n_blocks);
+}
+static inline size_t ring_times_bytes(const struct wr_bundle_model *s)
+{
+	return WR_ALIGN_UP(ring_slots(s) * sizeof(int64_t), (size_t)WR_CACHE_LINE);
+}
+/* What the last token brought into the last block, f32 [d]. */
+static inline float *ring_last_x(const struct wr_bundle_model *s, void *ring)
+{
+	return (float *)(void *)(ring_block(s, ring, s->n_blocks) + ring_times_bytes(s));
 }
 
 #endif

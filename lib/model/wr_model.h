@@ -99,9 +99,9 @@ size_t wr_encoder_bytes_needed(
 	const struct wr_bundle_model *s, unsigned int max_seqs, unsigned int max_tokens);
 /*
  * Cold path without a session: sequence i is rows[seq_off[i] … seq_off[i+1]-1], oldest first, each
- * an item row (id - 1) below n_items; at most wr_bundle_history_events of them matter and only
- * those should be given. Ragged: no padding. The last block runs for the last position only. n_seqs
- * ≤ max_seqs, tokens ≤ max_tokens (asserted).
+ * an item row (id - 1) below n_items, its time unknown; at most wr_bundle_history_events of them
+ * matter and only those should be given. Ragged: no padding. The last block runs for the last
+ * position only. n_seqs ≤ max_seqs, tokens ≤ max_tokens (asserted).
  */
 struct wr_user_vectors wr_encoder_encode(
 	struct wr_encoder *e, unsigned int n_seqs, const uint32_t *seq_off, const uint32_t *rows);
@@ -121,12 +121,17 @@ struct wr_encoder_batch {
 	unsigned int n_seqs;
 	const uint32_t *seq_off, *rows; /* as above */
 	void *const *rings;             /* [n_seqs]; no ring twice */
-	const uint8_t *out; /* user vector of sequence i goes to row out[i] < max_seqs */
+	const uint8_t *out; /* user vector of sequence i goes to row out[i] < max_seqs; NULL = i */
+	/* Looked at by models with time_buckets only: unix ms of each token, as rows, and [n_seqs]
+	 * of each request; 0 or NULL = unknown. */
+	const int64_t *times, *asked;
 };
-/* Cold path that leaves a ring behind each sequence. Sequences of length 0 leave theirs alone. */
+/* Cold path that leaves a ring behind each sequence. Sequences of length 0 leave theirs alone.
+ * rings NULL: without any, as wr_encoder_encode. */
 struct wr_user_vectors wr_encoder_cold(struct wr_encoder *e, const struct wr_encoder_batch *batch);
 /* Warm path: rows are the new tokens only, 0 … wr_ring_max_new of each sequence; without one the
- * vector is that of the ring's last call. The other rows of the vectors stay as they were. */
+ * vector is that of the ring's last call, with time_buckets that of its tokens at this request's
+ * time (one block is run again). The other rows of the vectors stay as they were. */
 struct wr_user_vectors wr_encoder_warm(struct wr_encoder *e, const struct wr_encoder_batch *batch);
 
 /* What an encoder with engine AUTO measured in new. */

@@ -77,7 +77,8 @@ static unsigned int warm_list_of(struct worker *w, void *ring)
 	uint32_t off[2] = {0, s->n_test_rows - 1};
 	uint8_t out = 0, n_items = 0;
 	struct wr_rank_query q = {.k = TEST_K};
-	struct wr_encoder_batch batch = {1, off, s->test_rows, &ring, &out};
+	struct wr_encoder_batch batch = {
+		.n_seqs = 1, .seq_off = off, .rows = s->test_rows, .rings = &ring, .out = &out};
 
 	(void)wr_encoder_cold(w->encoder, &batch);
 	off[1] = 1;

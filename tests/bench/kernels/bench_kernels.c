@@ -124,7 +124,8 @@ static void run_warm(void *x)
 	struct wr_prefetch all = {.block = rings, .n = j->n, .bytes = (uint32_t)j->bytes};
 	wr_prefetch_lines(&all, wr_prefetch_left(&all));
 	j->at += j->n;
-	struct wr_encoder_batch b = {j->n, off, rows, rings, out};
+	struct wr_encoder_batch b = {
+		.n_seqs = j->n, .seq_off = off, .rows = rows, .rings = rings, .out = out};
 	wr_encoder_warm(j->e, &b);
 }
 
@@ -137,7 +138,11 @@ static void bench_warm(struct wr_encoder *e)
 		void *rings[BURST];
 		for (size_t k = 0; k < BURST; k++)
 			rings[k] = j.rings + (i + k) * j.bytes;
-		struct wr_encoder_batch b = {BURST, seq_off, rows, rings, out};
+		struct wr_encoder_batch b = {.n_seqs = BURST,
+			.seq_off = seq_off,
+			.rows = rows,
+			.rings = rings,
+			.out = out};
 		wr_encoder_cold(e, &b);
 	}
 	for (j.n = 1; j.n <= BURST; j.n += BURST - 1) {

@@ -49,6 +49,10 @@ static inline void wr_test_bundle_block(struct wr_bundle_builder *w,
 	}
 	snprintf(name, sizeof(name), "b%u.bias", block);
 	wr_test_bundle_f32(w, name, m->n_heads * m->window, -1.0, 1.0, r);
+	if (!m->time_buckets)
+		return;
+	snprintf(name, sizeof(name), "b%u.time", block);
+	wr_test_bundle_f32(w, name, m->n_heads * m->time_buckets, -1.0, 1.0, r);
 }
 
 /* Everything but the "model" section, with random weights; item names "item1"…, titles "Title 1"…,

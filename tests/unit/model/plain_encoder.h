@@ -8,6 +8,7 @@
 #define WR_PLAIN_ENCODER_H
 
 #include "wr_bundle.h"
+#include "wr_model.h"
 #include "wr_kernels.h"
 
 #include <math.h>
@@ -41,9 +42,26 @@ static inline void plain_linear(
 	}
 }
 
+/* Biases of a block, and what they depend on; time NULL = by age in clicks alone. */
+struct plain_bias {
+	const float *click, *time;
+	const int64_t *key; /* [T] event times */
+	int64_t now;        /* the query's */
+};
+
+static inline float plain_bias_of(
+	const struct wr_bundle_model *s, const struct plain_bias *b, size_t h, size_t t, size_t a)
+{
+	float click = b->click[h * s->window + a];
+	if (!b->time)
+		return click;
+	return click + b->time[h * s->time_buckets +
+			       wr_time_bucket(b->now, b->key[t - a], s->time_buckets)];
+}
+
 /* Attention of head h at position t over quantised heads q8 [T][H+2G][dh] with scales. */
-static inline void plain_attend(const struct wr_bundle_model *s, const float *bias, size_t t,
-	size_t h, const int8_t *q8, const float *scale, float *o)
+static inline void plain_attend(const struct wr_bundle_model *s, const struct plain_bias *bias,
+	size_t t, size_t h, const int8_t *q8, const float *scale, float *o)
 {
 	size_t heads = s->n_heads + 2 * s->n_kv_heads, dh = s->head_dim;
 	size_t g = s->n_heads + h * s->n_kv_heads / s->n_heads,
@@ -53,7 +71,7 @@ static inline void plain_attend(const struct wr_bundle_model *s, const float *bi
 	for (size_t a = 0; a < n; a++) {
 		size_t k = (t - a) * heads + g;
 		int32_t dot = wr_dot_s8_ref(q8 + (t * heads + h) * dh, q8 + k * dh, dh);
-		e[a] = ((float)dot * scale[k]) * c + bias[h * s->window + a];
+		e[a] = ((float)dot * scale[k]) * c + plain_bias_of(s, bias, h, t, a);
 		m = fmaxf(m, e[a]);
 	}
 	for (size_t a = 0; a < n; a++) {
@@ -74,8 +92,9 @@ static inline void plain_attend(const struct wr_bundle_model *s, const float *bi
 	}
 }
 
-/* x [T][d] through block b, in place. */
-static inline void plain_block(const struct wr_bundle *bundle, unsigned int b, size_t T, float *x)
+/* x [T][d] through block b, in place; times [T] and the request's, of models that look at them. */
+static inline void plain_block(const struct wr_bundle *bundle, unsigned int b, size_t T,
+	const int64_t *times, int64_t asked, float *x)
 {
 	const struct wr_bundle_model *s = wr_bundle_model(bundle);
 	size_t d = s->d, dh = s->head_dim, heads = s->n_heads + 2 * s->n_kv_heads;
@@ -91,9 +110,14 @@ static inline void plain_block(const struct wr_bundle *bundle, unsigned int b, s
 		plain_linear(&qkv, a, a_scale, y, false);
 		wr_quantise_ref(heads, dh, y, dh, q8 + t * heads * dh, dh, scale + t * heads, 1);
 	}
+	struct plain_bias bias = {.click = wr_bundle_block(bundle, b, "bias"),
+		.time = wr_bundle_block(bundle, b, "time"),
+		.key = times};
 	for (size_t t = 0; t < T; t++) {
+		if (bias.time)
+			bias.now = b + 1 == s->n_blocks && t + 1 == T ? asked : times[t];
 		for (size_t h = 0; h < s->n_heads; h++)
-			plain_attend(s, wr_bundle_block(bundle, b, "bias"), t, h, q8, scale, y);
+			plain_attend(s, &bias, t, h, q8, scale, y);
 		wr_quantise_ref(1, width, y, width, a, width, &a_scale, 1);
 		plain_linear(&out, a, a_scale, x + t * d, true);
 		wr_norm_quantise_ref(1, d, s->norm_eps, x + t * d, d, a, d, &a_scale);
@@ -106,15 +130,15 @@ static inline void plain_block(const struct wr_bundle *bundle, unsigned int b, s
 }
 
 /* The user vector of T ≥ 1 clicks. */
-static inline void plain_encode(
-	const struct wr_bundle *b, const uint32_t *rows, size_t T, int8_t *q, float *scale)
+static inline void plain_encode(const struct wr_bundle *b, const uint32_t *rows,
+	const int64_t *times, int64_t asked, size_t T, int8_t *q, float *scale)
 {
 	const struct wr_bundle_model *s = wr_bundle_model(b);
 	float *x = malloc(T * s->d * sizeof(float));
 	wr_embed_ref(T, s->d, wr_bundle_section(b, WR_SEC_ITEM_Q, NULL),
 		wr_bundle_section(b, WR_SEC_ITEM_IN, NULL), rows, x, s->d);
 	for (unsigned int i = 0; i < s->n_blocks; i++)
-		plain_block(b, i, T, x);
+		plain_block(b, i, T, times, asked, x);
 	wr_user_quantise_ref(1, s->d, wr_bundle_section(b, WR_SEC_FINAL_GAIN, NULL), s->logit_scale,
 		x + (T - 1) * s->d, s->d, q, s->d, scale);
 	free(x);

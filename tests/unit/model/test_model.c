@@ -14,13 +14,16 @@ enum { MAX_SEQS = 24, MAX_LENGTH = 160, MAX_TOKENS = MAX_SEQS * MAX_LENGTH };
 
 /* Shapes: the reference, one block, deep and narrow, grouped heads, wide heads, odd windows. */
 static const struct wr_bundle_model shapes[] = {
-	{300, 64, 2, 2, 2, 32, 50, 128, 20, 1e-6f, 1, {0}},
-	{100, 16, 1, 1, 1, 16, 7, 16, 20, 1e-6f, 1, {0}},
-	{50, 48, 5, 4, 2, 16, 9, 80, 10, 1e-5f, 1, {0}},
-	{200, 64, 3, 4, 1, 16, 33, 112, 20, 1e-6f, 1, {0}},
-	{70, 128, 2, 2, 1, 64, 16, 64, 20, 1e-6f, 1, {0}},
-	{40, 256, 1, 2, 2, 128, 1, 1024, 20, 1e-6f, 1, {0}},
-	{60, 32, 2, 1, 1, 32, 150, 48, 20, 1e-6f, 1, {0}},
+	{300, 64, 2, 2, 2, 32, 50, 128, 20, 1e-6f, 1, 0, {0}},
+	{100, 16, 1, 1, 1, 16, 7, 16, 20, 1e-6f, 1, 0, {0}},
+	{50, 48, 5, 4, 2, 16, 9, 80, 10, 1e-5f, 1, 0, {0}},
+	{200, 64, 3, 4, 1, 16, 33, 112, 20, 1e-6f, 1, 0, {0}},
+	{70, 128, 2, 2, 1, 64, 16, 64, 20, 1e-6f, 1, 0, {0}},
+	{40, 256, 1, 2, 2, 128, 1, 1024, 20, 1e-6f, 1, 0, {0}},
+	{60, 32, 2, 1, 1, 32, 150, 48, 20, 1e-6f, 1, 0, {0}},
+	{300, 64, 2, 2, 2, 32, 50, 128, 20, 1e-6f, 1, 64, {0}},
+	{50, 48, 3, 4, 2, 16, 9, 80, 10, 1e-5f, 1, 20, {0}},
+	{60, 32, 1, 1, 1, 32, 150, 48, 20, 1e-6f, 1, 64, {0}},
 };
 
 struct setup {
@@ -66,7 +69,16 @@ struct burst {
 	unsigned int n;
 	uint32_t off[MAX_SEQS + 1];
 	uint32_t rows[MAX_TOKENS];
+	int64_t times[MAX_TOKENS], asked[MAX_SEQS];
 };
+
+/* Of a token or a request: from 1996 to 2065, in clusters, now and then unknown. */
+static int64_t random_time(struct wr_rng *r)
+{
+	int64_t base = wr_rng_below(r, 3) ? 881250949000 : 1600000000000;
+	return wr_rng_below(r, 20) ? base + (int64_t)(wr_rng_u64(r) >> (23 + wr_rng_below(r, 40)))
+				   : 0;
+}
 
 static void burst_random(struct burst *b, const struct wr_bundle_model *s, struct wr_rng *r)
 {
@@ -75,23 +87,31 @@ static void burst_random(struct burst *b, const struct wr_bundle_model *s, struc
 	for (unsigned int i = 0; i < b->n; i++) {
 		uint32_t longest = wr_rng_below(r, 3) ? 60 : MAX_LENGTH;
 		b->off[i + 1] = b->off[i] + wr_rng_below(r, longest + 1);
-		for (uint32_t t = b->off[i]; t < b->off[i + 1]; t++)
+		b->asked[i] = random_time(r);
+		for (uint32_t t = b->off[i]; t < b->off[i + 1]; t++) {
 			b->rows[t] = wr_rng_below(r, s->n_items);
+			b->times[t] = random_time(r);
+		}
 	}
 }
 
 /* Whether the encoder's vectors of a burst are those of the plain form. */
 static bool burst_equals_plain(const struct setup *s, const struct burst *b)
 {
-	struct wr_user_vectors u = wr_encoder_encode(s->encoder, b->n, b->off, b->rows);
+	struct wr_encoder_batch batch = {.n_seqs = b->n,
+		.seq_off = b->off,
+		.rows = b->rows,
+		.times = b->times,
+		.asked = b->asked};
+	struct wr_user_vectors u = wr_encoder_cold(s->encoder, &batch);
 	size_t d = wr_bundle_model(s->bundle)->d;
 	bool ok = (uintptr_t)u.q % 64 == 0;
 	for (unsigned int i = 0; i < b->n; i++) {
 		int8_t q[256] = {0};
 		float scale = 0;
 		if (b->off[i + 1] > b->off[i])
-			plain_encode(s->bundle, b->rows + b->off[i], b->off[i + 1] - b->off[i], q,
-				&scale);
+			plain_encode(s->bundle, b->rows + b->off[i], b->times + b->off[i],
+				b->asked[i], b->off[i + 1] - b->off[i], q, &scale);
 		ok = ok && memcmp(q, u.q + i * d, d) == 0 &&
 		     memcmp(&scale, &u.scale[i], sizeof(scale)) == 0;
 	}
@@ -110,6 +130,34 @@ static void check_level(enum wr_isa isa, enum wr_gemm_engine gemm)
 			burst_random(&b, &shapes[i], &r);
 			CU_ASSERT(burst_equals_plain(&s, &b));
 		}
+		setup_free(&s);
+		wr_bundle_close(bundle);
+	}
+}
+
+/* Without times all are unknown: what encode() gives is bucket 0 everywhere. */
+static void test_no_times(void)
+{
+	static struct burst b;
+	struct wr_rng r;
+	wr_rng_init(&r, 6, 6);
+	for (size_t i = 0; i < WR_ARRAY_LEN(shapes); i++) {
+		struct wr_bundle *bundle = bundle_new(&shapes[i], i);
+		struct setup s = setup_new(bundle, WR_ISA_AUTO, WR_GEMM_AUTO);
+		burst_random(&b, &shapes[i], &r);
+		memset(b.times, 0, sizeof(b.times));
+		memset(b.asked, 0, sizeof(b.asked));
+		CU_ASSERT(burst_equals_plain(&s, &b));
+		struct wr_user_vectors u = wr_encoder_encode(s.encoder, b.n, b.off, b.rows);
+		float scale[MAX_SEQS];
+		memcpy(scale, u.scale, b.n * sizeof(float));
+		struct wr_encoder_batch batch = {.n_seqs = b.n,
+			.seq_off = b.off,
+			.rows = b.rows,
+			.times = b.times,
+			.asked = b.asked};
+		u = wr_encoder_cold(s.encoder, &batch);
+		CU_ASSERT_EQUAL(memcmp(scale, u.scale, b.n * sizeof(float)), 0);
 		setup_free(&s);
 		wr_bundle_close(bundle);
 	}
@@ -313,7 +361,7 @@ int main(void)
 		{"ref equals the plain form", test_ref}, {"avx2 equals the plain form", test_avx2},
 		{"avx512vnni equals the plain form", test_avx512vnni},
 		{"auto equals the plain form", test_auto},
-		{"onednn equals the plain form", test_onednn},
+		{"onednn equals the plain form", test_onednn}, {"unknown times", test_no_times},
 		{"both engines are timed", test_engines}, {"history that matters", test_history},
 		{"close to doubles", test_close_to_doubles},
 		{"memory plan and work", test_memory_plan}};

@@ -16,19 +16,27 @@ enum { USERS = 6, LONGEST = 700, MAX_TOKENS = USERS * 600 };
 
 /* The reference; one block; deep; grouped heads; windows at the edges of blocks of 16. */
 static const struct wr_bundle_model shapes[] = {
-	{300, 64, 2, 2, 2, 32, 50, 128, 20, 1e-6f, 1, {0}},
-	{100, 16, 1, 1, 1, 16, 7, 16, 20, 1e-6f, 1, {0}},
-	{50, 48, 3, 4, 2, 16, 9, 80, 10, 1e-5f, 1, {0}},
-	{200, 64, 3, 4, 1, 16, 33, 112, 20, 1e-6f, 1, {0}},
-	{70, 128, 2, 2, 1, 64, 16, 64, 20, 1e-6f, 1, {0}},
-	{70, 32, 2, 2, 2, 16, 17, 64, 20, 1e-6f, 1, {0}},
-	{40, 64, 2, 2, 2, 32, 1, 64, 20, 1e-6f, 1, {0}},
-	{40, 32, 1, 1, 1, 32, 2, 64, 20, 1e-6f, 1, {0}},
-	{60, 32, 2, 1, 1, 32, 150, 48, 20, 1e-6f, 1, {0}},
+	{300, 64, 2, 2, 2, 32, 50, 128, 20, 1e-6f, 1, 0, {0}},
+	{100, 16, 1, 1, 1, 16, 7, 16, 20, 1e-6f, 1, 0, {0}},
+	{50, 48, 3, 4, 2, 16, 9, 80, 10, 1e-5f, 1, 0, {0}},
+	{200, 64, 3, 4, 1, 16, 33, 112, 20, 1e-6f, 1, 0, {0}},
+	{70, 128, 2, 2, 1, 64, 16, 64, 20, 1e-6f, 1, 0, {0}},
+	{70, 32, 2, 2, 2, 16, 17, 64, 20, 1e-6f, 1, 0, {0}},
+	{40, 64, 2, 2, 2, 32, 1, 64, 20, 1e-6f, 1, 0, {0}},
+	{40, 32, 1, 1, 1, 32, 2, 64, 20, 1e-6f, 1, 0, {0}},
+	{60, 32, 2, 1, 1, 32, 150, 48, 20, 1e-6f, 1, 0, {0}},
+	/* The same kinds with age in time. */
+	{300, 64, 2, 2, 2, 32, 50, 128, 20, 1e-6f, 1, 64, {0}},
+	{100, 16, 1, 1, 1, 16, 7, 16, 20, 1e-6f, 1, 64, {0}},
+	{50, 48, 3, 4, 2, 16, 9, 80, 10, 1e-5f, 1, 20, {0}},
+	{200, 64, 3, 4, 1, 16, 33, 112, 20, 1e-6f, 1, 64, {0}},
+	{40, 64, 2, 2, 2, 32, 1, 64, 20, 1e-6f, 1, 64, {0}},
+	{60, 32, 2, 1, 1, 32, 150, 48, 20, 1e-6f, 1, 2, {0}},
 };
 
 struct user {
 	uint32_t click[LONGEST];
+	int64_t time[LONGEST];
 	uint32_t n, n_pending;
 	bool has_ring;
 	void *ring;
@@ -38,11 +46,14 @@ struct portion {
 	uint32_t off[USERS + 1], rows[MAX_TOKENS];
 	void *rings[USERS];
 	uint8_t out[USERS];
+	int64_t times[MAX_TOKENS], asked[USERS];
 	unsigned int n;
 };
 
-static void add(struct portion *p, struct user *u, uint32_t n, uint8_t out)
+static void add(struct portion *p, struct user *u, uint32_t n, int64_t asked, uint8_t out)
 {
+	memcpy(p->times + p->off[p->n], u->time + u->n - n, n * sizeof(int64_t));
+	p->asked[p->n] = asked;
 	p->rings[p->n] = u->ring;
 	p->out[p->n] = out;
 	memcpy(p->rows + p->off[p->n], u->click + u->n - n, n * sizeof(uint32_t));
@@ -54,13 +65,23 @@ static void add(struct portion *p, struct user *u, uint32_t n, uint8_t out)
 
 static struct wr_encoder_batch batch_of(const struct portion *p)
 {
-	return (struct wr_encoder_batch){p->n, p->off, p->rows, p->rings, p->out};
+	return (struct wr_encoder_batch){
+		p->n, p->off, p->rows, p->rings, p->out, p->times, p->asked};
+}
+
+/* From nothing to years, in powers, so that every bucket occurs. */
+static int64_t gap(struct wr_rng *r)
+{
+	return (int64_t)(wr_rng_u64(r) >> (26 + wr_rng_below(r, 38)));
 }
 
 static void click(struct user *u, const struct wr_bundle_model *s, struct wr_rng *r)
 {
 	uint32_t most = wr_rng_below(r, 4) ? 3 : wr_ring_max_new(s) + 3;
 	for (uint32_t n = wr_rng_below(r, most + 1); n > 0 && u->n < LONGEST; n--) {
+		u->time[u->n] = (u->n ? u->time[u->n - 1] : 881250949000) + gap(r);
+		if (wr_rng_below(r, 9) == 0) /* unknown, or not in order */
+			u->time[u->n] = wr_rng_below(r, 2) ? 0 : u->time[u->n] / 2;
 		u->click[u->n++] = wr_rng_below(r, s->n_items);
 		u->n_pending++;
 	}
@@ -72,6 +93,7 @@ static bool burst(struct user *users, struct wr_encoder *e, struct wr_encoder *p
 {
 	static struct portion cold, warm;
 	uint32_t history = wr_bundle_history_events(s), off[2] = {0};
+	int64_t when[USERS];
 	bool asked[USERS] = {false}, ok = true;
 	cold.n = warm.n = 0;
 	cold.off[0] = warm.off[0] = 0;
@@ -79,14 +101,15 @@ static bool burst(struct user *users, struct wr_encoder *e, struct wr_encoder *p
 		struct user *u = &users[i];
 		click(u, s, r);
 		asked[i] = u->n && wr_rng_below(r, 3);
+		when[i] = wr_rng_below(r, 9) ? u->time[WR_MAX(u->n, 1u) - 1] + gap(r) : 0;
 		if (!asked[i])
 			continue;
 		if (wr_rng_below(r, 40) == 0)
 			u->has_ring = false;
 		if (u->has_ring && u->n_pending <= wr_ring_max_new(s))
-			add(&warm, u, u->n_pending, i);
+			add(&warm, u, u->n_pending, when[i], i);
 		else
-			add(&cold, u, WR_MIN(u->n, history), i);
+			add(&cold, u, WR_MIN(u->n, history), when[i], i);
 	}
 	*n_warm += warm.n;
 	struct wr_encoder_batch a = batch_of(&cold), b = batch_of(&warm);
@@ -96,8 +119,12 @@ static bool burst(struct user *users, struct wr_encoder *e, struct wr_encoder *p
 		if (!asked[i])
 			continue;
 		off[1] = WR_MIN(users[i].n, history);
-		struct wr_user_vectors want =
-			wr_encoder_encode(plain, 1, off, users[i].click + users[i].n - off[1]);
+		struct wr_encoder_batch whole = {.n_seqs = 1,
+			.seq_off = off,
+			.rows = users[i].click + users[i].n - off[1],
+			.times = users[i].time + users[i].n - off[1],
+			.asked = &when[i]};
+		struct wr_user_vectors want = wr_encoder_cold(plain, &whole);
 		ok = ok && memcmp(want.q, got.q + i * s->d, s->d) == 0 &&
 		     memcmp(want.scale, got.scale + i, sizeof(float)) == 0;
 	}
@@ -180,6 +207,7 @@ static void test_sizes(void)
 	CU_ASSERT_EQUAL(wr_ring_bytes(&shapes[0]), 64 + 64 + 2 * 2 * (52 * (2 * 32 + 8) + 32));
 	CU_ASSERT_EQUAL(wr_ring_max_new(&shapes[0]), 50);
 	CU_ASSERT_EQUAL(wr_ring_max_new(&shapes[6]), 1); /* one event of history */
+	CU_ASSERT_EQUAL(wr_ring_bytes(&shapes[9]), wr_ring_bytes(&shapes[0]) + 448 + 256);
 	for (size_t i = 0; i < WR_ARRAY_LEN(shapes); i++)
 		CU_ASSERT_EQUAL(wr_ring_bytes(&shapes[i]) % WR_CACHE_LINE, 0);
 }

@@ -63,7 +63,7 @@ static void add_items(struct wr_bundle_builder *w, const struct kind *k, struct 
 
 static struct catalogue catalogue_new(const struct kind *k, enum wr_isa isa)
 {
-	struct wr_bundle_model s = {k->n_items, k->d, 1, 1, 1, 16, 4, 16, 20, 1e-6f, 1, {0}};
+	struct wr_bundle_model s = {k->n_items, k->d, 1, 1, 1, 16, 4, 16, 20, 1e-6f, 1, 0, {0}};
 	struct catalogue c = {.n = k->n_items, .d = k->d};
 	struct wr_bundle_builder *w;
 	struct wr_errmsg msg = {""};
