@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 
+import datasets
 import reference
 import wr
 
@@ -34,6 +35,19 @@ for seed in (1, 2, 3):
         "dataset": "ml-1m", "model": "student, distilled", "teacher": TEACHER,
         "fit": [STUDENT[1], *DISTIL, f"--seed={seed}"], "keep": [STUDENT[0]]}
 
+# With and without age in time; of the same recipe, found by short runs on validation.
+SPARSE = ["--blocks=1", "--len=50", "--dropout=0.5", "--ema=0.99", "--weight-decay=0.05"]
+TIMED = {"ml-100k": (["--batch=32", "--dropout=0.3", "--ema=0.99"], ["--epochs=50"]),
+         "food": ([*SPARSE, "--batch=64"], ["--epochs=20"]),
+         "kitchen": ([*SPARSE, "--batch=64"], ["--epochs=20"])}
+for seed in (1, 2, 3):
+    for data, (fit, keep) in TIMED.items():
+        PLAN[f"{data}-noage-{seed}"] = {"dataset": data, "model": "student", "fit": [*fit, f"--seed={seed}"], "keep": keep}
+        PLAN[f"{data}-age-{seed}"] = {
+            "dataset": data, "model": "student, age in time", "fit": [*fit, "--age-time", f"--seed={seed}"], "keep": keep}
+    PLAN[f"beauty-{seed}"] = {
+        "dataset": "beauty", "model": "student", "fit": [*SPARSE, "--batch=128", f"--seed={seed}"], "keep": ["--epochs=30"]}
+
 
 def folder(name):
     """Where the run is."""
@@ -54,7 +68,7 @@ def train(work, name):
     """Fits what is missing of a run."""
     plan = PLAN[name]
     begun = os.path.exists(os.path.join(folder(name), "checkpoint.safetensors"))
-    command = [wr.tool("wrtrain"), "fit", f"--data={reference.DATA}", f"--out={folder(name)}", *plan["keep"]]
+    command = [wr.tool("wrtrain"), "fit", f"--data={datasets.folder(plan['dataset'])}", f"--out={folder(name)}", *plan["keep"]]
     command += ["--resume"] if begun else plan["fit"]
     if "teacher" in plan:
         train(work, plan["teacher"])
@@ -71,7 +85,7 @@ def commit():
 
 def record(work, name):
     plan, path = PLAN[name], os.path.join(RECORDS, f"{name}.json")
-    work.run([wr.tool("wrtrain"), "eval", f"--data={reference.DATA}", f"--run={folder(name)}", f"--record={path}",
+    work.run([wr.tool("wrtrain"), "eval", f"--data={datasets.folder(plan['dataset'])}", f"--run={folder(name)}", f"--record={path}",
               f"--dataset={plan['dataset']}", f"--model={plan['model']}", f"--commit={commit()}"], f"{name}-eval.log", timeout=3600)
     with open(path, encoding="utf-8") as f:
         r = json.load(f)
@@ -86,10 +100,10 @@ def main():
         print(f"run: nothing to reproduce called {' '.join(unknown)}; there are: all {' '.join(PLAN)}", file=sys.stderr)
         return 2
     with wr.Work("reproduce", os.path.join(wr.OUT, "reproduce", "logs")) as work:
-        if not reference.imported(work):
-            print("MovieLens-1M is not on this machine (WR_DATA names its folder)", file=sys.stderr)
-            return 77
         for name in names:
+            if not datasets.imported(work, PLAN[name]["dataset"]):
+                print(f"{name}: {PLAN[name]['dataset']} is not on this machine (WR_DATA names its folder)", file=sys.stderr)
+                return 77
             os.makedirs(RUNS, exist_ok=True)
             train(work, name)
             record(work, name)

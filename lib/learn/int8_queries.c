@@ -24,6 +24,7 @@ struct worker {
 	struct wr_encoder *encoder;
 	struct wr_ranker *ranker;
 	uint32_t *rows;
+	int64_t *times; /* as rows */
 	uint64_t *seen; /* [BURST][words] */
 	struct wr_rank_item *answer;
 	size_t words;
@@ -33,9 +34,10 @@ static int worker_new(struct worker *w, const struct work *k, struct wr_errmsg *
 {
 	*w = (struct worker){.words = ((size_t)k->ds->n_items + 63) / 64};
 	w->rows = malloc((size_t)BURST * k->events * sizeof(*w->rows));
+	w->times = malloc((size_t)BURST * k->events * sizeof(*w->times));
 	w->seen = malloc(BURST * w->words * sizeof(*w->seen));
 	w->answer = malloc((size_t)BURST * WR_RANK_MAX_K * sizeof(*w->answer));
-	if (!w->rows || !w->seen || !w->answer)
+	if (!w->rows || !w->times || !w->seen || !w->answer)
 		return wr_fail(msg, WR_ENOMEM, "out of memory for evaluation");
 	int err = wr_encoder_new(&w->encoder, k->model, BURST, BURST * k->events, NULL, msg);
 	return err ? err : wr_ranker_new(&w->ranker, k->model, k->bundle, BURST, NULL, msg);
@@ -46,6 +48,7 @@ static void worker_free(struct worker *w)
 	wr_ranker_free(w->ranker);
 	wr_encoder_free(w->encoder);
 	free(w->rows);
+	free(w->times);
 	free(w->seen);
 	free(w->answer);
 }
@@ -54,6 +57,7 @@ static void answer_burst(const struct work *k, struct worker *w, size_t first)
 {
 	struct wr_rank_query query[BURST];
 	uint32_t off[BURST + 1] = {0}, n = (uint32_t)WR_MIN((size_t)BURST, k->n - first);
+	int64_t asked[BURST];
 	uint8_t n_items[BURST];
 	memset(w->seen, 0, n * w->words * sizeof(*w->seen));
 	for (uint32_t i = 0; i < n; i++) {
@@ -63,11 +67,15 @@ static void answer_burst(const struct work *k, struct worker *w, size_t first)
 		for (uint32_t t = q->begin; t < q->end; t++)
 			seen[k->ds->token_row[t] / 64] |= (uint64_t)1 << (k->ds->token_row[t] % 64);
 		memcpy(w->rows + off[i], k->ds->token_row + q->end - m, m * sizeof(*w->rows));
+		memcpy(w->times + off[i], k->ds->token_time + q->end - m, m * sizeof(*w->times));
+		asked[i] = k->ds->token_time[q->end];
 		off[i + 1] = off[i] + m;
 		query[i] = (struct wr_rank_query){
 			.seen = k->filter ? seen : NULL, .k = (uint8_t)k->k, .popular = m == 0};
 	}
-	struct wr_user_vectors users = wr_encoder_encode(w->encoder, n, off, w->rows);
+	struct wr_encoder_batch batch = {
+		.n_seqs = n, .seq_off = off, .rows = w->rows, .times = w->times, .asked = asked};
+	struct wr_user_vectors users = wr_encoder_cold(w->encoder, &batch);
 	wr_ranker_rank(w->ranker, n, &users, query, w->answer, n_items);
 	for (uint32_t i = 0; i < n; i++) {
 		k->n_items[first + i] = n_items[i];

@@ -8,7 +8,7 @@
 #include "wr_rank.h"
 
 /* A user whose history is tokens [begin, end) of the data set: all of it is seen, its end is
- * encoded. */
+ * encoded. One asks when token `end` of the user comes, which is there. */
 struct int8_query {
 	uint32_t begin, end;
 };

@@ -47,12 +47,23 @@ static void write_events(
 		fprintf(f, "%u%s", ds->token_row[t] + 1, t + 1 < q->end ? "," : "");
 }
 
+/* Of the line's events, and of the request: that of the event behind them. */
+static void write_times(
+	FILE *f, const struct wr_dataset *ds, const struct int8_query *q, uint32_t step)
+{
+	uint32_t first = step ? q->end - 1 : q->begin;
+	for (uint32_t t = first; t < q->end; t++)
+		fprintf(f, "%c%lld", t == first ? '\t' : ',', (long long)ds->token_time[t]);
+	fprintf(f, "\t%lld", (long long)ds->token_time[q->end]);
+}
+
 static void write_lists(FILE *f, const struct wr_int8 *x, const struct wr_dataset *ds,
 	const struct plan *p, uint32_t k, const uint32_t *items, const uint8_t *n_items)
 {
 	uint8_t id[16];
 	wr_bundle_id(x->bundle, id);
-	fprintf(f, "#k=%u filtered=1 bundle=", k);
+	bool timed = wr_bundle_model(x->bundle)->time_buckets;
+	fprintf(f, "#k=%u filtered=1%s bundle=", k, timed ? " times=1" : "");
 	for (size_t i = 0; i < sizeof(id); i++)
 		fprintf(f, "%02x", id[i]);
 	fputc('\n', f);
@@ -61,7 +72,10 @@ static void write_lists(FILE *f, const struct wr_int8 *x, const struct wr_datase
 		write_events(f, ds, &p->q[i], p->step[i]);
 		for (uint32_t j = 0; j < n_items[i]; j++)
 			fprintf(f, "%c%u", j ? ',' : '\t', items[i * k + j]);
-		fputs(n_items[i] ? "\n" : "\t\n", f);
+		fputs(n_items[i] ? "" : "\t", f);
+		if (timed)
+			write_times(f, ds, &p->q[i], p->step[i]);
+		fputc('\n', f);
 	}
 }
 

@@ -70,11 +70,13 @@ static void write_events(const struct eval *e, const struct pupil *p, struct wr_
 	struct wr_wire_event event[WR_WIRE_MAX_EVENTS];
 	uint32_t n = chunk(p);
 
-	for (uint32_t j = 0; j < n; j++)
-		event[j] =
-			(struct wr_wire_event){.item = e->tokens->items[p->user->first + p->at + j],
-				.kind = WR_KIND_CLICK,
-				.time_ms = wr_lists_time(p->at + j)};
+	for (uint32_t j = 0; j < n; j++) {
+		size_t at = p->user->first + p->at + j;
+		event[j] = (struct wr_wire_event){.item = e->tokens->items[at],
+			.kind = WR_KIND_CLICK,
+			.time_ms =
+				e->tokens->timed ? e->tokens->times[at] : wr_lists_time(p->at + j)};
+	}
 	wr_writer_events(w, 0, event, n);
 }
 
@@ -89,6 +91,8 @@ static bool render(void *ctx, unsigned int i, uint64_t id, struct wr_writer *w, 
 	*user = p->user->user;
 	struct wr_wire_header h = wr_load_header(ops[p->phase], id, *user,
 		p->phase == PHASE_ASK_UNFILTERED ? WR_REQ_INCLUDE_SEEN : 0);
+	if (e->tokens->timed && p->phase >= PHASE_ASK) /* when the target came */
+		h.time_ms = e->tokens->times[p->user->first + history(p->user)];
 	wr_writer_init(w, w->data, w->size, &h);
 	switch ((enum phase)p->phase) {
 	case PHASE_FORGET:

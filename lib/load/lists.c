@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The lists file: "user⇥step⇥events⇥list" a line, behind a header "#k=10 filtered=1 bundle=HEX". */
+/* The lists file: "user⇥step⇥events⇥list" a line, behind a header "#k=10 filtered=1 bundle=HEX";
+ * with times=1 there, two more columns: the events' times and that of the request. */
 #include "load_lists.h"
 #include "load_text.h"
 
@@ -10,7 +11,7 @@
 struct reader {
 	struct wr_text text;
 	struct wr_lists *l;
-	size_t room_users, room_steps, room_events, room_items;
+	size_t room_users, room_steps, room_events, room_items, room_times;
 	struct wr_errmsg *msg;
 };
 
@@ -33,6 +34,10 @@ static int header_word(struct reader *r, const char *word)
 		if (wr_parse_u64(word + 9, 0, 1, &v) != 0)
 			return wr_text_fail(&r->text, r->msg, "filtered must be 0 or 1");
 		l->filtered = v;
+	} else if (strncmp(word, "times=", 6) == 0) {
+		if (wr_parse_u64(word + 6, 0, 1, &v) != 0)
+			return wr_text_fail(&r->text, r->msg, "times must be 0 or 1");
+		l->timed = v;
 	} else if (strncmp(word, "bundle=", 7) == 0) {
 		size_t n = strlen(word + 7);
 		if (n >= sizeof(l->bundle) || strspn(word + 7, "0123456789abcdefABCDEF") != n)
@@ -75,6 +80,38 @@ static int ids(struct reader *r, uint32_t **array, size_t *room, size_t *n, cons
 		(*array)[(*n)++] = (uint32_t)id;
 	} while (wr_text_char(&r->text, ','));
 	return 0;
+}
+
+/* Times of a step's events, and of its request, from the file's last two columns. */
+static int file_times(struct reader *r, struct wr_lists_step *s)
+{
+	struct wr_text *t = &r->text;
+	uint64_t ms;
+
+	if (!wr_text_char(t, '\t'))
+		return wr_text_fail(t, r->msg, "expected a tab and the events' times");
+	for (uint32_t i = 0; i < s->n_events; i++) {
+		if ((i && !wr_text_char(t, ',')) || !wr_text_number(t, INT64_MAX, &ms))
+			return wr_text_fail(
+				t, r->msg, "times must be unix milliseconds, one for each event");
+		r->l->times[s->first_event + i] = (int64_t)ms;
+	}
+	if (!wr_text_char(t, '\t') || !wr_text_number(t, INT64_MAX, &ms))
+		return wr_text_fail(t, r->msg, "expected a tab and the request's time");
+	s->asked_ms = (int64_t)ms;
+	return 0;
+}
+
+/* Times of the step's events; known: those of its user before. */
+static int take_times(struct reader *r, struct wr_lists_step *s, uint32_t known)
+{
+	for (size_t i = s->first_event; i < r->l->n_events; i++) {
+		if (wr_text_grow((void **)&r->l->times, &r->room_times, i, sizeof(*r->l->times)) !=
+			0)
+			return no_memory(r->msg, r->text.path);
+		r->l->times[i] = wr_lists_time(known + (uint32_t)(i - s->first_event));
+	}
+	return r->l->timed ? file_times(r, s) : 0;
 }
 
 static int check_list(struct reader *r, const struct wr_lists_step *s)
@@ -142,9 +179,13 @@ static int line(struct reader *r)
 		"the list must be item ids with commas between");
 	if (err)
 		return err;
+	s.n_items = (uint32_t)l->n_items - s.first_item;
+	uint32_t first = last->n_steps ? l->steps[last->first_step].first_event : s.first_event;
+	err = take_times(r, &s, s.first_event - first);
+	if (err)
+		return err;
 	if (!wr_text_end(t))
 		return wr_text_fail(t, r->msg, "something stands behind the list");
-	s.n_items = (uint32_t)l->n_items - s.first_item;
 	err = check_list(r, &s);
 	if (err)
 		return err;
@@ -191,5 +232,6 @@ void wr_lists_free(struct wr_lists *l)
 	free(l->steps);
 	free(l->events);
 	free(l->items);
+	free(l->times);
 	free(l);
 }

@@ -11,6 +11,7 @@
 struct wr_lists_step {
 	uint32_t first_event, n_events; /* into events; n_events = 1 in steps behind the first */
 	uint32_t first_item, n_items;   /* into items */
+	int64_t asked_ms;               /* when to ask, unix ms; 0 = the clock's time */
 };
 struct wr_lists_user {
 	uint64_t user;
@@ -23,7 +24,9 @@ struct wr_lists {
 	struct wr_lists_user *users;
 	struct wr_lists_step *steps;
 	uint32_t *events, *items;
+	int64_t *times; /* of events, unix ms: the file's, else wr_lists_time */
 	size_t n_users, n_steps, n_events, n_items;
+	bool timed; /* the file gives times */
 };
 /*
  * WR_ENOENT, WR_EIO, WR_ENOMEM, WR_EFORMAT (msg: file:line and what is wrong). On success the
@@ -42,12 +45,14 @@ struct wr_tokens_user {
 struct wr_tokens {
 	struct wr_tokens_user *users;
 	uint32_t *items;
+	int64_t *times; /* of items, unix ms, 0 = unknown */
+	bool timed;     /* any is known */
 	size_t n_users, n_items;
 };
 int wr_tokens_read(struct wr_tokens **t, const char *dir, struct wr_errmsg *msg) WR_MUST_CHECK;
 void wr_tokens_free(struct wr_tokens *t);
 
-/* Synthetic time of event i of a user, unix ms. */
+/* Time of event i of a user where a file gives none, unix ms. */
 static inline int64_t wr_lists_time(uint32_t i)
 {
 	return 1600000000000 + 60000 * (int64_t)i;

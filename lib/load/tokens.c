@@ -12,7 +12,7 @@
 struct reader {
 	struct wr_text text;
 	struct wr_tokens *t;
-	size_t room_users, room_items;
+	size_t room_users, room_items, room_times;
 	struct wr_errmsg *msg;
 };
 
@@ -27,7 +27,7 @@ static bool known(const struct wr_tokens *t, const struct wr_tokens_user *u, uin
 static int line(struct reader *r)
 {
 	struct wr_tokens *t = r->t;
-	uint64_t user, item;
+	uint64_t user, item, ms;
 
 	if (!wr_text_number(&r->text, UINT64_MAX, &user) || !wr_text_char(&r->text, '\t') ||
 		!wr_text_number(&r->text, WR_WIRE_MAX_ITEM, &item) || item == 0 ||
@@ -50,8 +50,16 @@ static int line(struct reader *r)
 	}
 	if (!click && !(convert && !known(t, u, (uint32_t)item)))
 		return 0;
-	if (wr_text_grow((void **)&t->items, &r->room_items, t->n_items, sizeof(*t->items)) != 0)
+	r->text.cursor += bytes;
+	if (!wr_text_char(&r->text, '\t') || !wr_text_number(&r->text, INT64_MAX, &ms))
+		return wr_text_fail(
+			&r->text, r->msg, "expected a tab and the time in unix milliseconds");
+	if (wr_text_grow((void **)&t->items, &r->room_items, t->n_items, sizeof(*t->items)) != 0 ||
+		wr_text_grow((void **)&t->times, &r->room_times, t->n_items, sizeof(*t->times)) !=
+			0)
 		return wr_fail(r->msg, WR_ENOMEM, "%s: not enough memory", r->text.path);
+	t->timed |= ms > 0;
+	t->times[t->n_items] = (int64_t)ms;
 	t->items[t->n_items++] = (uint32_t)item;
 	u->n++;
 	return 0;
@@ -90,5 +98,6 @@ void wr_tokens_free(struct wr_tokens *t)
 		return;
 	free(t->users);
 	free(t->items);
+	free(t->times);
 	free(t);
 }

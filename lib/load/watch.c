@@ -79,12 +79,12 @@ static void write_events(const struct wr_watch *w, const struct wr_watch_user *u
 	uint32_t n, struct wr_writer *out)
 {
 	struct wr_wire_event e[WR_WIRE_MAX_EVENTS];
-	const uint32_t *items = w->lists->events + step_of(w, u, 0)->first_event;
+	size_t first = step_of(w, u, 0)->first_event + (size_t)i;
 
 	for (uint32_t j = 0; j < n; j++)
-		e[j] = (struct wr_wire_event){.item = items[i + j],
+		e[j] = (struct wr_wire_event){.item = w->lists->events[first + j],
 			.kind = WR_KIND_CLICK,
-			.time_ms = wr_lists_time(i + j)};
+			.time_ms = w->lists->times[first + j]};
 	wr_writer_events(out, 0, e, n);
 }
 
@@ -92,11 +92,9 @@ static void write_history(
 	const struct wr_watch *w, const struct wr_watch_user *u, struct wr_writer *out)
 {
 	const struct wr_lists_step *s = step_of(w, u, 0);
-	int64_t times[WR_WIRE_MAX_HISTORY];
 
-	for (uint32_t i = 0; i < s->n_events; i++)
-		times[i] = wr_lists_time(i);
-	wr_writer_history(out, w->lists->events + s->first_event, NULL, times, s->n_events, true);
+	wr_writer_history(out, w->lists->events + s->first_event, NULL,
+		w->lists->times + s->first_event, s->n_events, true);
 }
 
 static uint32_t chunk(const struct wr_watch *w, const struct wr_watch_user *u)
@@ -112,7 +110,10 @@ static int render(
 	struct wr_wire_header h = wr_load_header(
 		ops[u->phase], id, u->user->user, w->lists->filtered ? 0 : WR_REQ_INCLUDE_SEEN);
 	struct wr_writer out;
+	int64_t asked = step_of(w, u, u->phase == PHASE_WARM ? u->step : 0)->asked_ms;
 
+	if (ops[u->phase] == WR_OP_RECOMMEND && asked)
+		h.time_ms = asked;
 	wr_writer_init(&out, message, WR_WIRE_MAX_BYTES, &h);
 	switch ((enum phase)u->phase) {
 	case PHASE_FORGET_BEFORE:

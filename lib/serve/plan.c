@@ -43,10 +43,12 @@ unsigned int wr_serve_mbufs(const struct wr_serve_options *o)
 
 static uint64_t worker_scratch_bytes(const struct wr_serve_options *o, uint32_t history_events)
 {
+	bool timed = wr_bundle_model(o->bundle)->time_buckets;
+	uint64_t token = sizeof(uint32_t) + (timed ? sizeof(int64_t) : 0);
 	return sizeof(struct worker) + sizeof(struct wr_metrics) +
 	       (uint64_t)LIFT_POOL * sizeof(struct wr_rank_lift) +
-	       (uint64_t)o->burst * (2 * history_events * sizeof(uint32_t) +
-					    WR_RANK_MAX_K * sizeof(struct wr_rank_item)) +
+	       (uint64_t)o->burst *
+		       (2 * history_events * token + WR_RANK_MAX_K * sizeof(struct wr_rank_item)) +
 	       2 * (uint64_t)rte_ring_get_memsize(o->handover_ring);
 }
 

@@ -9,13 +9,18 @@
 
 #define TEST_K 10
 
-static unsigned int list_of(struct wr_encoder *e, struct wr_ranker *r, const uint32_t *rows,
-	unsigned int n, struct wr_rank_item *items)
+static unsigned int list_of(const struct wr_serve *s, struct wr_encoder *e, struct wr_ranker *r,
+	struct wr_rank_item *items)
 {
-	uint32_t off[2] = {0, n};
+	uint32_t off[2] = {0, s->n_test_rows};
 	struct wr_rank_query q = {.k = TEST_K};
 	uint8_t n_items = 0;
-	struct wr_user_vectors v = wr_encoder_encode(e, 1, off, rows);
+	struct wr_encoder_batch batch = {.n_seqs = 1,
+		.seq_off = off,
+		.rows = s->test_rows,
+		.times = s->test_times,
+		.asked = s->test_times + s->n_test_rows};
+	struct wr_user_vectors v = wr_encoder_cold(e, &batch);
 	wr_ranker_rank(r, 1, &v, &q, items, &n_items);
 	return n_items;
 }
@@ -31,6 +36,9 @@ int wr_serve_selftest_prepare(struct wr_serve *s, struct wr_errmsg *msg)
 		(uint32_t)WR_ARRAY_LEN(s->test_rows), WR_MIN(s->history_events, s->shape.n_items));
 	for (uint32_t i = 0; i < s->n_test_rows; i++)
 		s->test_rows[i] = (uint32_t)((uint64_t)i * s->shape.n_items / s->n_test_rows);
+	/* Gaps of seconds to half a year. */
+	for (uint32_t i = 0; i <= s->n_test_rows; i++)
+		s->test_times[i] = 1600000000000 + (INT64_C(1000) << 3 * i);
 	/* On ordinary pages: it is gone before the port opens, and no part of the memory plan. */
 	int err = wr_model_new(&m, s->o.bundle, WR_ISA_REF, WR_GEMM_OWN, NULL, msg);
 	if (!err)
@@ -38,7 +46,7 @@ int wr_serve_selftest_prepare(struct wr_serve *s, struct wr_errmsg *msg)
 	if (!err)
 		err = wr_ranker_new(&r, m, s->o.bundle, 1, NULL, msg);
 	if (!err)
-		s->n_expected = (uint8_t)list_of(e, r, s->test_rows, s->n_test_rows, s->expected);
+		s->n_expected = (uint8_t)list_of(s, e, r, s->expected);
 	wr_ranker_free(r);
 	wr_encoder_free(e);
 	wr_model_free(m);
@@ -77,12 +85,18 @@ static unsigned int warm_list_of(struct worker *w, void *ring)
 	uint32_t off[2] = {0, s->n_test_rows - 1};
 	uint8_t out = 0, n_items = 0;
 	struct wr_rank_query q = {.k = TEST_K};
-	struct wr_encoder_batch batch = {
-		.n_seqs = 1, .seq_off = off, .rows = s->test_rows, .rings = &ring, .out = &out};
+	struct wr_encoder_batch batch = {.n_seqs = 1,
+		.seq_off = off,
+		.rows = s->test_rows,
+		.rings = &ring,
+		.out = &out,
+		.times = s->test_times,
+		.asked = s->test_times + s->n_test_rows};
 
 	(void)wr_encoder_cold(w->encoder, &batch);
 	off[1] = 1;
 	batch.rows += s->n_test_rows - 1;
+	batch.times += s->n_test_rows - 1;
 	struct wr_user_vectors v = wr_encoder_warm(w->encoder, &batch);
 	wr_ranker_rank(w->ranker, 1, &v, &q, w->items, &n_items);
 	return n_items;
@@ -103,8 +117,7 @@ int wr_serve_selftest_run(struct worker *w, struct wr_errmsg *msg)
 	const struct wr_serve *s = w->serve;
 
 	warm(w);
-	bool same = list_is_expected(
-		w, list_of(w->encoder, w->ranker, s->test_rows, s->n_test_rows, w->items));
+	bool same = list_is_expected(w, list_of(s, w->encoder, w->ranker, w->items));
 	if (same && s->n_test_rows > 1) {
 		void *ring =
 			wr_serve_allocator.alloc(NULL, wr_ring_bytes(&s->shape), WR_CACHE_LINE);

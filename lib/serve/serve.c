@@ -36,6 +36,16 @@ void wr_serve_rebase_clock(struct wr_serve *s)
 }
 
 /* ---- building ---- */
+static int new_sequences(const struct wr_serve *s, struct sequences *x, int socket)
+{
+	size_t tokens = (size_t)s->o.burst * s->history_events;
+	x->rows = rte_zmalloc_socket("wr_tokens", tokens * sizeof(*x->rows), WR_CACHE_LINE, socket);
+	if (s->shape.time_buckets)
+		x->times = rte_zmalloc_socket(
+			"wr_times", tokens * sizeof(*x->times), WR_CACHE_LINE, socket);
+	return x->rows && (x->times || !s->shape.time_buckets) ? WR_OK : WR_ENOMEM;
+}
+
 static int new_worker(struct wr_serve *s, unsigned int i, struct wr_errmsg *msg)
 {
 	const struct wr_serve_options *o = &s->o;
@@ -51,9 +61,8 @@ static int new_worker(struct wr_serve *s, unsigned int i, struct wr_errmsg *msg)
 	w->cpu = o->cpus[i];
 	w->socket_id = socket;
 	w->metrics = rte_zmalloc_socket("wr_metrics", sizeof(*w->metrics), WR_CACHE_LINE, socket);
-	size_t rows = (size_t)o->burst * s->history_events * sizeof(uint32_t);
-	w->burst.cold.rows = rte_zmalloc_socket("wr_cold", rows, WR_CACHE_LINE, socket);
-	w->burst.warm.rows = rte_zmalloc_socket("wr_warm", rows, WR_CACHE_LINE, socket);
+	if (new_sequences(s, &w->burst.cold, socket) || new_sequences(s, &w->burst.warm, socket))
+		goto nomem;
 	w->lifts = rte_zmalloc_socket(
 		"wr_lifts", LIFT_POOL * sizeof(*w->lifts), WR_CACHE_LINE, socket);
 	w->items = rte_zmalloc_socket("wr_items",
@@ -62,8 +71,7 @@ static int new_worker(struct wr_serve *s, unsigned int i, struct wr_errmsg *msg)
 	w->handover = rte_ring_create(name, o->handover_ring, socket, RING_F_SC_DEQ);
 	snprintf(name, sizeof(name), "wr_returns%u", i);
 	w->returns = rte_ring_create(name, o->handover_ring, socket, RING_F_SC_DEQ);
-	if (!w->metrics || !w->burst.cold.rows || !w->burst.warm.rows || !w->lifts || !w->items ||
-		!w->handover || !w->returns)
+	if (!w->metrics || !w->lifts || !w->items || !w->handover || !w->returns)
 		goto nomem;
 	struct wr_table_shape shape = wr_serve_table_shape(o);
 	snprintf(name, sizeof(name), "wr_users%u", i);
@@ -86,7 +94,9 @@ static void free_worker(struct worker *w)
 	rte_free(w->items);
 	rte_free(w->lifts);
 	rte_free(w->burst.cold.rows);
+	rte_free(w->burst.cold.times);
 	rte_free(w->burst.warm.rows);
+	rte_free(w->burst.warm.times);
 	rte_free(w->metrics);
 	rte_free(w);
 }

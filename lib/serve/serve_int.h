@@ -51,6 +51,8 @@ struct sequences {
 	void *ring[BURST];
 	uint8_t out[BURST]; /* recommendation of sequence i */
 	uint32_t *rows;     /* item rows: [burst][history_events] */
+	/* Event times as rows, and of each request; NULL, unused when the model looks at none. */
+	int64_t *times, asked[BURST];
 };
 
 struct burst {
@@ -147,6 +149,7 @@ struct wr_serve {
 	uint64_t tsc_hz, ns_mult, opened_ns;
 	/* the known request of the self-test and its list at the reference level */
 	uint32_t n_test_rows, test_rows[8];
+	int64_t test_times[9]; /* of the clicks, and of the request */
 	uint8_t n_expected;
 	struct wr_rank_item expected[WR_RANK_MAX_K];
 	struct worker *workers[WR_SERVE_MAX_WORKERS];

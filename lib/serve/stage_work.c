@@ -181,6 +181,11 @@ static void snapshot_tokens(struct worker *w, struct burst *b, unsigned int i, u
 		b->flags[i] |= WR_ANS_COLD;
 		count(w, WR_COUNTER_cold, 1);
 	}
+	if (to->times) {
+		int64_t asked = b->message[i].header.time_ms;
+		wr_session_times(w->table, s, n, to->times + to->off[to->n]);
+		to->asked[to->n] = asked ? asked : unix_ms(w->serve, b->state[i]->arrival_tsc);
+	}
 	count(w, WR_COUNTER_encoded_tokens, n);
 	wr_session_encoded(s, generation);
 	to->out[to->n] = (uint8_t)j;
@@ -315,7 +320,9 @@ static struct wr_encoder_batch next_group(
 		.seq_off = s->off + from,
 		.rows = s->rows,
 		.rings = s->ring + from,
-		.out = s->out + from};
+		.out = s->out + from,
+		.times = s->times,
+		.asked = s->asked + from};
 }
 
 /*

@@ -31,6 +31,13 @@ unsigned int wr_session_tokens(const struct wr_table *t, const struct wr_session
 	return s->n_events;
 }
 
+void wr_session_times(
+	const struct wr_table *t, const struct wr_session *s, unsigned int n, int64_t *out)
+{
+	for (unsigned int i = 0; i < n; i++)
+		out[i] = token_at(t, s, s->n_events - n + i)->time_ms;
+}
+
 void *wr_session_ring(const struct wr_table *t, const struct wr_session *s)
 {
 	return (uint8_t *)((uintptr_t)s + t->layout.ring_off);

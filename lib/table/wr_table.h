@@ -150,6 +150,9 @@ void wr_session_history(struct wr_table *t, struct wr_session *s,
 /* Item rows (id - 1) of the tokens, oldest first, into out (history_events at most); their number.
  */
 unsigned int wr_session_tokens(const struct wr_table *t, const struct wr_session *s, uint32_t *out);
+/* Times of the n ≤ n_events newest tokens, oldest first (unix ms, 0 = unknown). */
+void wr_session_times(
+	const struct wr_table *t, const struct wr_session *s, unsigned int n, int64_t *out);
 /* The encoder's ring of the session. */
 void *wr_session_ring(const struct wr_table *t, const struct wr_session *s);
 /* Whether the ring is this generation's and lacks the newest s->n_pending tokens only, few enough

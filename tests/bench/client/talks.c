@@ -23,7 +23,6 @@ struct talk {
 
 struct talks {
 	struct wr_lists *lists;
-	int64_t *times;
 	struct talk *talk;
 	uint32_t n_talks, *ready, n_ready, head, current;
 	uint64_t next, round;
@@ -60,18 +59,6 @@ static void push(struct talks *t, uint32_t talk)
 	t->ready[(t->head + t->n_ready++) % t->n_talks] = talk;
 }
 
-static uint32_t longest(const struct wr_lists *l)
-{
-	uint32_t most = 1;
-	for (size_t i = 0; i < l->n_users; i++) {
-		uint32_t n = 0;
-		for (uint32_t s = 0; s < l->users[i].n_steps; s++)
-			n += l->steps[l->users[i].first_step + s].n_events;
-		most = WR_MAX(most, n);
-	}
-	return most;
-}
-
 int talks_open(struct talks **out, const char *lists, uint64_t n_talks, bool endless,
 	struct wr_errmsg *msg)
 {
@@ -81,16 +68,12 @@ int talks_open(struct talks **out, const char *lists, uint64_t n_talks, bool end
 		return wr_fail(msg, WR_ENOMEM, "no memory for the lists");
 	int err = wr_lists_read(&t->lists, lists, msg);
 	if (!err) {
-		uint32_t most = longest(t->lists);
 		t->endless = endless;
 		t->n_talks = (uint32_t)WR_MIN(n_talks, (uint64_t)t->lists->n_users);
 		t->talk = calloc(t->n_talks, sizeof(*t->talk));
 		t->ready = calloc(t->n_talks, sizeof(*t->ready));
-		t->times = calloc(most, sizeof(*t->times));
-		if (!t->talk || !t->ready || !t->times)
+		if (!t->talk || !t->ready)
 			err = wr_fail(msg, WR_ENOMEM, "no memory for the lists");
-		for (uint32_t i = 0; !err && i < most; i++)
-			t->times[i] = wr_lists_time(i);
 	}
 	for (uint32_t i = 0; !err && i < t->n_talks && begin(t, &t->talk[i]); i++) {
 		t->n_open++;
@@ -108,7 +91,6 @@ void talks_close(struct talks *t)
 	if (!t)
 		return;
 	wr_lists_free(t->lists);
-	free(t->times);
 	free(t->talk);
 	free(t->ready);
 	free(t);
@@ -129,13 +111,18 @@ static const uint32_t *events_of(const struct talks *t, const struct talk *k)
 	return t->lists->events + t->lists->steps[k->of->first_step].first_event;
 }
 
+static const int64_t *times_of(const struct talks *t, const struct talk *k)
+{
+	return t->lists->times + t->lists->steps[k->of->first_step].first_event;
+}
+
 static void put_events(struct talks *t, const struct talk *k, uint32_t from, uint32_t n,
 	struct wr_client_request *r)
 {
 	for (uint32_t i = 0; i < n; i++)
 		t->events[i] = (struct wr_wire_event){.item = events_of(t, k)[from + i],
 			.kind = WR_KIND_CLICK,
-			.time_ms = wr_lists_time(from + i)};
+			.time_ms = times_of(t, k)[from + i]};
 	r->events = t->events;
 	r->n_events = n;
 	r->base_seq = k->numbered ? from + 1 : 0;
@@ -170,6 +157,7 @@ bool talks_next(struct talks *t, struct wr_client_request *r, uint8_t *op, uint3
 	case PHASE_AGAIN:
 		*op = WR_OP_RECOMMEND;
 		r->k = (uint8_t)t->lists->k;
+		r->time_ms = t->lists->steps[k->of->first_step + k->step].asked_ms;
 		break;
 	}
 	return true;
@@ -185,7 +173,7 @@ bool talks_history(void *arg, uint64_t user_id, uint8_t domain, unsigned int n_w
 	if (user_id != k->user || k->numbered)
 		return false;
 	h->items = events_of(t, k);
-	h->times = t->times;
+	h->times = times_of(t, k);
 	h->n = k->total - (k->phase == PHASE_CLICK);
 	h->complete = true;
 	return true;
