@@ -36,7 +36,7 @@ for seed in (1, 2, 3):
         "fit": [STUDENT[1], *DISTIL, f"--seed={seed}"], "keep": [STUDENT[0]]}
 
 # With and without age in time; of the same recipe, found by short runs on validation.
-SPARSE = ["--blocks=1", "--len=50", "--dropout=0.5", "--ema=0.99", "--weight-decay=0.05"]
+SPARSE = ["--blocks=1", "--len=50", "--dropout=0.5", "--ema=0.99", "--weight-decay=0.05", "--sampled=512"]
 TIMED = {"ml-100k": (["--batch=32", "--dropout=0.3", "--ema=0.99"], ["--epochs=50"]),
          "food": ([*SPARSE, "--batch=64"], ["--epochs=20"]),
          "kitchen": ([*SPARSE, "--batch=64"], ["--epochs=20"])}
@@ -45,8 +45,9 @@ for seed in (1, 2, 3):
         PLAN[f"{data}-noage-{seed}"] = {"dataset": data, "model": "student", "fit": [*fit, f"--seed={seed}"], "keep": keep}
         PLAN[f"{data}-age-{seed}"] = {
             "dataset": data, "model": "student, age in time", "fit": [*fit, "--age-time", f"--seed={seed}"], "keep": keep}
-    PLAN[f"beauty-{seed}"] = {
-        "dataset": "beauty", "model": "student", "fit": [*SPARSE, "--batch=128", f"--seed={seed}"], "keep": ["--epochs=30"]}
+    for data in ("beauty", "sports"):
+        PLAN[f"{data}-{seed}"] = {
+            "dataset": data, "model": "student", "fit": [*SPARSE, "--batch=128", f"--seed={seed}"], "keep": ["--epochs=30"]}
 
 
 def folder(name):

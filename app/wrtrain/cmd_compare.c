@@ -4,6 +4,7 @@
 #include "wr_report.h"
 #include "wrtrain.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -37,8 +38,9 @@ static int parse(int argc, char **argv, struct options *o, struct compare *c, st
 	int err = wr_opt_parse(argc, argv,
 		"wrtrain compare --data=DIR MODEL MODEL… [options]\n"
 		"MODEL: a run's directory (float), a bundle (int8), popularity, item-knn, "
-		"vmis-knn; "
-		"differences are to the first",
+		"item-knn-recent, vmis-knn; runs with commas between are one model, whose gains "
+		"are "
+		"means over them; differences are to the first",
 		opts, WR_ARRAY_LEN(opts), o->model, MAX_MODELS, &o->n_models, msg);
 	if (!err && (!o->data || !o->n_models))
 		err = wr_fail(msg, WR_EINVAL, "give --data and at least one model (see --help)");
@@ -92,12 +94,39 @@ static int judge_model(
 		return wr_judge_popularity(j, msg);
 	if (!strcmp(name, "item-knn"))
 		return wr_judge_item_knn(j, msg);
+	if (!strcmp(name, "item-knn-recent"))
+		return wr_judge_item_knn_recent(j, msg);
 	if (!strcmp(name, "vmis-knn"))
 		return wr_judge_vmis_knn(j, msg);
 	if (stat(name, &st))
 		return wr_fail(msg, WR_ENOENT,
-			"%s: no run, no bundle, and none of popularity, item-knn, vmis-knn", name);
+			"%s: no run, no bundle, and none of popularity, item-knn, item-knn-recent, "
+			"vmis-knn",
+			name);
 	return S_ISDIR(st.st_mode) ? judge_run(c, name, j, msg) : judge_bundle(c, name, j, msg);
+}
+
+/* One model, or the means of several: names with commas between. */
+static int judge_models(
+	struct compare *c, const char *names, struct wr_judge **j, struct wr_errmsg *msg)
+{
+	char *copy = strdup(names), *rest = NULL;
+	int err = copy ? WR_OK : wr_fail(msg, WR_ENOMEM, "out of memory for names");
+	for (char *name = err ? NULL : strtok_r(copy, ",", &rest); name && !err;
+		name = strtok_r(NULL, ",", &rest)) {
+		struct wr_judge *first = *j;
+		err = wr_judge_new(j, c->ds, c->split, c->users, msg);
+		if (*j)
+			(*j)->also = first;
+		else
+			*j = first;
+		if (!err)
+			err = judge_model(c, name, *j, msg);
+	}
+	if (!err && !*j)
+		err = wr_fail(msg, WR_EINVAL, "'%s' names no model", names);
+	free(copy);
+	return err;
 }
 
 static void print_interval(const char *what, const struct wr_interval *x, bool sign)
@@ -134,12 +163,14 @@ static int report(const struct compare *c, const struct options *o, unsigned int
 		}
 		putchar('\n');
 	}
-	if (!err)
+	bool alone = !c->judge[i]->also;
+	if (!err && alone)
 		printf("   unfiltered HR@10 %.4f, NDCG@10 %.4f; MRR@10 %.4f; lists of 10: coverage "
 		       "%.3f, Gini %.3f, novelty %.2f bits, diversity %.3f\n",
 			m.hr[1][1], m.ndcg[1][1], m.mrr[0][1], m.coverage[1], m.gini[1],
 			m.novelty[1], m.diversity[1]);
-	json_object_set_new(j, "metrics", wr_metrics_at_json(&m));
+	if (alone)
+		json_object_set_new(j, "metrics", wr_metrics_at_json(&m));
 	if (i)
 		json_object_set(j, "more_than_first", less);
 	json_decref(less);
@@ -158,9 +189,7 @@ static int run(int argc, char **argv, struct wr_errmsg *msg)
 		err = wr_dataset_load(&c.ds, o.data, msg);
 	}
 	for (unsigned int i = 0; i < o.n_models && !err; i++) {
-		err = wr_judge_new(&c.judge[i], c.ds, c.split, c.users, msg);
-		if (!err)
-			err = judge_model(&c, o.model[i], c.judge[i], msg);
+		err = judge_models(&c, o.model[i], &c.judge[i], msg);
 		if (!err)
 			err = report(&c, &o, i, models, msg);
 	}

@@ -10,7 +10,7 @@ struct options {
 		*ffn, *dropout, *attn_dropout, *seed, *threads, *resume, *max_seconds, *patience,
 		*quiet, *activation, *gated, *rotary, *context, *weight_decay, *ema, *future,
 		*future_decay, *teacher, *soft, *soft_share, *hidden_weight, *attention_weight,
-		*match, *init, *age_time;
+		*match, *init, *age_time, *sampled;
 };
 
 static int parse(int argc, char **argv, struct options *o, struct wr_errmsg *msg)
@@ -50,6 +50,10 @@ static int parse(int argc, char **argv, struct options *o, struct wr_errmsg *msg
 			"judge and keep an exponential mean of the weights with this decay a step; "
 			"0.998 is usual (0 = none)",
 			&o->ema},
+		{"sampled", "N",
+			"softmax over the target and N sampled items, for catalogues of 10 k items "
+			"and more (0 = all)",
+			&o->sampled},
 		{"future", "N", "targets of a position: the next N clicks (1)", &o->future},
 		{"future-decay", "X", "weight of each further target, of the one before (0.5)",
 			&o->future_decay},
@@ -104,6 +108,7 @@ static int settings(const struct options *o, struct wr_fit *f, struct wr_errmsg 
 		{"ffn", o->ffn, 1, 8192, &f->shape.ffn},
 		{"context", o->context, 0, 65536, &f->shape.context},
 		{"future", o->future, 1, 16, &f->future},
+		{"sampled", o->sampled, 0, 65536, &f->sampled},
 		{"threads", o->threads, 1, 1024, &f->threads},
 		{"patience", o->patience, 0, 1000000, &f->patience},
 	};
@@ -195,7 +200,7 @@ static int check_resume(const struct options *o, struct wr_errmsg *msg)
 			o->activation || o->gated || o->rotary || o->context || o->weight_decay ||
 			o->ema || o->future || o->future_decay || o->soft_share ||
 			o->hidden_weight || o->attention_weight || o->match || o->init ||
-			o->age_time))
+			o->age_time || o->sampled))
 		return wr_fail(msg, WR_EINVAL,
 			"--resume takes model, batch, rates and seed from the checkpoint: give "
 			"only --epochs, --threads, "

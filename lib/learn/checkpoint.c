@@ -85,6 +85,7 @@ static unsigned int entries(struct wr_fit *f, struct progress_state *p, struct e
 		{"weight_decay", .real = &f->weight_decay, .state = true, .added = true},
 		{"ema", .real = &f->ema, .state = true, .added = true},
 		{"future", .u32 = &f->future, .state = true, .added = true},
+		{"sampled", .u32 = &f->sampled, .state = true, .added = true},
 		{"future_decay", .real = &f->future_decay, .state = true, .added = true},
 		{"soft_share", .real = &f->distil.soft_share, .state = true, .added = true},
 		{"hidden_weight", .real = &f->distil.hidden_weight, .state = true, .added = true},
@@ -237,6 +238,7 @@ int wr_learn_checkpoint_read(const char *path, struct wr_student **s, struct opt
 	/* What an older file does not name. */
 	f->shape.activation = f->shape.gated = f->shape.rotary = f->shape.context = 0;
 	f->shape.matched = f->shape.teacher_d = f->shape.time_buckets = f->future = 0;
+	f->sampled = 0;
 	f->weight_decay = f->ema = f->future_decay = 0;
 	f->distil.soft_share = f->distil.hidden_weight = f->distil.attention_weight = 0;
 	*p = (struct progress_state){0};

@@ -42,17 +42,20 @@ int wr_judge_int8(struct wr_judge *j, const struct wr_int8 *x, struct wr_errmsg 
 	return err;
 }
 
-/* Training tokens in the baselines' form: all but the two held out, for validation and test alike.
- */
+/* Training tokens in the baselines' form: all but the two held out, for validation and test alike;
+ * or, of the judged users, all that is known when one asks. */
 struct log_copy {
 	struct wr_baseline_log log;
 	uint64_t *offset;
 	uint32_t *rows;
 };
 
-static int log_copy_new(struct log_copy *l, const struct wr_dataset *ds, struct wr_errmsg *msg)
+static int log_copy_new(
+	struct log_copy *l, const struct wr_judge *j, bool known, struct wr_errmsg *msg)
 {
+	const struct wr_dataset *ds = j->ds;
 	uint64_t at = 0;
+	uint32_t judged = 0;
 	*l = (struct log_copy){.offset = malloc((ds->n_users + 1) * sizeof(*l->offset)),
 		.rows = malloc(((size_t)ds->token_off[ds->n_users] + 1) * sizeof(*l->rows))};
 	if (!l->offset || !l->rows)
@@ -60,6 +63,10 @@ static int log_copy_new(struct log_copy *l, const struct wr_dataset *ds, struct 
 	for (uint32_t u = 0; u < ds->n_users; u++) {
 		uint32_t begin = ds->token_off[u],
 			 n = wr_split_training(ds->token_off[u + 1] - begin);
+		if (judged < j->n_users && j->user[judged].user == u) {
+			n = known ? j->user[judged].end - begin : n;
+			judged++;
+		}
 		l->offset[u] = at;
 		memcpy(l->rows + at, ds->token_row + begin, n * sizeof(*l->rows));
 		at += n;
@@ -102,7 +109,7 @@ int wr_judge_popularity(struct wr_judge *j, struct wr_errmsg *msg)
 {
 	struct log_copy l;
 	struct wr_popularity *p = NULL;
-	int err = log_copy_new(&l, j->ds, msg);
+	int err = log_copy_new(&l, j, false, msg);
 	if (!err)
 		err = wr_popularity_new(&p, &l.log, msg);
 	if (!err)
@@ -126,14 +133,14 @@ static uint32_t knn_list(
 		k->m, k->s, j->ds->token_row + u->begin, u->end - u->begin, filter, TOP, top);
 }
 
-int wr_judge_item_knn(struct wr_judge *j, struct wr_errmsg *msg)
+static int judge_knn(
+	struct wr_judge *j, const struct wr_knn_params *params, bool known, struct wr_errmsg *msg)
 {
 	struct log_copy l;
 	struct knn k = {0};
-	struct wr_knn_params params = wr_knn_params_default();
-	int err = log_copy_new(&l, j->ds, msg);
+	int err = log_copy_new(&l, j, known, msg);
 	if (!err)
-		err = wr_knn_new(&k.m, &l.log, &params, msg);
+		err = wr_knn_new(&k.m, &l.log, params, msg);
 	if (!err)
 		err = wr_knn_scratch_new(&k.s, k.m, msg);
 	if (!err)
@@ -142,6 +149,19 @@ int wr_judge_item_knn(struct wr_judge *j, struct wr_errmsg *msg)
 	wr_knn_free(k.m);
 	log_copy_free(&l);
 	return err;
+}
+
+int wr_judge_item_knn(struct wr_judge *j, struct wr_errmsg *msg)
+{
+	struct wr_knn_params params = wr_knn_params_default();
+	return judge_knn(j, &params, false, msg);
+}
+
+int wr_judge_item_knn_recent(struct wr_judge *j, struct wr_errmsg *msg)
+{
+	struct wr_knn_params params = wr_knn_params_default();
+	params.decay = 0.5;
+	return judge_knn(j, &params, true, msg);
 }
 
 struct vmis {
@@ -163,7 +183,7 @@ int wr_judge_vmis_knn(struct wr_judge *j, struct wr_errmsg *msg)
 	struct log_copy l;
 	struct vmis k = {0};
 	struct wr_vmis_params params = wr_vmis_params_default();
-	int err = log_copy_new(&l, j->ds, msg);
+	int err = log_copy_new(&l, j, false, msg);
 	if (!err)
 		err = wr_vmis_new(&k.m, &l.log, &params, msg);
 	if (!err)

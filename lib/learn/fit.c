@@ -74,6 +74,11 @@ static int check_settings(const struct wr_fit *f, struct wr_errmsg *msg)
 	if (f->future > MAX_FUTURE || !(f->future_decay >= 0) || f->future_decay > 1)
 		return wr_fail(msg, WR_EINVAL, "future %u, decay %g: give at most %d tokens, 0 … 1",
 			f->future, f->future_decay, MAX_FUTURE);
+	if (f->sampled && (f->future > 1 || f->distil.soft))
+		return wr_fail(msg, WR_EINVAL,
+			"sampled softmax knows one target a position and no teacher's answers: "
+			"leave "
+			"out --sampled, or --future and --soft");
 	if (f->threads > 1024)
 		return wr_fail(msg, WR_EINVAL, "%u threads: at most 1024", f->threads);
 	return WR_OK;

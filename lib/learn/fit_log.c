@@ -170,7 +170,7 @@ int wr_learn_fit_log_settings(
 	json_t *old = NULL;
 	json_t *j = json_pack(
 		"{s:{s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:s,s:b,s:b,s:I,s:I}, s:I,s:I,s:I, s:f,s:f,s:f, "
-		"s:f,s:f,s:I,s:f, s:f,s:f,s:f,s:b, s:I, s:{s:I,s:I,s:I}}",
+		"s:f,s:f,s:I,s:f,s:I, s:f,s:f,s:f,s:b, s:I, s:{s:I,s:I,s:I}}",
 		"shape", "n_items", (json_int_t)p->n_items, "d", (json_int_t)p->d, "n_blocks",
 		(json_int_t)p->n_blocks, "n_heads", (json_int_t)p->n_heads, "n_kv_heads",
 		(json_int_t)p->n_kv_heads, "window", (json_int_t)p->window, "ffn",
@@ -180,11 +180,11 @@ int wr_learn_fit_log_settings(
 		"batch", (json_int_t)f->batch, "len", (json_int_t)f->len, "lr", f->lr, "dropout",
 		f->dropout, "attn_dropout", f->attn_dropout, "weight_decay", f->weight_decay, "ema",
 		f->ema, "future", (json_int_t)WR_MAX(f->future, 1u), "future_decay",
-		f->future_decay, "soft_share", f->distil.soft_share, "hidden_weight",
-		f->distil.hidden_weight, "attention_weight", f->distil.attention_weight,
-		"init_from_teacher", (int)f->distil.init, "seed", (json_int_t)f->seed, "data",
-		"users", (json_int_t)ds->n_users, "items", (json_int_t)ds->n_items, "tokens",
-		(json_int_t)ds->token_off[ds->n_users]);
+		f->future_decay, "sampled", (json_int_t)f->sampled, "soft_share",
+		f->distil.soft_share, "hidden_weight", f->distil.hidden_weight, "attention_weight",
+		f->distil.attention_weight, "init_from_teacher", (int)f->distil.init, "seed",
+		(json_int_t)f->seed, "data", "users", (json_int_t)ds->n_users, "items",
+		(json_int_t)ds->n_items, "tokens", (json_int_t)ds->token_off[ds->n_users]);
 	/* The command that began the run is kept: it is what redoes it. */
 	if (f->resume && path && !access(path, R_OK) && !wr_json_read(path, &old, NULL) &&
 		json_object_get(old, "command"))

@@ -86,11 +86,11 @@ static double forward_macs(const struct wr_student *s, uint32_t n)
 double wr_learn_step_flops(const struct step *st, const struct batch *b)
 {
 	double macs = 0;
+	uint32_t items = st->sample.n ? st->sample.n : st->s->shape.n_items;
 	for (uint32_t i = 0; i < b->n_seqs; i++) {
 		uint32_t n = b->off[i + 1] - b->off[i];
 		/* Forward, and twice as much back. */
-		macs += 3 * (forward_macs(st->s, n) +
-				    (double)n * st->s->shape.n_items * st->s->shape.d);
+		macs += 3 * (forward_macs(st->s, n) + (double)n * items * st->s->shape.d);
 		if (st->guide)
 			macs += forward_macs(st->distil.teacher, n);
 	}

@@ -37,6 +37,7 @@ void wr_judge_free(struct wr_judge *j)
 {
 	if (!j)
 		return;
+	wr_judge_free(j->also);
 	free(j->user);
 	free(j->list);
 	free(j);
@@ -166,10 +167,13 @@ int wr_judge_metrics(const struct wr_judge *j, struct wr_metrics_at *m, struct w
 /* ---- comparison ---- */
 double wr_judge_gain(const struct wr_judge *j, uint32_t at, enum wr_gain gain)
 {
-	uint32_t rank = j->user[at].rank[0];
-	if (rank >= 10)
-		return 0;
-	return gain == WR_GAIN_HR10 ? 1 : 1 / log2((double)rank + 2);
+	double sum = 0, n = 0;
+	for (; j; j = j->also, n++) {
+		uint32_t rank = j->user[at].rank[0];
+		if (rank < 10)
+			sum += gain == WR_GAIN_HR10 ? 1 : 1 / log2((double)rank + 2);
+	}
+	return sum / n;
 }
 
 static int by_value(const void *a, const void *b)

@@ -62,6 +62,31 @@ static int add_teacher(struct step *st, const struct wr_dataset *ds, struct wr_e
 	return err;
 }
 
+static int add_sample(struct step *st, const struct wr_dataset *ds, struct wr_errmsg *msg)
+{
+	const struct wr_fit *fit = st->fit;
+	uint32_t n_items = st->s->shape.n_items, *counts = NULL;
+	if (fit->sampled > n_items)
+		return wr_fail(msg, WR_EINVAL,
+			"%u sampled of %u items: give fewer, or train with all of them",
+			fit->sampled, n_items);
+	if (ds) {
+		counts = calloc(n_items, sizeof(*counts));
+		if (!counts)
+			return wr_fail(msg, WR_ENOMEM, "out of memory for counts of items");
+		for (uint32_t u = 0; u < ds->n_users; u++) {
+			uint32_t begin = ds->token_off[u],
+				 n = wr_split_training(ds->token_off[u + 1] - begin);
+			for (uint32_t t = begin; t < begin + n; t++)
+				counts[ds->token_row[t]]++;
+		}
+	}
+	int err = wr_learn_negatives_new(&st->sample, fit->sampled, st->s, counts, st->n_chunks,
+		(size_t)fit->batch * fit->len, msg);
+	free(counts);
+	return err;
+}
+
 int wr_learn_step_new(struct step *st, const struct wr_fit *fit, struct wr_student *s,
 	struct optimiser *opt, const struct wr_dataset *ds, struct wr_errmsg *msg)
 {
@@ -88,6 +113,8 @@ int wr_learn_step_new(struct step *st, const struct wr_fit *fit, struct wr_stude
 		err = wr_learn_net_ws_new(&st->ws[i], s, STEP_CHUNK * fit->len, msg);
 	if (!err)
 		err = add_teacher(st, ds, msg);
+	if (!err && fit->sampled)
+		err = add_sample(st, ds, msg);
 	if (err)
 		wr_learn_step_free(st);
 	return err;
@@ -103,6 +130,7 @@ void wr_learn_step_free(struct step *st)
 		if (st->guide)
 			wr_learn_guide_free(&st->guide[i]);
 	}
+	wr_learn_negatives_free(&st->sample);
 	wr_learn_soft_targets_close(&st->soft);
 	free(st->soft_ws);
 	free(st->guide);
@@ -114,6 +142,14 @@ void wr_learn_step_free(struct step *st)
 	free(st->dx);
 	free(st->chunk_loss);
 	*st = (struct step){0};
+}
+
+/* Chunks' gradients are dense from here on: the item vectors', which come first, are not when items
+ * are sampled. */
+static size_t dense_from(const struct step *st)
+{
+	const struct wr_student *s = st->s;
+	return st->sample.n ? s->embedding + (size_t)s->shape.n_items * s->shape.d : 0;
 }
 
 static void run_chunk(
@@ -133,14 +169,19 @@ static void run_chunk(
 	}
 	struct dropout drop = wr_learn_dropout_make(
 		st->fit->dropout, st->fit->attn_dropout, wr_mix64(key + chunk));
-	memset(grad, 0, st->s->n_weights * sizeof(float));
+	size_t dense = dense_from(st);
+	memset(grad + dense, 0, (st->s->n_weights - dense) * sizeof(float));
 	wr_learn_net_forward(st->s, ws, &in, &drop);
 	struct loss_terms *loss = &st->chunk_loss[chunk];
 	struct targets y = st->targets;
 	y.next = b->targets + base;
 	y.token = b->token + first;
 	*loss = (struct loss_terms){0};
-	wr_learn_softmax_loss(st->s, ws, st->unit, &in, &y, weight, grad, loss);
+	if (st->sample.n)
+		wr_learn_sampled_loss(
+			st->s, ws, st->unit, &st->sample, chunk, base, &in, &y, weight, grad, loss);
+	else
+		wr_learn_softmax_loss(st->s, ws, st->unit, &in, &y, weight, grad, loss);
 	ws->guide_weight = weight;
 	ws->hidden_loss = ws->attention_loss = 0;
 	if (ws->guide)
@@ -207,6 +248,10 @@ void wr_learn_step_gradient(
 	float *g = st->grad, *ge = g + s->embedding;
 	size_t n_w = s->n_weights;
 	wr_learn_unit_rows(s->w + s->embedding, n, d, st->unit, st->norm);
+	if (st->sample.n) {
+		wr_learn_negatives_draw(&st->sample, n, key);
+		wr_learn_negatives_gather(&st->sample, st->unit, d);
+	}
 #pragma omp parallel num_threads(st->n_threads)
 	{
 		omp_set_num_threads(1); /* for products inside: a team of one is not "parallel" */
@@ -214,8 +259,12 @@ void wr_learn_step_gradient(
 		for (uint32_t c = 0; c < n_chunks; c++)
 			run_chunk(st, b, c, &st->ws[omp_get_thread_num()], key);
 #pragma omp for schedule(static)
-		for (size_t i = 0; i < n_w; i += SLICE)
+		for (size_t i = dense_from(st); i < n_w; i += SLICE)
 			sum_chunks(st->chunk_grad, n_chunks, n_w, i, WR_MIN(i + SLICE, n_w), g);
+#pragma omp single
+		if (st->sample.n)
+			wr_learn_sampled_scatter(
+				&st->sample, n_chunks, b->targets, b->off[b->n_seqs], n, d, ge);
 #pragma omp for schedule(static)
 		for (uint32_t r = 0; r < n; r += 64)
 			unproject(ge, st->unit, st->norm, r, WR_MIN(r + 64, n), d);

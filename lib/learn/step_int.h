@@ -4,6 +4,7 @@
 #define WR_LEARN_STEP_INT_H
 
 #include "guide_int.h"
+#include "sampled_int.h"
 #include "soft_targets_int.h"
 
 #define STEP_CHUNK \
@@ -28,12 +29,14 @@ struct step {
 	struct targets targets;  /* next is set by chunk */
 	float *unit, *norm, *dx; /* dx: [tokens][d] gradients of inputs */
 	struct loss_terms *chunk_loss;
+	struct negatives sample;  /* n 0 = the whole catalogue */
 	struct soft_targets soft; /* map NULL = none */
 	struct soft_ws *soft_ws;  /* by thread */
 	struct distil distil;     /* teacher NULL = no guides */
 	struct guide *guide;      /* by thread */
 };
-/* ds is only looked at when fit->distil names soft answers (else it may be NULL). */
+/* ds is only looked at when fit->distil names soft answers (else it may be NULL), and for how often
+ * items occur, which decides what is sampled. */
 int wr_learn_step_new(struct step *st, const struct wr_fit *fit, struct wr_student *s,
 	struct optimiser *opt, const struct wr_dataset *ds, struct wr_errmsg *msg) WR_MUST_CHECK;
 void wr_learn_step_free(struct step *st);

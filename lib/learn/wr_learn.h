@@ -163,7 +163,10 @@ struct wr_fit {
 	double weight_decay; /* decoupled (Loshchilov, Hutter 2019), of matrices and embeddings */
 	double ema; /* 0 = none; else the weights that are judged and kept are an exponential mean
 		       over the steps with this decay */
-	uint32_t future;     /* targets of a position: the next `future` tokens, at least 1 */
+	uint32_t future;  /* targets of a position: the next `future` tokens, at least 1 */
+	uint32_t sampled; /* 0 = softmax over the whole catalogue, else over the target and so many
+			     items, drawn anew each step, with the correction for sampling; excludes
+			     soft answers and several targets */
 	double future_decay; /* the k-th of them weighs future_decay^(k-1), normalised */
 	struct wr_distil distil;
 	double max_seconds;  /* 0 = no limit */
@@ -239,6 +242,7 @@ struct wr_judge {
 	uint32_t n_users;
 	struct wr_judged *user; /* in file order */
 	uint32_t *list;         /* [n_users][WR_JUDGE_TOP] rows, seen ones removed */
+	struct wr_judge *also;  /* the model's runs of other seeds, NULL = none; owned */
 };
 /* The first max_users users of the split (0 = all), without answers. */
 int wr_judge_new(struct wr_judge **j, const struct wr_dataset *ds, enum wr_split split,
@@ -250,12 +254,16 @@ int wr_judge_float(struct wr_judge *j, const struct wr_student *s, uint32_t thre
 int wr_judge_int8(struct wr_judge *j, const struct wr_int8 *x, struct wr_errmsg *msg) WR_MUST_CHECK;
 int wr_judge_popularity(struct wr_judge *j, struct wr_errmsg *msg) WR_MUST_CHECK;
 int wr_judge_item_knn(struct wr_judge *j, struct wr_errmsg *msg) WR_MUST_CHECK;
+/* A stronger form: clicks weigh half of the one behind, and neighbours are made from all that is
+ * known when one asks (the validation token too, when the test is judged). */
+int wr_judge_item_knn_recent(struct wr_judge *j, struct wr_errmsg *msg) WR_MUST_CHECK;
 int wr_judge_vmis_knn(struct wr_judge *j, struct wr_errmsg *msg) WR_MUST_CHECK;
 int wr_judge_metrics(
 	const struct wr_judge *j, struct wr_metrics_at *m, struct wr_errmsg *msg) WR_MUST_CHECK;
 
 /* Comparison, seen items removed. */
 enum wr_gain { WR_GAIN_HR10, WR_GAIN_NDCG10 };
+/* Mean over j and its other runs. */
 double wr_judge_gain(const struct wr_judge *j, uint32_t at, enum wr_gain gain);
 struct wr_interval {
 	double mean, low, high;

@@ -165,6 +165,99 @@ static void test_blocked(void)
 	check_fit(&fit);
 }
 
+/* A sample that is a function of the key, with targets among it now and then. */
+static void test_sampled(void)
+{
+	struct wr_fit fit = student_fit(4, 5, 0.2, 0);
+	fit.sampled = 16;
+	check_fit(&fit);
+	/* A smooth activation: the step of the difference crosses a kink of relu here. */
+	fit.shape.activation = WR_ACTIVATION_SILU;
+	fit.shape.time_buckets = WR_TIME_BUCKETS;
+	fit.sampled = 3;
+	check_fit(&fit);
+}
+
+/* Every item once, expected once: loss and gradients of the full softmax. */
+static void test_sample_of_all(void)
+{
+	struct wr_fit fit = student_fit(4, 5, 0, 0);
+	struct fixture f;
+	setup_fit(&f, &fit);
+	double full = gradient(&f, 1), tau = (double)f.st.grad[f.s->logit_scale];
+	uint32_t n = 23, d = 16, tokens = f.off[3];
+	float *want = malloc(n * d * sizeof(float)), *got = malloc(n * d * sizeof(float));
+	struct negatives x;
+	struct wr_errmsg msg;
+	struct net_ws ws;
+	struct ragged in = {.n_seqs = 3, .off = f.off, .rows = f.rows};
+	struct targets y = {.next = f.targets, .n_shares = 1, .shares = {1}};
+	struct loss_terms loss[2] = {{0}};
+	static const struct dropout none = {0};
+	float *grad = calloc(f.s->n_weights, sizeof(float));
+	CU_ASSERT_EQUAL_FATAL(wr_learn_net_ws_new(&ws, f.s, tokens, &msg), WR_OK);
+	CU_ASSERT_EQUAL_FATAL(wr_learn_negatives_new(&x, n, f.s, NULL, 1, tokens, &msg), WR_OK);
+	for (uint32_t i = 0; i < n; i++) {
+		x.row[i] = (i * 7) % n;
+		x.log_expected[i] = 0;
+	}
+	wr_learn_negatives_gather(&x, f.st.unit, d);
+	wr_learn_net_forward(f.s, &ws, &in, &none);
+	wr_learn_softmax_loss(f.s, &ws, f.st.unit, &in, &y, 1.0f / (float)tokens, grad, &loss[0]);
+	memcpy(want, grad + f.s->embedding, n * d * sizeof(float));
+	float *du = malloc(tokens * d * sizeof(float));
+	memcpy(du, ws.dx, tokens * d * sizeof(float));
+	memset(grad, 0, f.s->n_weights * sizeof(float));
+	wr_learn_sampled_loss(
+		f.s, &ws, f.st.unit, &x, 0, 0, &in, &y, 1.0f / (float)tokens, grad, &loss[1]);
+	wr_learn_sampled_scatter(&x, 1, f.targets, tokens, n, d, got);
+	CU_ASSERT_DOUBLE_EQUAL(loss[0].hard, full, 1e-4);
+	CU_ASSERT_DOUBLE_EQUAL(loss[1].hard, full, 1e-4);
+	CU_ASSERT_DOUBLE_EQUAL((double)grad[f.s->logit_scale], tau, 1e-5);
+	for (uint32_t i = 0; i < n * d; i++)
+		CU_ASSERT_DOUBLE_EQUAL((double)got[i], (double)want[i], 1e-5);
+	for (uint32_t i = 0; i < tokens * d; i++)
+		CU_ASSERT_DOUBLE_EQUAL((double)ws.dx[i], (double)du[i], 1e-5);
+	wr_learn_negatives_free(&x);
+	wr_learn_net_ws_free(&ws);
+	free(want);
+	free(got);
+	free(grad);
+	free(du);
+	teardown(&f);
+}
+
+/* Over many draws Σ 1 / expected is the catalogue's size, and items come as often as they should:
+ * the sum that the loss makes is the full one on average. */
+static void test_draws(void)
+{
+	struct fixture f;
+	struct negatives x;
+	struct wr_errmsg msg;
+	uint32_t counts[23], came[23] = {0}, rounds = 4000;
+	double sum = 0, total = 0;
+	setup(&f, 4, 5, 0, 0);
+	for (uint32_t i = 0; i < 23; i++) {
+		counts[i] = i * i;
+		total += pow(counts[i] + 1.0, 0.75);
+	}
+	CU_ASSERT_EQUAL_FATAL(wr_learn_negatives_new(&x, 10, f.s, counts, 1, 1, &msg), WR_OK);
+	for (uint32_t k = 0; k < rounds; k++) {
+		wr_learn_negatives_draw(&x, 23, k);
+		for (uint32_t j = 0; j < x.n; j++) {
+			came[x.row[j]]++;
+			sum += exp(-(double)x.log_expected[j]);
+		}
+	}
+	CU_ASSERT_DOUBLE_EQUAL(sum / rounds, 23, 0.5);
+	for (uint32_t i = 0; i < 23; i++) {
+		double expected = 10.0 * rounds * pow(counts[i] + 1.0, 0.75) / total;
+		CU_ASSERT(fabs(came[i] - expected) < 5 * sqrt(expected) + 1);
+	}
+	wr_learn_negatives_free(&x);
+	teardown(&f);
+}
+
 /* Both ways of attention, every bias by bucket included; unknown times have a bucket of their own.
  */
 static void test_time(void)
@@ -401,6 +494,9 @@ int main(void)
 		{"gradients agree with rotary positions", test_rotary},
 		{"gradients agree with attention by blocks", test_blocked},
 		{"gradients agree with several targets", test_future},
+		{"gradients agree with sampled items", test_sampled},
+		{"a sample of all items is the full softmax", test_sample_of_all},
+		{"items are sampled as often as expected", test_draws},
 		{"gradients agree with age in time", test_time},
 		{"ages have their buckets", test_buckets},
 		{"requests' times reach the last block only", test_asked},

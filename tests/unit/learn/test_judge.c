@@ -276,9 +276,23 @@ static void test_vmis(void)
 	CU_ASSERT_PTR_NULL(m);
 }
 
+/* A model of two runs gains the mean of both. */
+static void test_runs(void)
+{
+	struct wr_judged a[2] = {{.rank = {0, 0}}, {.rank = {20, 20}}},
+			 b[2] = {{.rank = {2, 2}}, {.rank = {9, 9}}};
+	struct wr_judge second = {.n_users = 2, .user = b},
+			both = {.n_users = 2, .user = a, .also = &second};
+	CU_ASSERT_DOUBLE_EQUAL(wr_judge_gain(&both, 0, WR_GAIN_HR10), 1, 1e-12);
+	CU_ASSERT_DOUBLE_EQUAL(wr_judge_gain(&both, 1, WR_GAIN_HR10), 0.5, 1e-12);
+	CU_ASSERT_DOUBLE_EQUAL(wr_judge_gain(&both, 0, WR_GAIN_NDCG10), (1 + 0.5) / 2, 1e-12);
+	CU_ASSERT_DOUBLE_EQUAL(wr_judge_gain(&both, 1, WR_GAIN_NDCG10), 0.5 / log2(11), 1e-12);
+}
+
 int main(void)
 {
 	static const struct wr_test tests[] = {
+		{"several runs are one model", test_runs},
 		{"coverage, Gini, novelty, diversity", test_lists},
 		{"lists and ranks of scores", test_scores},
 		{"bootstrap intervals", test_interval},
