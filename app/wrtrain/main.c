@@ -12,11 +12,14 @@ static const struct command {
 	{"simulate", wr_cmd_simulate, "make the data set of a simulated customer-service centre"},
 	{"import", wr_cmd_import, "turn a log (sasrec, recbole, movielens) into a data set"},
 	{"fit", wr_cmd_fit, "train the student on a data set"},
+	{"fit-ctr", wr_cmd_fit_ctr, "train heads for clicks and conversions on a run"},
 	{"teach", wr_cmd_teach, "write down a teacher's answers, for students to learn from"},
 	{"pack", wr_cmd_pack, "make the int8 bundle that wirerankd serves"},
 	{"eval", wr_cmd_eval,
 		"hit rates, float and int8, beside the baselines; expected lists; records"},
 	{"compare", wr_cmd_compare, "models side by side, with bootstrap intervals over users"},
+	{"replay", wr_cmd_replay, "what policies would have earned, from logged slates"},
+	{"lift", wr_cmd_lift, "what policies are truly worth in the simulated centre"},
 };
 
 static void usage(FILE *f)

@@ -7,6 +7,9 @@
 
 int wr_cmd_import(int argc, char **argv);
 int wr_cmd_fit(int argc, char **argv);
+int wr_cmd_fit_ctr(int argc, char **argv);
+int wr_cmd_lift(int argc, char **argv);
+int wr_cmd_replay(int argc, char **argv);
 int wr_cmd_teach(int argc, char **argv);
 int wr_cmd_pack(int argc, char **argv);
 int wr_cmd_eval(int argc, char **argv);

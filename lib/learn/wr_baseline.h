@@ -97,4 +97,33 @@ void wr_vmis_scratch_free(struct wr_vmis_scratch *s);
 uint32_t wr_vmis_top(const struct wr_vmis *m, struct wr_vmis_scratch *s, uint32_t self,
 	const uint32_t *history, uint32_t n, bool filter_seen, uint32_t k, uint32_t *top);
 
+/*
+ * ---- implicit ALS (Hu, Koren, Volinsky 2008, with the loss of Rendle et al. 2021) ----
+ * Vectors x_u, y_i that minimise Σ_(u,i) in the log (x·y - 1)² + unobserved · Σ_all (x·y)² +
+ * regularisation · Σ (n + unobserved · n_all) |·|²; a history is folded in as a new user. The same
+ * on the same machine for any number of threads.
+ */
+struct wr_als_params {
+	uint32_t d, iterations, threads; /* threads: 0 = all */
+	double unobserved, regularisation;
+	uint64_t seed;
+};
+/* 64 dimensions, 12 sweeps, 0.1, 0.003. */
+struct wr_als_params wr_als_params_default(void);
+struct wr_als; /* immutable, shared between threads */
+/* WR_EINVAL (a row or a parameter out of range), WR_ENOMEM, WR_EINTR. */
+int wr_als_new(struct wr_als **m, const struct wr_baseline_log *log,
+	const struct wr_als_params *params, struct wr_errmsg *msg) WR_MUST_CHECK;
+void wr_als_free(struct wr_als *m);
+/* [n_items][d]: item-to-item scores are their products. */
+const float *wr_als_items(const struct wr_als *m);
+/* One thread's scratch; freed before the model. */
+struct wr_als_scratch;
+int wr_als_scratch_new(
+	struct wr_als_scratch **s, const struct wr_als *m, struct wr_errmsg *msg) WR_MUST_CHECK;
+void wr_als_scratch_free(struct wr_als_scratch *s);
+/* As wr_knn_top. */
+uint32_t wr_als_top(const struct wr_als *m, struct wr_als_scratch *s, const uint32_t *history,
+	uint32_t n, bool filter_seen, uint32_t k, uint32_t *top);
+
 #endif
