@@ -94,6 +94,8 @@ def record(work, path, commit):
                    "shown item, slates of 10 to customers whom nothing was trained on; replay from slates of a policy that explores",
                    "items": 2000, "customers": CUSTOMERS, "judged": JUDGED, "fit": FIT, "worlds": worlds}, f, indent=2)
         f.write("\n")
+    for w in worlds:
+        print(judge(w)[1])
     return worlds
 
 

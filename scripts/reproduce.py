@@ -10,6 +10,7 @@ import subprocess
 import sys
 
 import datasets
+import lift
 import reference
 import wr
 
@@ -94,11 +95,15 @@ def record(work, name):
           f"{r['ndcg10_unfiltered']:.4f}), {r['seconds'] / 3600:.2f} h; {os.path.relpath(path, wr.ROOT)}")
 
 
+# Records that are no runs of PLAN and want no data set.
+OTHER = {"simulator-lift": lambda work: lift.record(work, lift.path(), commit())}
+
+
 def main():
     names = list(PLAN) if sys.argv[1:] == ["all"] else sys.argv[1:]
-    unknown = [n for n in names if n not in PLAN]
+    unknown = [n for n in names if n not in PLAN and n not in OTHER]
     if unknown or not names:
-        print(f"run: nothing to reproduce called {' '.join(unknown)}; there are: all {' '.join(PLAN)}", file=sys.stderr)
+        print(f"run: nothing to reproduce called {' '.join(unknown)}; there are: all {' '.join([*PLAN, *OTHER])}", file=sys.stderr)
         return 2
     with wr.Work("reproduce", os.path.join(wr.OUT, "reproduce", "logs")) as work:
         for name in names:
