@@ -107,6 +107,9 @@ def main():
         return 2
     with wr.Work("reproduce", os.path.join(wr.OUT, "reproduce", "logs")) as work:
         for name in names:
+            if name in OTHER:
+                OTHER[name](work)
+                continue
             if not datasets.imported(work, PLAN[name]["dataset"]):
                 print(f"{name}: {PLAN[name]['dataset']} is not on this machine (WR_DATA names its folder)", file=sys.stderr)
                 return 77
