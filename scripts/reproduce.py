@@ -49,6 +49,12 @@ for seed in (1, 2, 3):
     for data in ("beauty", "sports"):
         PLAN[f"{data}-{seed}"] = {
             "dataset": data, "model": "student", "fit": [*SPARSE, "--batch=128", f"--seed={seed}"], "keep": ["--epochs=30"]}
+for data in TIMED:
+    PLAN[f"{data}-age-difference"] = {
+        "dataset": data, "compare": [[f"{data}-{kind}-{seed}" for seed in (1, 2, 3)] for kind in ("noage", "age")]}
+for data in ("beauty", "sports"):
+    PLAN[f"{data}-difference"] = {
+        "dataset": data, "compare": [["item-knn-recent"], ["item-knn"], [f"{data}-{seed}" for seed in (1, 2, 3)]]}
 
 
 def folder(name):
@@ -67,8 +73,12 @@ def answers(work, teacher):
 
 
 def train(work, name):
-    """Fits what is missing of a run."""
+    """Fits what is missing of a run, or of the runs that are compared."""
     plan = PLAN[name]
+    if "compare" in plan:
+        for run in (r for group in plan["compare"] for r in group if r in PLAN):
+            train(work, run)
+        return
     begun = os.path.exists(os.path.join(folder(name), "checkpoint.safetensors"))
     command = [wr.tool("wrtrain"), "fit", f"--data={datasets.folder(plan['dataset'])}", f"--out={folder(name)}", *plan["keep"]]
     command += ["--resume"] if begun else plan["fit"]
@@ -85,8 +95,29 @@ def commit():
     return said.stdout.strip() or "unknown"
 
 
+def difference(work, name, path):
+    """Means over seeds of one model and another on the same users, with intervals; the first is what others are compared with."""
+    plan = PLAN[name]
+    models = [",".join(folder(run) if run in PLAN else run for run in group) for group in plan["compare"]]
+    said = work.run_json([wr.tool("wrtrain"), "compare", f"--data={datasets.folder(plan['dataset'])}", *models], f"{name}.log",
+                         timeout=3600)
+    for model, group in zip(said["models"], plan["compare"]):
+        model["model"] = group
+        model.pop("metrics", None)
+    with open(path, "w", encoding="utf-8") as f:
+        json.dump({"dataset": plan["dataset"], "model": "difference", "split": said["split"], "resamples": said["resamples"],
+                   "commit": commit(), "models": said["models"]}, f, indent=2)
+        f.write("\n")
+    last = said["models"][-1]["more_than_first"]
+    print(f"{name}: " + ", ".join(f"{what} {last[key]['mean']:+.4f} [{last[key]['low']:+.4f}, {last[key]['high']:+.4f}]"
+                                 for what, key in (("HR@10", "hr10"), ("NDCG@10", "ndcg10"))))
+
+
 def record(work, name):
     plan, path = PLAN[name], os.path.join(RECORDS, f"{name}.json")
+    if "compare" in plan:
+        difference(work, name, path)
+        return
     work.run([wr.tool("wrtrain"), "eval", f"--data={datasets.folder(plan['dataset'])}", f"--run={folder(name)}", f"--record={path}",
               f"--dataset={plan['dataset']}", f"--model={plan['model']}", f"--commit={commit()}"], f"{name}-eval.log", timeout=3600)
     with open(path, encoding="utf-8") as f:
