@@ -87,24 +87,45 @@ static bool too_late(const struct wr_admit *a, const struct wr_admit_request *r,
 	return now_tsc - r->arrival_tsc >= ask->budget_us * a->ticks_per_us;
 }
 
-static void check_one(const struct wr_admit *a, const struct wr_admit_request *r, uint64_t now_tsc,
-	struct wr_admit_verdict *v)
+/* The place of an address; what another one has left there is forgotten. */
+static struct wr_admit_source *recall(
+	const struct wr_admit *a, struct wr_admit_memo *memo, const uint8_t address[16])
+{
+	uint64_t high, low, was[2];
+	memcpy(&high, address, 8);
+	memcpy(&low, address + 8, 8);
+	struct wr_admit_source *s = &memo->source[wr_mix64(high ^ low) & (WR_ADMIT_MEMO_SLOTS - 1)];
+	memcpy(was, s->address, 16);
+	if (s->known && was[0] == high && was[1] == low)
+		return s;
+	memcpy(s->address, address, 16);
+	s->known = true;
+	s->has_mac = false;
+	s->allowed = wr_admit_sources_match(&a->sources, address);
+	return s;
+}
+
+static inline void check_one(const struct wr_admit *a, struct wr_admit_memo *memo,
+	const struct wr_admit_request *r, uint64_t now_tsc, struct wr_admit_verdict *v)
 {
 	const struct wr_message *m = r->message;
 	memset(v, 0, sizeof(*v));
 	v->action = WR_ADMIT_SERVE;
 	v->outcome = WR_OUTCOME_answered;
-	if (!wr_admit_sources_match(&a->sources, r->address)) {
+	struct wr_admit_source *source = memo ? recall(a, memo, r->address) : NULL;
+	if (source ? !source->allowed : !wr_admit_sources_match(&a->sources, r->address)) {
 		drop(v, WR_OUTCOME_denied_source);
 		return;
 	}
-	enum wr_status status = wr_decode_status(r->decoded);
+	enum wr_status status =
+		r->decoded == WR_DECODE_OK ? WR_STATUS_OK : wr_decode_status(r->decoded);
 	if (r->decoded != WR_DECODE_OK && status == WR_STATUS_OK) {
 		drop(v, unsound_outcome(r->decoded));
 		return;
 	}
 	enum cookie_state cookie =
-		m->cookie ? wr_admit_cookies_check(&a->cookies, m->cookie, r->address) : COOKIE_BAD;
+		m->cookie ? wr_admit_cookies_check(&a->cookies, m->cookie, r->address, source)
+			  : COOKIE_BAD;
 	v->proven = cookie != COOKIE_BAD;
 	v->give_cookie = cookie != COOKIE_CURRENT || m->header.op == WR_OP_HELLO;
 	v->reply_bytes = v->proven ? WR_WIRE_MAX_BYTES : (uint16_t)r->bytes;
@@ -120,9 +141,10 @@ static void check_one(const struct wr_admit *a, const struct wr_admit_request *r
 		answer(v, WR_STATUS_DEADLINE, WR_OUTCOME_deadline);
 }
 
-void wr_admit_check(const struct wr_admit *a, const struct wr_admit_request *requests,
-	unsigned int n, uint64_t now_tsc, struct wr_admit_verdict *verdicts)
+void wr_admit_check(const struct wr_admit *a, struct wr_admit_memo *memo,
+	const struct wr_admit_request *requests, unsigned int n, uint64_t now_tsc,
+	struct wr_admit_verdict *verdicts)
 {
 	for (unsigned int i = 0; i < n; i++)
-		check_one(a, &requests[i], now_tsc, &verdicts[i]);
+		check_one(a, memo, &requests[i], now_tsc, &verdicts[i]);
 }

@@ -36,8 +36,10 @@ struct cookies {
 enum cookie_state { COOKIE_BAD, COOKIE_CURRENT, COOKIE_PREVIOUS };
 void wr_admit_cookies_init(struct cookies *c, uint32_t rotate_s, uint64_t now_ns);
 void wr_admit_cookies_rotate(struct cookies *c, uint64_t now_ns);
-enum cookie_state wr_admit_cookies_check(
-	const struct cookies *c, const struct wr_wire_cookie *cookie, const uint8_t address[16]);
+/* source: what is remembered of the address, NULL = nothing is to be. */
+enum cookie_state wr_admit_cookies_check(const struct cookies *c,
+	const struct wr_wire_cookie *cookie, const uint8_t address[16],
+	struct wr_admit_source *source);
 void wr_admit_cookies_make(
 	const struct cookies *c, const uint8_t address[16], struct wr_wire_cookie *out);
 

@@ -48,8 +48,26 @@ static void read_secret(const struct cookies *c, uint32_t epoch, uint64_t secret
 	secret[1] = atomic_load_explicit(&s->secret[1], memory_order_relaxed);
 }
 
-enum cookie_state wr_admit_cookies_check(
-	const struct cookies *c, const struct wr_wire_cookie *cookie, const uint8_t address[16])
+/* The secret is part of what is compared: a mark is never taken for that of another secret. */
+static uint64_t remembered_mac(struct wr_admit_source *s, const uint8_t address[16], uint32_t epoch,
+	const uint64_t secret[2])
+{
+	if (s->has_mac && s->epoch == epoch && s->secret[0] == secret[0] &&
+		s->secret[1] == secret[1])
+		return s->mac;
+	struct wr_wire_cookie c;
+	wr_wire_cookie_make(&c, address, epoch, (const uint8_t *)secret);
+	s->mac = c.mac;
+	s->epoch = epoch;
+	s->secret[0] = secret[0];
+	s->secret[1] = secret[1];
+	s->has_mac = true;
+	return s->mac;
+}
+
+enum cookie_state wr_admit_cookies_check(const struct cookies *c,
+	const struct wr_wire_cookie *cookie, const uint8_t address[16],
+	struct wr_admit_source *source)
 {
 	uint32_t current = atomic_load_explicit(&c->epoch, memory_order_acquire);
 	uint32_t age = current - cookie->epoch;
@@ -57,7 +75,9 @@ enum cookie_state wr_admit_cookies_check(
 	if (age > 1)
 		return COOKIE_BAD;
 	read_secret(c, cookie->epoch, secret);
-	if (!wr_wire_cookie_check(cookie, address, (const uint8_t *)secret))
+	bool right = source ? cookie->mac == remembered_mac(source, address, cookie->epoch, secret)
+			    : wr_wire_cookie_check(cookie, address, (const uint8_t *)secret);
+	if (!right)
 		return COOKIE_BAD;
 	return age ? COOKIE_PREVIOUS : COOKIE_CURRENT;
 }

@@ -3,7 +3,8 @@
  * Admission: who may ask, what a reply may weigh, what is too late. Source allow-list, rolling
  * cookie secrets, the length rule, the deadline. Built for bursts of 1 … 64 decoded requests at
  * some millions a second a core: a check is a binary search over at most a few dozen ranges, and
- * one SipHash where a cookie came. Rates, keys and load levels join here later.
+ * one SipHash where a cookie came, both remembered for the sources that ask most. Rates, keys and
+ * load levels join here later.
  *
  * The allow-list is a sorted array of disjoint ranges, not rte_lpm or rte_acl: lists of tens of
  * prefixes fit in two cache lines, while rte_lpm's first level alone is 64 MB and both want an EAL.
@@ -45,6 +46,21 @@ void wr_admit_free(struct wr_admit *a);
  */
 void wr_admit_rotate(struct wr_admit *a, uint64_t now_ns);
 
+/*
+ * What a worker has found out about sources: whether the rules let them in, and the mark that their
+ * cookie must bear. Proxies are few and ask again and again; a source that is not among the last
+ * ones costs what it would cost without. Zeroed before first use; one thread at a time.
+ */
+#define WR_ADMIT_MEMO_SLOTS 256 /* power of two */
+struct wr_admit_memo {
+	struct wr_admit_source {
+		uint8_t address[16];
+		uint64_t secret[2], mac; /* mac of address and epoch under secret, when has_mac */
+		uint32_t epoch;
+		bool known, allowed, has_mac;
+	} __attribute__((aligned(64))) source[WR_ADMIT_MEMO_SLOTS];
+};
+
 struct wr_admit_request {
 	uint8_t address[16];              /* of the source; IPv4 as ::ffff:a.b.c.d */
 	const struct wr_message *message; /* as decoded; header valid unless decoded = SHORT */
@@ -69,12 +85,13 @@ struct wr_admit_verdict {
 };
 
 /*
- * One verdict for each of n requests. Order of the rules: source, sound header, length, decode
- * status, tag, FORGET without proof, deadline. Any thread, also during wr_admit_rotate(); no
- * allocation, no system call.
+ * One verdict for each of n requests; memo: of the calling thread, or NULL. Order of the rules:
+ * source, sound header, length, decode status, tag, FORGET without proof, deadline. Any thread,
+ * also during wr_admit_rotate(); no allocation, no system call.
  */
-void wr_admit_check(const struct wr_admit *a, const struct wr_admit_request *requests,
-	unsigned int n, uint64_t now_tsc, struct wr_admit_verdict *verdicts);
+void wr_admit_check(const struct wr_admit *a, struct wr_admit_memo *memo,
+	const struct wr_admit_request *requests, unsigned int n, uint64_t now_tsc,
+	struct wr_admit_verdict *verdicts);
 
 /* The cookie to give to this address now. Any thread. */
 void wr_admit_cookie(

@@ -35,7 +35,7 @@ uint16_t wr_frame_ether_type(const uint8_t *data, uint32_t len, uint16_t *off)
 	return type;
 }
 
-static enum wr_outcome parse_udp(const struct wr_frame_local *us, const uint8_t *data,
+static inline enum wr_outcome parse_udp(const struct wr_frame_local *us, const uint8_t *data,
 	uint32_t l4_off, uint32_t l4_len, const void *addresses, uint32_t known, struct wr_frame *f)
 {
 	if (l4_len < UDP_HEAD)
@@ -54,7 +54,8 @@ static enum wr_outcome parse_udp(const struct wr_frame_local *us, const uint8_t 
 		if (f->ipv6)
 			return WR_OUTCOME_frame_bad_udp;
 	} else if (!(known & WR_FRAME_UDP_KNOWN) &&
-		   wr_frame_sum(addresses, f->ipv6 ? 32 : 8, IPPROTO_UDP, udp, l4_len) != 0xffff) {
+		   wr_frame_sum(addresses, f->ipv6 ? 32 : 8, IPPROTO_UDP, udp, l4_len, l4_len) !=
+			   0xffff) {
 		return WR_OUTCOME_frame_bad_udp;
 	}
 	f->payload_off = (uint16_t)(l4_off + UDP_HEAD);
@@ -81,6 +82,14 @@ enum wr_outcome wr_frame_ipv4_options(const uint8_t *o, uint32_t n)
 	return WR_OUTCOME_answered;
 }
 
+static bool ipv4_sum_right(const struct rte_ipv4_hdr *ip, uint32_t head)
+{
+	uint64_t sum = wr_frame_add_header(ip, sizeof(*ip));
+	if (head != sizeof(*ip))
+		sum += wr_frame_add_words(ip + 1, head - (uint32_t)sizeof(*ip));
+	return wr_frame_fold(sum) == 0xffff;
+}
+
 static enum wr_outcome parse_ipv4(const struct wr_frame_local *us, const uint8_t *data,
 	uint32_t len, uint32_t known, struct wr_frame *f)
 {
@@ -91,7 +100,7 @@ static enum wr_outcome parse_ipv4(const struct wr_frame_local *us, const uint8_t
 	if (ip->version_ihl >> 4 != 4 || head < sizeof(*ip) || total < head ||
 		f->l3_off + total > len)
 		return WR_OUTCOME_frame_bad_ip;
-	if (!(known & WR_FRAME_IP_KNOWN) && rte_raw_cksum(ip, head) != 0xffff)
+	if (!(known & WR_FRAME_IP_KNOWN) && !ipv4_sum_right(ip, head))
 		return WR_OUTCOME_frame_bad_ip;
 	if (!us->any && (!us->n_ipv4 || wr_frame_find_ipv4(us, ip->dst_addr) < 0))
 		return WR_OUTCOME_frame_not_ours;
@@ -108,9 +117,8 @@ static enum wr_outcome parse_ipv4(const struct wr_frame_local *us, const uint8_t
 			return o;
 	}
 	f->ipv6 = false;
-	memset(f->source, 0, 10);
-	f->source[10] = f->source[11] = 0xff;
-	memcpy(f->source + 12, &ip->src_addr, 4);
+	uint64_t source[2] = {0, (uint64_t)ip->src_addr << 32 | 0xffff0000}; /* ::ffff:a.b.c.d */
+	memcpy(f->source, source, sizeof(source));
 	f->reply_off = (uint16_t)(f->l3_off + sizeof(*ip) + UDP_HEAD);
 	return parse_udp(us, data, f->l3_off + head, total - head, &ip->src_addr, known, f);
 }
@@ -204,9 +212,15 @@ enum wr_outcome wr_frame_parse(const struct wr_frame_local *us, const uint8_t *d
 {
 	/* destination, and the group bit of the source, in the byte order of x86 */
 	static const uint64_t mask = 0x0001ffffffffffff;
-	uint16_t type = wr_frame_ether_type(data, len, &f->l3_off);
+	uint16_t type;
 	uint64_t word;
 
+	if (len > ETHER_HEAD && data[12] == 0x08 && data[13] == 0x00) {
+		type = RTE_ETHER_TYPE_IPV4; /* most frames, without the way through tags */
+		f->l3_off = ETHER_HEAD;
+	} else {
+		type = wr_frame_ether_type(data, len, &f->l3_off);
+	}
 	if (type == 0)
 		return WR_OUTCOME_frame_short;
 	memcpy(&word, data, sizeof(word));
@@ -219,7 +233,7 @@ enum wr_outcome wr_frame_parse(const struct wr_frame_local *us, const uint8_t *d
 	return WR_OUTCOME_frame_not_ours;
 }
 
-static void swap_bytes(void *a, void *b, size_t n)
+static inline void swap_bytes(void *a, void *b, size_t n)
 {
 	uint8_t t[16];
 	memcpy(t, a, n);
@@ -227,48 +241,87 @@ static void swap_bytes(void *a, void *b, size_t n)
 	memcpy(b, t, n);
 }
 
-/* UDP's checksum field: the whole sum, or what an offloading port wants to find there. */
-static uint16_t udp_checksum(const void *addresses, uint32_t n, const struct rte_udp_hdr *udp,
-	uint32_t l4_len, bool offload)
+/* Destination and source are the first twelve bytes. */
+static inline void swap_macs(uint8_t *data)
 {
-	uint16_t sum = wr_frame_sum(addresses, n, IPPROTO_UDP, offload ? NULL : udp, l4_len);
-	if (offload)
-		return sum;
-	return sum == 0xffff ? sum : (uint16_t)~sum; /* 0 would mean "not computed" */
+	uint64_t to;
+	uint32_t from;
+	memcpy(&to, data, 8); /* and the first two bytes of the source */
+	memcpy(&from, data + 8, 4);
+	uint64_t source = to >> 48 | (uint64_t)from << 16;
+	uint64_t first = source | to << 48;
+	uint32_t second = (uint32_t)(to >> 16);
+	memcpy(data, &first, 8);
+	memcpy(data + 8, &second, 4);
 }
 
-uint32_t wr_frame_reply(uint8_t *data, const struct wr_frame *f, uint32_t payload_len, bool offload)
+/* The fields of headers are put together in registers and stored at once: bytes that were stored
+ * one by one are not there yet when a sum wants to load them as words. */
+static inline void store_udp(uint8_t *udp, const struct wr_frame *f, uint64_t addresses,
+	uint16_t l4_len, uint32_t used, bool offload)
 {
-	struct rte_udp_hdr *udp = (void *)(data + f->reply_off - UDP_HEAD);
-	uint16_t l4_len = (uint16_t)(UDP_HEAD + payload_len);
+	uint16_t be_len = rte_cpu_to_be_16(l4_len);
+	uint64_t head = rte_cpu_to_be_16(f->dst_port) |
+			(uint64_t)rte_cpu_to_be_16(f->src_port) << 16 | (uint64_t)be_len << 32;
+	uint64_t sum = addresses + rte_cpu_to_be_16(IPPROTO_UDP) + be_len;
+	if (!offload)
+		sum += (head & 0xffffffff) + (head >> 32) +
+		       wr_frame_add_words(udp + UDP_HEAD, used);
+	uint16_t folded = wr_frame_fold(sum);
+	if (!offload && folded != 0xffff) /* 0 would mean "not computed" */
+		folded = (uint16_t)~folded;
+	head |= (uint64_t)folded << 48;
+	memcpy(udp, &head, sizeof(head));
+}
 
-	swap_bytes(data, data + MAC_OFF, 6);
-	udp->src_port = rte_cpu_to_be_16(f->dst_port);
-	udp->dst_port = rte_cpu_to_be_16(f->src_port);
-	udp->dgram_len = rte_cpu_to_be_16(l4_len);
-	udp->dgram_cksum = 0;
+static inline void store_ipv4(struct rte_ipv4_hdr *ip, uint16_t l4_len, bool offload)
+{
+	uint32_t word[5];
+	memcpy(word, ip, sizeof(word));
 	/* The class of service stays, the congestion mark was for us alone. */
-	if (f->ipv6) {
-		struct rte_ipv6_hdr *ip = (void *)(data + f->l3_off);
-		swap_bytes(&ip->src_addr, &ip->dst_addr, 16);
-		data[f->l3_off + 1] &= 0xcf;
-		ip->proto = IPPROTO_UDP;
-		ip->payload_len = rte_cpu_to_be_16(l4_len);
-		ip->hop_limits = FRAME_TTL;
-		udp->dgram_cksum = udp_checksum(&ip->src_addr, 32, udp, l4_len, offload);
-	} else {
-		struct rte_ipv4_hdr *ip = (void *)(data + f->l3_off);
-		swap_bytes(&ip->src_addr, &ip->dst_addr, 4);
-		ip->version_ihl = 0x45;
-		ip->type_of_service &= 0xfc;
-		ip->total_length = rte_cpu_to_be_16((uint16_t)(sizeof(*ip) + l4_len));
-		ip->fragment_offset = rte_cpu_to_be_16(RTE_IPV4_HDR_DF_FLAG);
-		ip->time_to_live = FRAME_TTL;
-		ip->hdr_checksum = 0;
-		if (!offload)
-			ip->hdr_checksum = rte_ipv4_cksum(ip);
-		udp->dgram_cksum = udp_checksum(&ip->src_addr, 8, udp, l4_len, offload);
+	word[0] = 0x45 | (word[0] & 0xfc00) |
+		  (uint32_t)rte_cpu_to_be_16((uint16_t)(sizeof(*ip) + l4_len)) << 16;
+	word[1] = (word[1] & 0xffff) | (uint32_t)rte_cpu_to_be_16(RTE_IPV4_HDR_DF_FLAG) << 16;
+	word[2] = FRAME_TTL | IPPROTO_UDP << 8;
+	uint32_t source = word[4], destination = word[3];
+	if (!offload) {
+		uint64_t sum = (uint64_t)word[0] + word[1] + word[2] + source + destination;
+		word[2] |= (uint32_t)(uint16_t)~wr_frame_fold(sum) << 16;
 	}
+	uint64_t first = word[0] | (uint64_t)word[1] << 32,
+		 second = word[2] | (uint64_t)source << 32;
+	memcpy(ip, &first, 8);
+	memcpy((uint8_t *)ip + 8, &second, 8);
+	memcpy((uint8_t *)ip + 16, &destination, 4);
+}
+
+static inline void store_ipv6(uint8_t *data, struct rte_ipv6_hdr *ip, uint16_t l4_len)
+{
+	swap_bytes(&ip->src_addr, &ip->dst_addr, 16);
+	data[1] &= 0xcf;
+	ip->proto = IPPROTO_UDP;
+	ip->payload_len = rte_cpu_to_be_16(l4_len);
+	ip->hop_limits = FRAME_TTL;
+}
+
+uint32_t wr_frame_reply(
+	uint8_t *data, const struct wr_frame *f, uint32_t payload_len, uint32_t used, bool offload)
+{
+	uint8_t *udp = data + f->reply_off - UDP_HEAD, *l3 = data + f->l3_off;
+	uint16_t l4_len = (uint16_t)(UDP_HEAD + payload_len);
+	uint64_t addresses; /* both, whichever comes first */
+
+	swap_macs(data);
+	if (f->ipv6) {
+		struct rte_ipv6_hdr *ip = (void *)l3;
+		addresses = wr_frame_add_header(&ip->src_addr, 32);
+		store_ipv6(l3, ip, l4_len);
+	} else {
+		struct rte_ipv4_hdr *ip = (void *)l3;
+		addresses = (uint64_t)ip->src_addr + ip->dst_addr;
+		store_ipv4(ip, l4_len, offload);
+	}
+	store_udp(udp, f, addresses, l4_len, used, offload);
 	return f->reply_off + payload_len;
 }
 
@@ -316,7 +369,7 @@ uint32_t wr_frame_build(uint8_t *data, const uint8_t src_mac[6], const uint8_t d
 		ip->next_proto_id = IPPROTO_UDP;
 		memcpy(&ip->src_addr, src + 12, 4);
 		memcpy(&ip->dst_addr, dst + 12, 4);
-		ip->hdr_checksum = rte_ipv4_cksum(ip);
+		ip->hdr_checksum = (uint16_t)~wr_frame_fold(wr_frame_add_header(ip, sizeof(*ip)));
 		udp->dgram_cksum = rte_ipv4_udptcp_cksum(ip, udp);
 	}
 	return wr_frame_headers_bytes(ipv6) + payload_len;

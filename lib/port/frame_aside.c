@@ -158,7 +158,7 @@ static void finish_icmp6(struct rte_ipv6_hdr *ip, uint8_t *icmp, uint32_t bytes,
 	ip->payload_len = rte_cpu_to_be_16((uint16_t)bytes);
 	ip->hop_limits = hops;
 	icmp[2] = icmp[3] = 0;
-	uint16_t sum = (uint16_t)~wr_frame_sum(ip->src_addr, 32, IP6_ICMP, icmp, bytes);
+	uint16_t sum = (uint16_t)~wr_frame_sum(ip->src_addr, 32, IP6_ICMP, icmp, bytes, bytes);
 	memcpy(icmp + 2, &sum, 2);
 }
 
@@ -197,7 +197,7 @@ static uint32_t icmp6_reply(
 		return 0;
 	uint8_t *icmp = data + at;
 	uint32_t bytes = end - at;
-	if (wr_frame_sum(ip->src_addr, 32, IP6_ICMP, icmp, bytes) != 0xffff)
+	if (wr_frame_sum(ip->src_addr, 32, IP6_ICMP, icmp, bytes, bytes) != 0xffff)
 		return 0;
 	if (is_solicitation(us, ip, icmp, bytes)) {
 		advertise(us, data, ip, icmp);
@@ -257,7 +257,7 @@ bool wr_frame_is_conflict(const struct wr_frame_local *us, const uint8_t *data, 
 	return ip->proto == IP6_ICMP && ip->hop_limits == 255 && icmp[0] == ICMP6_NA &&
 	       bytes >= NS_BYTES && len >= off + IP6_HEAD + bytes &&
 	       own_ipv6(us, icmp + ND_TARGET) &&
-	       wr_frame_sum(ip->src_addr, 32, IP6_ICMP, icmp, bytes) == 0xffff;
+	       wr_frame_sum(ip->src_addr, 32, IP6_ICMP, icmp, bytes, bytes) == 0xffff;
 }
 
 /* ---- announcements ---- */

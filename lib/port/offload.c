@@ -75,11 +75,11 @@ enum wr_outcome wr_port_parse(const struct wr_frame_local *us, const struct rte_
 }
 
 void wr_port_reply(const struct wr_frame_local *us, struct rte_mbuf *m, const struct wr_frame *f,
-	uint32_t payload_len)
+	uint32_t payload_len, uint32_t used)
 {
 	const uint64_t owned = RTE_MBUF_F_EXTERNAL | RTE_MBUF_F_INDIRECT; /* of the buffer itself */
 	uint8_t *data = rte_pktmbuf_mtod(m, uint8_t *);
-	uint32_t len = wr_frame_reply(data, f, payload_len, us->tx_checksums);
+	uint32_t len = wr_frame_reply(data, f, payload_len, used, us->tx_checksums);
 
 	m->data_len = (uint16_t)len;
 	m->pkt_len = len;

@@ -289,11 +289,12 @@ enum wr_outcome wr_frame_parse(const struct wr_frame_local *us, const uint8_t *d
 /*
  * Turns the frame's headers into those of a reply with payload_len bytes that already stand at
  * reply_off: addresses and ports swapped, so that the reply comes from the address that was asked,
- * VLAN tags kept, lengths, TTL, checksums. offload: the port will fill in IPv4's and UDP's
+ * VLAN tags kept, lengths, TTL, checksums. used: bytes of the payload behind which there are zeros
+ * only (payload_len when that is not known). offload: the port will fill in IPv4's and UDP's
  * checksum; the UDP field then holds the pseudo header's sum. Returns the frame's new length.
  */
 uint32_t wr_frame_reply(
-	uint8_t *data, const struct wr_frame *f, uint32_t payload_len, bool offload);
+	uint8_t *data, const struct wr_frame *f, uint32_t payload_len, uint32_t used, bool offload);
 /*
  * ARP requests and neighbour solicitations (also those of duplicate address detection) for our own
  * addresses, echo requests (ICMP, ICMPv6) for any of ours are answered in place: the reply's
@@ -319,7 +320,7 @@ uint32_t wr_frame_announce(const struct wr_frame_local *us, unsigned int i, uint
 enum wr_outcome wr_port_parse(const struct wr_frame_local *us, const struct rte_mbuf *m,
 	const uint8_t *data, struct wr_frame *f);
 void wr_port_reply(const struct wr_frame_local *us, struct rte_mbuf *m, const struct wr_frame *f,
-	uint32_t payload_len);
+	uint32_t payload_len, uint32_t used);
 /*
  * Writes headers of a UDP datagram with payload_len bytes (already at the returned offset) from src
  * to dst, for clients and tests; f describes the result. Addresses in network order, IPv4 as

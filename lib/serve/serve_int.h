@@ -97,6 +97,7 @@ struct worker {
 	struct rte_ring *handover; /* frames from other workers: many producers, this consumer */
 	struct rte_ring *returns; /* replies of workers without a queue, to be sent on this one's */
 	struct burst burst;
+	struct wr_admit_memo memo;
 	unsigned int n_deferred;
 	struct rte_mbuf *deferred[BURST];
 	struct wr_rank_lift *lifts; /* LIFT_POOL */

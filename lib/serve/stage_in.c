@@ -216,7 +216,7 @@ void wr_serve_stage_admit(struct worker *w, struct burst *b)
 		at[n++] = (uint8_t)i;
 	}
 	struct wr_admit_verdict verdict[BURST];
-	wr_admit_check(w->serve->admit, b->request, n, wr_clock_tsc(), verdict);
+	wr_admit_check(w->serve->admit, &w->memo, b->request, n, w->stage_from, verdict);
 	for (unsigned int j = 0; j < n; j++)
 		carry_out(w, b, at[j], &verdict[j]);
 }

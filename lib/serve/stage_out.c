@@ -94,51 +94,105 @@ static void write_hello(const struct wr_serve *s, struct wr_writer *out, unsigne
 		memcpy(to, s->ports, n * sizeof(s->ports[0]));
 }
 
-static void write_answer(const struct worker *w, const struct burst *b, unsigned int i,
-	struct wr_writer *out, uint64_t now)
+/* What all answers of a burst share. */
+struct answering {
+	uint64_t now, arrival; /* server_us: of a request that arrived then */
+	int64_t unix_ms;
+	uint32_t server_us;
+};
+
+static void store_u64(uint8_t *at, uint64_t v)
 {
-	const struct wr_serve *s = w->serve;
-	struct wr_wire_answer *a = wr_writer_section(out, WR_SEC_ANSWER, 0, sizeof(*a));
-	if (!a)
-		return;
-	*a = (struct wr_wire_answer){
-		.status = b->status[i],
-		.degrade = b->degrade[i],
-		.durability = b->durability[i],
-		.n_intents = b->n_intents[i],
-		.bundle_version = s->hello.bundle_version,
-		.model_generation = s->generation,
-		.shard_epoch = s->epoch,
-		.server_us = (uint32_t)(tsc_to_ns(s, now - b->state[i]->arrival_tsc) / 1000),
-		.policy_id = 1,
-		.ack_seq = b->ack_seq[i],
-	};
+	memcpy(at, &v, sizeof(v));
 }
 
-/* The whole answer into the request's payload; its bytes. Everything of the request that is still
- * needed was read. */
-static uint32_t write_message(
-	struct worker *w, struct burst *b, unsigned int i, uint8_t *payload, uint64_t now)
+static void store_pair(uint8_t *at, uint32_t first, uint32_t second)
 {
+	store_u64(at, first | (uint64_t)second << 32);
+}
+
+/*
+ * Header (its length is still 0) and ANSWER, which every answer begins with, straight into the
+ * datagram, eight bytes a store: their places and sizes never change, and a struct that is filled
+ * byte by byte and then copied waits for its own stores.
+ */
+static void write_head(struct worker *w, const struct burst *b, unsigned int i,
+	struct answering *all, uint8_t *payload)
+{
+	static_assert(offsetof(struct wr_wire_header, flags) == 4 &&
+			      offsetof(struct wr_wire_header, domain) == 6 &&
+			      offsetof(struct wr_wire_header, request_id) == 8 &&
+			      offsetof(struct wr_wire_header, user_id) == 16 &&
+			      offsetof(struct wr_wire_header, time_ms) == 24,
+		"layout");
+	static_assert(offsetof(struct wr_wire_answer, bundle_version) == 4 &&
+			      offsetof(struct wr_wire_answer, shard_epoch) == 12 &&
+			      offsetof(struct wr_wire_answer, server_us) == 16 &&
+			      offsetof(struct wr_wire_answer, policy_id) == 24 &&
+			      offsetof(struct wr_wire_answer, ack_seq) == 32,
+		"layout");
+	const struct wr_serve *s = w->serve;
 	const struct wr_wire_header *asked = &b->message[i].header;
+	uint64_t arrival = b->state[i]->arrival_tsc;
+	uint8_t *answer = payload + WR_WIRE_HEADER_BYTES + WR_WIRE_SECTION_HEAD;
+	uint8_t op = (uint8_t)(b->status[i] == WR_STATUS_OK ? asked->op | WR_OP_ANSWER
+							    : WR_OP_ERROR | WR_OP_ANSWER);
+
+	if (arrival != all->arrival) {
+		all->arrival = arrival;
+		all->server_us = (uint32_t)(tsc_to_ns(s, all->now - arrival) / 1000);
+	}
+	uint64_t request_id = asked->request_id, user_id = asked->user_id;
+	store_u64(payload, WR_WIRE_VERSION | (uint64_t)op << 8 | (uint64_t)b->flags[i] << 32 |
+				   (uint64_t)asked->domain << 48);
+	store_u64(payload + 8, request_id);
+	store_u64(payload + 16, user_id);
+	store_u64(payload + 24, (uint64_t)all->unix_ms);
+	store_pair(answer - WR_WIRE_SECTION_HEAD,
+		WR_SEC_ANSWER | (uint32_t)sizeof(struct wr_wire_answer) << 16,
+		b->status[i] | (uint32_t)b->degrade[i] << 8 | (uint32_t)b->durability[i] << 16 |
+			(uint32_t)b->n_intents[i] << 24);
+	store_pair(answer + 4, s->hello.bundle_version, s->generation);
+	store_pair(answer + 12, s->epoch, all->server_us);
+	store_pair(answer + 20, 0, 1); /* retry_after_ms, policy_id */
+	store_pair(answer + 28, 0, 0);
+	store_u64(answer + 32, b->ack_seq[i]);
+}
+
+/* PAD up to `bytes`, as wr_writer_pad does, with its zeros stored by vectors. */
+static void write_pad(struct wr_writer *out, uint32_t bytes)
+{
+	typedef uint64_t vector __attribute__((vector_size(16), aligned(1), may_alias));
+	const vector zero = {0};
+	uint32_t body = bytes - out->used - WR_WIRE_SECTION_HEAD;
+	uint8_t *at = out->data + out->used;
+
+	if (body < sizeof(vector)) {
+		wr_writer_pad(out, bytes);
+		return;
+	}
+	uint32_t head = WR_SEC_PAD | body << 16;
+	memcpy(at, &head, sizeof(head));
+	at += WR_WIRE_SECTION_HEAD;
+	for (uint32_t off = 0; off + sizeof(vector) <= body; off += sizeof(vector))
+		*(vector *)(at + off) = zero;
+	*(vector *)(at + body - sizeof(vector)) = zero;
+	out->used = bytes;
+}
+
+/* The whole answer into the request's payload; its bytes, and in *used those behind which it is
+ * zero. Everything of the request that is still needed was read. */
+static uint32_t write_message(struct worker *w, struct burst *b, unsigned int i,
+	struct answering *all, uint8_t *payload, uint16_t *used)
+{
 	unsigned int n_items = fitting_items(w, b, i), hello = 0;
 	if (b->todo[i] == TODO_HELLO)
 		hello = fitting_hello(w, b, i);
-	bool pad = asked->flags & WR_REQ_PAD_ANSWER, give_cookie = b->verdict[i].give_cookie;
-	uint32_t asked_bytes = b->state[i]->frame.payload_len;
-	struct wr_wire_header h = {
-		.version = WR_WIRE_VERSION,
-		.op = (uint8_t)(b->status[i] == WR_STATUS_OK ? asked->op | WR_OP_ANSWER
-							     : WR_OP_ERROR | WR_OP_ANSWER),
-		.flags = b->flags[i],
-		.domain = asked->domain,
-		.request_id = asked->request_id,
-		.user_id = asked->user_id,
-		.time_ms = unix_ms(w->serve, now),
-	};
-	struct wr_writer out;
-	wr_writer_init(&out, payload, WR_WIRE_MAX_BYTES, &h);
-	write_answer(w, b, i, &out, now);
+	bool pad = b->message[i].header.flags & WR_REQ_PAD_ANSWER,
+	     give_cookie = b->verdict[i].give_cookie;
+	uint32_t asked_bytes = WR_ALIGN_UP(b->state[i]->frame.payload_len, 4u);
+	write_head(w, b, i, all, payload);
+	struct wr_writer out = {.data = payload, .size = WR_WIRE_MAX_BYTES, .used = ANSWER_BYTES};
 	if (b->todo[i] == TODO_RECOMMEND)
 		write_items(w, b, i, &out, n_items);
 	if (b->todo[i] == TODO_HELLO)
@@ -148,30 +202,57 @@ static uint32_t write_message(
 		wr_admit_cookie(w->serve->admit, b->state[i]->frame.source, &cookie);
 		wr_writer_cookie(&out, &cookie);
 	}
-	if (pad)
-		wr_writer_pad(&out, asked_bytes);
+	*used = (uint16_t)out.used;
+	if (pad && asked_bytes > out.used) {
+		*used = (uint16_t)(out.used + WR_WIRE_SECTION_HEAD);
+		write_pad(&out, WR_MIN(asked_bytes, (uint32_t)WR_WIRE_MAX_BYTES));
+	}
 	int bytes = wr_writer_finish(&out);
 	assert(bytes > 0); /* room() and the mbuf's 2 KB leave no other way */
 	return (uint32_t)bytes;
 }
 
+/* Of n answers whose requests arrived together. */
+static void note_server_time(struct worker *w, uint64_t ticks, unsigned int n)
+{
+	if (n)
+		wr_hist_add(&w->metrics->server_ns, tsc_to_ns(w->serve, ticks), n);
+}
+
 void wr_serve_stage_reply(struct worker *w, struct burst *b)
 {
-	uint64_t now = wr_clock_tsc();
+	const struct wr_serve *s = w->serve;
+	uint64_t now = w->stage_from, arrival = now;
+	unsigned int n_alike = 0;
+	uint16_t bytes[BURST], used[BURST];
+	struct answering all = {.now = now, .arrival = now, .unix_ms = unix_ms(s, now)};
 
 	for (unsigned int i = 0; i < b->n; i++) {
 		release_view(b, i);
 		if (b->todo[i] == TODO_NOTHING)
 			continue;
+		uint8_t *data = rte_pktmbuf_mtod(b->mbuf[i], uint8_t *);
+		bytes[i] = (uint16_t)write_message(
+			w, b, i, &all, data + b->state[i]->frame.reply_off, &used[i]);
+	}
+	/* Headers and sums in a loop of their own: a sum that follows its message at once waits
+	 * until what was stored in small pieces has reached the cache. */
+	for (unsigned int i = 0; i < b->n; i++) {
+		if (b->todo[i] == TODO_NOTHING)
+			continue;
 		struct rte_mbuf *m = b->mbuf[i];
 		struct frame_state *f = b->state[i];
-		uint8_t *data = rte_pktmbuf_mtod(m, uint8_t *);
-		uint32_t bytes = write_message(w, b, i, data + f->frame.reply_off, now);
-		wr_port_reply(&w->serve->us, m, &f->frame, bytes);
+		wr_port_reply(&s->us, m, &f->frame, bytes[i], used[i]);
 		f->outcome = b->verdict[i].outcome;
-		wr_hist_add(&w->metrics->server_ns, tsc_to_ns(w->serve, now - f->arrival_tsc), 1);
+		if (f->arrival_tsc != arrival) {
+			note_server_time(w, now - arrival, n_alike);
+			arrival = f->arrival_tsc;
+			n_alike = 0;
+		}
+		n_alike++;
 		b->out[b->n_out++] = m;
 	}
+	note_server_time(w, now - arrival, n_alike);
 }
 
 static void drop_replies(struct worker *w, struct rte_mbuf **m, unsigned int n)
@@ -186,11 +267,17 @@ static void drop_replies(struct worker *w, struct rte_mbuf **m, unsigned int n)
 static void send_burst(struct worker *w, struct rte_mbuf **m, unsigned int n)
 {
 	uint8_t outcome[2 * BURST];
-	for (unsigned int i = 0; i < n; i++)
+	bool all_answered = true;
+	for (unsigned int i = 0; i < n; i++) {
 		outcome[i] = ((struct frame_state *)rte_mbuf_to_priv(m[i]))->outcome;
+		all_answered &= outcome[i] == WR_OUTCOME_answered;
+	}
 	unsigned int sent = wr_port_transmit(w->serve->port, w->index, m, n);
-	for (unsigned int i = 0; i < sent; i++)
-		count_outcome(w, outcome[i], 1);
+	if (all_answered)
+		count_outcome(w, WR_OUTCOME_answered, sent);
+	else
+		for (unsigned int i = 0; i < sent; i++)
+			count_outcome(w, outcome[i], 1);
 	drop_replies(w, m + sent, n - sent);
 }
 

@@ -10,7 +10,7 @@
 
 struct cursor {
 	const uint8_t *data;
-	uint32_t size, at;
+	uint32_t size;
 	enum wr_decode error; /* the first one stays */
 };
 
@@ -27,30 +27,8 @@ static void fail(struct cursor *c, enum wr_decode why)
 		c->error = why;
 }
 
-/* The next section; its body and padding lie inside the message, or the cursor has failed. */
-static bool next_section(struct cursor *c, struct section *s)
-{
-	uint32_t left = c->size - c->at;
-	if (c->error || left == 0)
-		return false;
-	/* Messages and sections are multiples of 4, so that a head is whole here. */
-	const uint8_t *head = c->data + c->at;
-	s->type = head[0];
-	s->arg = head[1];
-	memcpy(&s->length, head + 2, sizeof(s->length));
-	s->at = c->at + WR_WIRE_SECTION_HEAD;
-	s->body = head + WR_WIRE_SECTION_HEAD;
-	uint32_t padded = WR_ALIGN_UP((uint32_t)s->length, 4u);
-	if (padded > left - WR_WIRE_SECTION_HEAD) {
-		fail(c, WR_DECODE_SECTION_LENGTH);
-		return false;
-	}
-	c->at = s->at + padded;
-	return true;
-}
-
 /* The body must have exactly this length. */
-static bool want_length(struct cursor *c, const struct section *s, uint32_t bytes)
+static inline bool want_length(struct cursor *c, const struct section *s, uint32_t bytes)
 {
 	if (s->length != bytes)
 		fail(c, WR_DECODE_SECTION_LENGTH);
@@ -58,8 +36,8 @@ static bool want_length(struct cursor *c, const struct section *s, uint32_t byte
 }
 
 /* The count in arg must be within [min, max] and the body head + count * entry bytes long. */
-static bool want_entries(struct cursor *c, const struct section *s, uint32_t min, uint32_t max,
-	uint32_t head, uint32_t entry)
+static inline bool want_entries(struct cursor *c, const struct section *s, uint32_t min,
+	uint32_t max, uint32_t head, uint32_t entry)
 {
 	if (s->arg < min || s->arg > max) {
 		fail(c, WR_DECODE_VALUE);
@@ -73,7 +51,7 @@ static bool item_ok(uint32_t item)
 	return item - 1 < WR_WIRE_MAX_ITEM;
 }
 
-static void read_ask(struct cursor *c, struct wr_message *m, const struct section *s)
+static inline void read_ask(struct cursor *c, struct wr_message *m, const struct section *s)
 {
 	if (!want_length(c, s, sizeof(*m->ask)))
 		return;
@@ -82,7 +60,7 @@ static void read_ask(struct cursor *c, struct wr_message *m, const struct sectio
 		fail(c, WR_DECODE_VALUE);
 }
 
-static void read_events(struct cursor *c, struct wr_message *m, const struct section *s)
+static inline void read_events(struct cursor *c, struct wr_message *m, const struct section *s)
 {
 	if (!want_entries(c, s, 1, WR_WIRE_MAX_EVENTS, sizeof(*m->events_head), sizeof(*m->events)))
 		return;
@@ -99,7 +77,7 @@ static void read_events(struct cursor *c, struct wr_message *m, const struct sec
 		fail(c, WR_DECODE_VALUE);
 }
 
-static void read_history(struct cursor *c, struct wr_message *m, const struct section *s)
+static inline void read_history(struct cursor *c, struct wr_message *m, const struct section *s)
 {
 	if (!want_entries(
 		    c, s, 0, WR_WIRE_MAX_HISTORY, sizeof(*m->history_head), sizeof(*m->history)))
@@ -115,7 +93,7 @@ static void read_history(struct cursor *c, struct wr_message *m, const struct se
 		fail(c, WR_DECODE_VALUE);
 }
 
-static void read_exclude(struct cursor *c, struct wr_message *m, const struct section *s)
+static inline void read_exclude(struct cursor *c, struct wr_message *m, const struct section *s)
 {
 	if (!want_entries(c, s, 1, WR_WIRE_MAX_EXCLUDE, 0, sizeof(*m->exclude)))
 		return;
@@ -128,7 +106,7 @@ static void read_exclude(struct cursor *c, struct wr_message *m, const struct se
 		fail(c, WR_DECODE_VALUE);
 }
 
-static void read_context(struct cursor *c, struct wr_message *m, const struct section *s)
+static inline void read_context(struct cursor *c, struct wr_message *m, const struct section *s)
 {
 	if (!want_entries(c, s, 1, WR_WIRE_MAX_CONTEXT, 0, sizeof(*m->context)))
 		return;
@@ -136,7 +114,7 @@ static void read_context(struct cursor *c, struct wr_message *m, const struct se
 	m->n_context = s->arg;
 }
 
-static void read_utterance(struct cursor *c, struct wr_message *m, const struct section *s)
+static inline void read_utterance(struct cursor *c, struct wr_message *m, const struct section *s)
 {
 	if (s->length < 1 || s->length > WR_WIRE_MAX_UTTERANCE) {
 		fail(c, WR_DECODE_SECTION_LENGTH);
@@ -148,13 +126,13 @@ static void read_utterance(struct cursor *c, struct wr_message *m, const struct 
 		fail(c, WR_DECODE_VALUE);
 }
 
-static void read_cookie(struct cursor *c, struct wr_message *m, const struct section *s)
+static inline void read_cookie(struct cursor *c, struct wr_message *m, const struct section *s)
 {
 	if (want_length(c, s, sizeof(*m->cookie)))
 		m->cookie = (const void *)s->body;
 }
 
-static void read_auth(struct cursor *c, struct wr_message *m, const struct section *s)
+static inline void read_auth(struct cursor *c, struct wr_message *m, const struct section *s)
 {
 	if (!want_length(c, s, sizeof(*m->auth)))
 		return;
@@ -162,7 +140,7 @@ static void read_auth(struct cursor *c, struct wr_message *m, const struct secti
 	m->auth_offset = (uint16_t)(s->at + offsetof(struct wr_wire_auth, tag));
 }
 
-static void read_items(struct cursor *c, struct wr_message *m, const struct section *s)
+static inline void read_items(struct cursor *c, struct wr_message *m, const struct section *s)
 {
 	if (!want_entries(c, s, 0, WR_WIRE_MAX_K, 0, sizeof(*m->items)))
 		return;
@@ -175,25 +153,25 @@ static void read_items(struct cursor *c, struct wr_message *m, const struct sect
 		fail(c, WR_DECODE_VALUE);
 }
 
-static void read_answer(struct cursor *c, struct wr_message *m, const struct section *s)
+static inline void read_answer(struct cursor *c, struct wr_message *m, const struct section *s)
 {
 	if (want_length(c, s, sizeof(*m->answer)))
 		m->answer = (const void *)s->body;
 }
 
-static void read_server(struct cursor *c, struct wr_message *m, const struct section *s)
+static inline void read_server(struct cursor *c, struct wr_message *m, const struct section *s)
 {
 	if (want_length(c, s, sizeof(*m->server)))
 		m->server = (const void *)s->body;
 }
 
-static void read_shards(struct cursor *c, struct wr_message *m, const struct section *s)
+static inline void read_shards(struct cursor *c, struct wr_message *m, const struct section *s)
 {
 	if (want_length(c, s, WR_WIRE_N_SHARDS))
 		m->shards = s->body;
 }
 
-static void read_ports(struct cursor *c, struct wr_message *m, const struct section *s)
+static inline void read_ports(struct cursor *c, struct wr_message *m, const struct section *s)
 {
 	if (!want_entries(c, s, 1, WR_WIRE_MAX_PORTS, 0, sizeof(*m->ports)))
 		return;
@@ -210,7 +188,7 @@ static void read_ports(struct cursor *c, struct wr_message *m, const struct sect
 	(BIT(WR_SEC_COOKIE) | BIT(WR_SEC_AUTH) | BIT(WR_SEC_ANSWER) | BIT(WR_SEC_ITEMS) | \
 		BIT(WR_SEC_SERVER) | BIT(WR_SEC_SHARDS) | BIT(WR_SEC_PORTS))
 
-static void read_section(struct cursor *c, struct wr_message *m, const struct section *s)
+static inline void read_section(struct cursor *c, struct wr_message *m, const struct section *s)
 {
 	switch (s->type) {
 	case WR_SEC_ASK:
@@ -257,12 +235,29 @@ static void read_section(struct cursor *c, struct wr_message *m, const struct se
 	}
 }
 
-/* Reads every section whose bit is in `known`; skips the others unless they must be understood. */
-static void read_sections(struct cursor *c, struct wr_message *m, uint32_t known)
+/*
+ * Reads every section whose bit is in `known`; skips the others unless they must be understood. A
+ * body and its padding lie inside the message, or the cursor fails; messages and sections are
+ * multiples of 4, so that a head is whole when there is one.
+ */
+static inline void read_sections(struct cursor *c, struct wr_message *m, uint32_t known)
 {
-	uint32_t seen = 0;
-	struct section s;
-	while (next_section(c, &s)) {
+	uint32_t seen = 0, at = WR_WIRE_HEADER_BYTES, size = c->size;
+	while (at < size && !c->error) {
+		uint32_t head;
+		memcpy(&head, c->data + at, sizeof(head));
+		at += WR_WIRE_SECTION_HEAD;
+		struct section s = {.type = (uint8_t)head,
+			.arg = (uint8_t)(head >> 8),
+			.length = (uint16_t)(head >> 16),
+			.at = at,
+			.body = c->data + at};
+		uint32_t padded = WR_ALIGN_UP((uint32_t)s.length, 4u);
+		if (padded > size - at) {
+			fail(c, WR_DECODE_SECTION_LENGTH);
+			return;
+		}
+		at += padded;
 		uint32_t bit = s.type < 32 ? BIT(s.type) & known : 0;
 		if (m->auth)
 			fail(c, WR_DECODE_SECTION_ORDER);
@@ -308,7 +303,7 @@ enum wr_decode wr_wire_decode_request(const void *data, size_t size, struct wr_m
 		return d;
 	if (m->header.op < WR_OP_HELLO || m->header.op > WR_OP_FORGET)
 		return WR_DECODE_OPCODE;
-	struct cursor c = {data, (uint32_t)size, WR_WIRE_HEADER_BYTES, WR_DECODE_OK};
+	struct cursor c = {data, (uint32_t)size, WR_DECODE_OK};
 	if (m->header.time_ms < 0)
 		fail(&c, WR_DECODE_VALUE);
 	read_sections(&c, m, REQUEST_SECTIONS);
@@ -331,7 +326,7 @@ enum wr_decode wr_wire_decode_answer(const void *data, size_t size, struct wr_me
 	uint8_t op = m->header.op & 0x7f;
 	if ((op < WR_OP_HELLO || op > WR_OP_FORGET) && op != WR_OP_ERROR)
 		return WR_DECODE_OPCODE;
-	struct cursor c = {data, (uint32_t)size, WR_WIRE_HEADER_BYTES, WR_DECODE_OK};
+	struct cursor c = {data, (uint32_t)size, WR_DECODE_OK};
 	if (m->header.time_ms < 0)
 		fail(&c, WR_DECODE_VALUE);
 	read_sections(&c, m, ANSWER_SECTIONS);

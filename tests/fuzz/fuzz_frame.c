@@ -67,7 +67,7 @@ static void check_reply(uint8_t *f, size_t size, const struct wr_frame *at, bool
 {
 	FUZZ_CHECK(at->payload_off + (size_t)at->payload_len <= size);
 	FUZZ_CHECK(at->reply_off <= at->payload_off && at->reply_off >= at->l3_off + 28u);
-	uint32_t n = wr_frame_reply(f, at, at->payload_len, offload);
+	uint32_t n = wr_frame_reply(f, at, at->payload_len, at->payload_len, offload);
 	FUZZ_CHECK(n == (uint32_t)at->reply_off + at->payload_len && n <= size);
 	struct wr_port_addresses peer = {.n_ipv4 = !at->ipv6, .n_ipv6 = at->ipv6};
 	memcpy(peer.ipv4[0], at->source + 12, 4);

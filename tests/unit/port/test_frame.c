@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Frames with a message: built, parsed, turned round; every cut, every flipped bit, every malformed
  * variant of every layer. */
+#include "frame_int.h"
 #include "frames.h"
 #include "wr_test.h"
 
@@ -53,7 +54,7 @@ static void check_reply(const uint8_t *asked, uint32_t asked_len, const struct w
 	uint8_t frame[2048];
 	memcpy(frame, asked, asked_len);
 	memset(frame + f->reply_off, 0x5a, 99);
-	uint32_t n = wr_frame_reply(frame, f, 99, false), at = ip_at(frame);
+	uint32_t n = wr_frame_reply(frame, f, 99, 99, false), at = ip_at(frame);
 	const uint8_t *ip = frame + at, *was = asked + at;
 	bool v6 = ip[0] >> 4 == 6;
 	uint32_t head = v6 ? 40 : 20;
@@ -86,12 +87,54 @@ static void check_reply(const uint8_t *asked, uint32_t asked_len, const struct w
 	/* The port makes the checksums: the field holds the pseudo header's sum. */
 	memcpy(frame, asked, asked_len);
 	memset(frame + f->reply_off, 0x5a, 99);
-	CU_ASSERT_EQUAL(wr_frame_reply(frame, f, 99, true), n);
+	CU_ASSERT_EQUAL(wr_frame_reply(frame, f, 99, 99, true), n);
 	uint8_t *sum = frame + at + head + 6;
 	unsigned int pseudo = get16(sum);
 	put16(sum, 0);
 	CU_ASSERT_EQUAL(pseudo, fold16(sum16(ip + (v6 ? 8 : 12), v6 ? 32 : 8) + 17 + 107));
 	CU_ASSERT(v6 || get16(ip + 10) == 0);
+}
+
+/* Both levels against the test's own sum: every length, every alignment. */
+static void test_sums(void)
+{
+	uint8_t bytes[1400];
+	for (unsigned int i = 0; i < sizeof(bytes); i++)
+		bytes[i] = (uint8_t)(i % 7 ? wr_mix64(i) : 0xff);
+	for (uint32_t n = 0; n < 1330; n++) {
+		const uint8_t *at = bytes + n % 61;
+		uint32_t want = fold16(sum16(at, n));
+		uint16_t sse2 = wr_frame_fold(wr_frame_add_words_sse2(at, n)),
+			 chosen = wr_frame_fold(wr_frame_add_words(at, n));
+		CU_ASSERT_EQUAL(__builtin_bswap16(sse2), want);
+		CU_ASSERT_EQUAL(chosen, sse2);
+		if (__builtin_cpu_supports("avx2"))
+			CU_ASSERT_EQUAL(wr_frame_fold(wr_frame_add_words_avx2(at, n)), sse2);
+	}
+	static uint8_t ones[UINT16_MAX];
+	memset(ones, 0xff, sizeof(ones));
+	CU_ASSERT_EQUAL(wr_frame_fold(wr_frame_add_words_sse2(ones, UINT16_MAX)), 0xff);
+	CU_ASSERT_EQUAL(wr_frame_fold(wr_frame_add_words(ones, UINT16_MAX)), 0xff);
+}
+
+/* A payload that is known to end in zeros is summed up to them: the same frame. */
+static void test_zero_end(void)
+{
+	uint8_t frame[2048], same[2048];
+	struct wr_frame f;
+	for (unsigned int c = 0; c < 2; c++) {
+		struct frame_spec s = spec(c, 0, 256);
+		uint32_t len = build_frame(frame, &s);
+		CU_ASSERT_EQUAL_FATAL(parse_exact(frame, len, 0, &f), WR_OUTCOME_answered);
+		for (uint32_t used = 0; used <= 256; used++) {
+			build_frame(frame, &s);
+			memset(frame + f.reply_off + used, 0, 256 - used);
+			memcpy(same, frame, sizeof(same));
+			CU_ASSERT_EQUAL(wr_frame_reply(frame, &f, 256, 256, false),
+				wr_frame_reply(same, &f, 256, used, false));
+			CU_ASSERT_EQUAL(memcmp(frame, same, len), 0);
+		}
+	}
 }
 
 static void test_round_trip(void)
@@ -123,7 +166,7 @@ static void test_class(void)
 	frame[15] = 0xbb;
 	fix_ip4(frame + 14);
 	CU_ASSERT_EQUAL_FATAL(parse_exact(frame, len, 0, &f), WR_OUTCOME_answered);
-	(void)wr_frame_reply(frame, &f, 40, false);
+	(void)wr_frame_reply(frame, &f, 40, 40, false);
 	CU_ASSERT_EQUAL(frame[15], 0xb8);
 	CU_ASSERT_EQUAL(ip4_sum(frame + 14), 0xffff);
 	s = spec(true, 0, 40);
@@ -131,7 +174,7 @@ static void test_class(void)
 	frame[14] = 0x6b;
 	frame[15] = 0xb7;
 	CU_ASSERT_EQUAL_FATAL(parse_exact(frame, len, 0, &f), WR_OUTCOME_answered);
-	(void)wr_frame_reply(frame, &f, 40, false);
+	(void)wr_frame_reply(frame, &f, 40, 40, false);
 	CU_ASSERT(frame[14] == 0x6b && frame[15] == 0x87);
 }
 
@@ -536,6 +579,8 @@ int main(void)
 	static const struct wr_test tests[] = {
 		{"build", test_build},
 		{"parse, reply", test_round_trip},
+		{"sums", test_sums},
+		{"reply that ends in zeros", test_zero_end},
 		{"class of service", test_class},
 		{"every cut", test_cuts},
 		{"every bit", test_bits},

@@ -95,7 +95,7 @@ static void test_sent(void)
 		CU_ASSERT_EQUAL_FATAL(parse(len, IP(GOOD) | UDP(GOOD) | RTE_MBUF_F_EXTERNAL, &f),
 			WR_OUTCOME_answered);
 		us.tx_checksums = offload;
-		wr_port_reply(&us, &mbuf, &f, 33);
+		wr_port_reply(&us, &mbuf, &f, 33, 33);
 		us.tx_checksums = false;
 		uint32_t head = ipv6 ? 40 : 20;
 		CU_ASSERT_EQUAL(mbuf.data_len, 14 + 4 * vlans + head + 8 + 33);
