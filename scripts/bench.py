@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 
+import capacity
 import testpmd
 import wr
 
@@ -158,19 +159,23 @@ def table(result):
 
 
 def body():
-    names = sys.argv[1:] or [*WORKLOADS, "client"]
-    client = "client" in names
-    names = [n for n in names if n != "client"]
+    names = sys.argv[1:] or [*WORKLOADS, "client", "capacity"]
+    client, lcores = "client" in names, "capacity" in names
+    names = [n for n in names if n not in ("client", "capacity")]
     unknown = [n for n in names if n not in WORKLOADS]
     if unknown:
-        raise wr.Failure(f"no workload {unknown[0]}; there are {' '.join(WORKLOADS)} client")
-    if os.cpu_count() < 2:
+        raise wr.Failure(f"no workload {unknown[0]}; there are {' '.join(WORKLOADS)} client capacity")
+    if os.cpu_count() < 2 and (client or names):
         raise wr.Failure("bench needs two cores: one for the server, one for the generator")
     if client:
         measure_client()
         if not names:
             return 0
     with wr.Work("bench") as work:
+        if lcores:
+            capacity.measure(work, *bundle(work))
+            if not names:
+                return 0
         limits, detail = measure_limits(work)
         users = min(USERS, int(available_bytes() / 3 / ROW_BYTES))
         if users < USERS:

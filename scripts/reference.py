@@ -52,6 +52,15 @@ def packed(work):
     return BUNDLE
 
 
+def bundle_or_random(work):
+    """(path, what it is): the bundle if it is packed already, else one of its shape with random weights: the same work."""
+    if os.path.exists(BUNDLE):
+        return BUNDLE, "trained on ml-1m"
+    path = work.path("random.wrb")
+    work.run([os.path.join(wr.ROOT, "build", "tests", "bench", "make_bundle"), path], "make_bundle.log")
+    return path, "random weights, shape of the reference student"
+
+
 def lists(work, bundle, name, *options):
     """Expected lists of a bundle from wrtrain eval; the file's path."""
     path = work.path(name)

@@ -109,7 +109,11 @@ static int probe(struct wr_port *p, struct wr_errmsg *msg)
 		return err;
 	p->xdp = o->kind == WR_PORT_AF_XDP;
 	bool nic = o->kind == WR_PORT_NIC; /* EAL probed it when it started */
-	if ((!nic && rte_eal_hotplug_add("vdev", p->name, args) != 0) ||
+	/* A virtual device that the process has made itself (rte_eth_from_rings) is taken as it is.
+	 */
+	bool made =
+		o->kind == WR_PORT_VDEV && rte_eth_dev_get_port_by_name(p->name, &p->ethdev) == 0;
+	if ((!nic && !made && rte_eal_hotplug_add("vdev", p->name, args) != 0) ||
 		rte_eth_dev_get_port_by_name(p->name, &p->ethdev) != 0)
 		return wr_fail(msg, WR_EIO,
 			"port %s does not come up: the driver refused \"%s\"; see its line above, "

@@ -52,7 +52,8 @@ struct wr_port_options {
 	enum wr_port_kind kind;
 	const char *socket;    /* memif: path of the unix socket */
 	const char *interface; /* af_xdp: kernel interface to share; tap: name of the one to make */
-	const char *device; /* nic: PCI address; vdev: devargs ("net_ring0", "net_null0,size=64") */
+	const char *device; /* nic: PCI address; vdev: devargs ("net_ring0", "net_null0,size=64"),
+			       or the name of one that exists */
 	unsigned int id;    /* memif: interface id on that socket */
 	bool server;        /* memif: role; a server survives its peers */
 	uint8_t mac[6];     /* all zero = the driver's */
