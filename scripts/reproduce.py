@@ -6,6 +6,7 @@ lists what there is and how long each takes."""
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -120,6 +121,7 @@ def record(work, name):
         return
     work.run([wr.tool("wrtrain"), "eval", f"--data={datasets.folder(plan['dataset'])}", f"--run={folder(name)}", f"--record={path}",
               f"--dataset={plan['dataset']}", f"--model={plan['model']}", f"--commit={commit()}"], f"{name}-eval.log", timeout=3600)
+    shutil.copy(os.path.join(folder(name), "loss.svg"), os.path.join(RECORDS, f"{name}.svg"))
     with open(path, encoding="utf-8") as f:
         r = json.load(f)
     print(f"{name}: HR@10 {r['hr10']:.4f} NDCG@10 {r['ndcg10']:.4f} (unfiltered {r['hr10_unfiltered']:.4f} "
