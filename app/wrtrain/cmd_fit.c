@@ -10,7 +10,7 @@ struct options {
 		*ffn, *dropout, *attn_dropout, *seed, *threads, *resume, *max_seconds, *patience,
 		*quiet, *activation, *gated, *rotary, *context, *weight_decay, *ema, *future,
 		*future_decay, *teacher, *soft, *soft_share, *hidden_weight, *attention_weight,
-		*match, *init, *age_time, *sampled;
+		*match, *init, *from, *qat, *keep_zeros, *age_time, *sampled;
 };
 
 static int parse(int argc, char **argv, struct options *o, struct wr_errmsg *msg)
@@ -73,6 +73,15 @@ static int parse(int argc, char **argv, struct options *o, struct wr_errmsg *msg
 			&o->match},
 		{"init-from-teacher", NULL, "start from the teacher's tensors of the same shape",
 			&o->init},
+		{"from", "RUNDIR",
+			"start from RUNDIR/best.safetensors, in its shape: behind wrtrain prune, "
+			"or "
+			"for --qat",
+			&o->from},
+		{"qat", NULL, "train through the rounding of the int8 server", &o->qat},
+		{"keep-zeros", NULL,
+			"weights of blocks that are 0 stay 0 (behind prune --two-four)",
+			&o->keep_zeros},
 		{"seed", "N", "of everything random (1)", &o->seed},
 		{"threads", "N",
 			"OpenMP threads; the result is the same for any number (all cores)",
@@ -150,6 +159,8 @@ static int settings(const struct options *o, struct wr_fit *f, struct wr_errmsg 
 		f->future_decay = 0.5;
 	if (!err && o->seed && wr_parse_u64(o->seed, 0, INT64_MAX, &f->seed))
 		err = wr_fail(msg, WR_EINVAL, "--seed=%s: give a whole number", o->seed);
+	f->qat = o->qat != NULL;
+	f->keep_zeros = o->keep_zeros != NULL;
 	f->resume = o->resume != NULL;
 	f->quiet = o->quiet != NULL;
 	return err;
@@ -172,6 +183,27 @@ static int set_match(const char *text, struct wr_fit *f, struct wr_errmsg *msg)
 		text += used + (text[used] == ',');
 	}
 	return WR_OK;
+}
+
+/* The run to start from gives the shape. */
+static int load_from(
+	const struct options *o, struct wr_fit *f, struct wr_student **from, struct wr_errmsg *msg)
+{
+	char path[4096];
+	*from = NULL;
+	if (!o->from)
+		return WR_OK;
+	if (o->d || o->blocks || o->heads || o->kv_heads || o->window || o->ffn || o->activation ||
+		o->gated || o->rotary || o->context || o->age_time || o->init)
+		return wr_fail(msg, WR_EINVAL,
+			"--from takes the shape and the weights of its run: give no other shape "
+			"and no --init-from-teacher beside it");
+	snprintf(path, sizeof(path), "%s/best.safetensors", o->from);
+	int err = wr_student_load(from, path, msg);
+	f->from = *from;
+	if (!err)
+		f->shape = (*from)->shape;
+	return err;
 }
 
 static int load_teacher(const struct options *o, struct wr_fit *f, struct wr_student **teacher,
@@ -200,7 +232,7 @@ static int check_resume(const struct options *o, struct wr_errmsg *msg)
 			o->activation || o->gated || o->rotary || o->context || o->weight_decay ||
 			o->ema || o->future || o->future_decay || o->soft_share ||
 			o->hidden_weight || o->attention_weight || o->match || o->init ||
-			o->age_time || o->sampled))
+			o->age_time || o->sampled || o->from || o->qat || o->keep_zeros))
 		return wr_fail(msg, WR_EINVAL,
 			"--resume takes model, batch, rates and seed from the checkpoint: give "
 			"only --epochs, --threads, "
@@ -213,7 +245,7 @@ static int run(int argc, char **argv, struct wr_errmsg *msg)
 	struct options o = {0};
 	struct wr_fit f;
 	struct wr_dataset *ds;
-	struct wr_student *teacher = NULL;
+	struct wr_student *teacher = NULL, *from = NULL;
 	struct wr_fit_result r;
 	char command[2048] = "wrtrain";
 	wr_fit_defaults(&f);
@@ -230,10 +262,13 @@ static int run(int argc, char **argv, struct wr_errmsg *msg)
 	if (!err)
 		err = settings(&o, &f, msg);
 	if (!err)
+		err = load_from(&o, &f, &from, msg);
+	if (!err)
 		err = load_teacher(&o, &f, &teacher, msg);
 	if (!err)
 		err = wr_dataset_load(&ds, o.data, msg);
 	if (err) {
+		wr_student_free(from);
 		wr_student_free(teacher);
 		return err;
 	}
@@ -245,6 +280,7 @@ static int run(int argc, char **argv, struct wr_errmsg *msg)
 			o.out, r.stopped ? "stopped (go on with --resume)" : "done", r.epochs,
 			f.epochs, r.best_epoch, r.best_hr10, r.best_ndcg10);
 	wr_dataset_free(ds);
+	wr_student_free(from);
 	wr_student_free(teacher);
 	return err;
 }

@@ -14,6 +14,7 @@ static const struct command {
 	{"fit", wr_cmd_fit, "train the student on a data set"},
 	{"fit-ctr", wr_cmd_fit_ctr, "train heads for clicks and conversions on a run"},
 	{"teach", wr_cmd_teach, "write down a teacher's answers, for students to learn from"},
+	{"prune", wr_cmd_prune, "a smaller model: fewer blocks, heads, units, narrower"},
 	{"pack", wr_cmd_pack, "make the int8 bundle that wirerankd serves"},
 	{"eval", wr_cmd_eval,
 		"hit rates, float and int8, beside the baselines; expected lists; records"},

@@ -12,6 +12,7 @@ int wr_cmd_lift(int argc, char **argv);
 int wr_cmd_replay(int argc, char **argv);
 int wr_cmd_teach(int argc, char **argv);
 int wr_cmd_pack(int argc, char **argv);
+int wr_cmd_prune(int argc, char **argv);
 int wr_cmd_eval(int argc, char **argv);
 int wr_cmd_compare(int argc, char **argv);
 int wr_cmd_simulate(int argc, char **argv);

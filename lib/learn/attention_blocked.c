@@ -47,7 +47,7 @@ static struct head head_of(const struct wr_student *s, const struct net_ws *ws,
 		.dh = dh,
 		.n_heads = p->n_heads,
 		.stride = s->qkv_dim,
-		.o_stride = p->d,
+		.o_stride = s->o_dim,
 		.inv_sqrt = 1.0f / sqrtf((float)dh),
 		.drop = drop,
 		.key = drop->key + (((uint64_t)h << 32) + first) * 0x2545f4914f6cdd1du,
@@ -124,7 +124,7 @@ void wr_learn_attention_blocked_forward(const struct wr_student *s, struct net_w
 	const struct watcher *watch = &ws->watch[b - ws->b];
 	for (uint32_t h = 0; h < s->shape.n_heads; h++) {
 		struct head a = head_of(s, ws, b, first, n, h, drop, site);
-		float *o = b->o + (size_t)first * s->shape.d + h * a.dh, *e = ws->att_s;
+		float *o = b->o + (size_t)first * s->o_dim + h * a.dh, *e = ws->att_s;
 		for (uint32_t i0 = 0; i0 < n; i0 += ATTENTION_ROWS) {
 			struct tile x = tile_at(&a, i0);
 			wr_sgemm(false, true, x.rows, x.keys, a.dh, a.q + x.i0 * a.stride, a.stride,
@@ -175,7 +175,7 @@ void wr_learn_attention_blocked_backward(const struct wr_student *s, struct net_
 		g0[i] = 0;
 	for (uint32_t h = 0; h < p->n_heads; h++) {
 		struct head a = head_of(s, ws, b, first, n, h, drop, site);
-		const float *d_o = ws->dn + (size_t)first * p->d + h * a.dh;
+		const float *d_o = ws->dn + (size_t)first * s->o_dim + h * a.dh;
 		float *dq = g0 + (a.q - b->qkv - (size_t)first * s->qkv_dim);
 		float *dk = g0 + (a.k - b->qkv - (size_t)first * s->qkv_dim);
 		float *dv = g0 + (a.v - b->qkv - (size_t)first * s->qkv_dim);

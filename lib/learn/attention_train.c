@@ -200,7 +200,7 @@ static struct head head_of(const struct wr_student *s, const struct net_ws *ws,
 		.ld = ws->max_tokens,
 		.qkv_stride = s->qkv_dim,
 		.p_stride = (size_t)p->n_heads * p->window,
-		.o_stride = p->d,
+		.o_stride = s->o_dim,
 		.inv_sqrt = 1.0f / sqrtf((float)dh),
 		.attn_threshold = drop->attn_threshold,
 		.attn_scale = drop->attn_scale,
@@ -219,7 +219,7 @@ void wr_learn_attention_forward(const struct wr_student *s, struct net_ws *ws,
 	for (uint32_t h = 0; h < s->shape.n_heads; h++) {
 		struct head a = head_of(s, ws, b, first, n, h, drop, site);
 		transpose(a.k, a.qkv_stride, n, a.dh, ws->kt, a.ld);
-		head_forward_any(&a, b->o + (size_t)first * s->shape.d + h * a.dh, ws->vt);
+		head_forward_any(&a, b->o + (size_t)first * s->o_dim + h * a.dh, ws->vt);
 	}
 }
 
@@ -246,7 +246,7 @@ void wr_learn_attention_backward(const struct wr_student *s, struct net_ws *ws,
 					  (float)p->n_heads;
 		}
 		transpose(a.v, a.qkv_stride, n, a.dh, ws->vt, a.ld);
-		head_backward_any(&a, ws->dn + (size_t)first * p->d + h * a.dh, g + h * a.dh,
+		head_backward_any(&a, ws->dn + (size_t)first * s->o_dim + h * a.dh, g + h * a.dh,
 			g + (p->n_heads + kv) * a.dh, g + (p->n_heads + p->n_kv_heads + kv) * a.dh,
 			ws->d_bias + h * p->window, ws->kt, ws->kt + p->window);
 	}

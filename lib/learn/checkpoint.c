@@ -30,7 +30,7 @@ unsigned int wr_learn_student_tensors(
 		int k = (int)b;
 		add_tensor(t, &n, prefix, k, "norm1.gain", w + o->norm1, p->d, 0);
 		add_tensor(t, &n, prefix, k, "qkv.weight", w + o->qkv, s->qkv_dim, p->d);
-		add_tensor(t, &n, prefix, k, "out.weight", w + o->out, p->d, p->d);
+		add_tensor(t, &n, prefix, k, "out.weight", w + o->out, p->d, s->o_dim);
 		add_tensor(t, &n, prefix, k, "age.bias", w + o->bias, p->n_heads, p->window);
 		if (p->time_buckets)
 			add_tensor(t, &n, prefix, k, "time.bias", w + o->time, p->n_heads,
@@ -54,6 +54,7 @@ struct entry {
 	uint64_t *u64;
 	uint32_t *u32;
 	double *real;
+	bool *flag;
 	bool state; /* only in resumable checkpoints */
 	bool added; /* came later: left out while 0, and 0 where a file has none */
 };
@@ -69,6 +70,7 @@ static unsigned int entries(struct wr_fit *f, struct progress_state *p, struct e
 		{"n_kv_heads", .u32 = &f->shape.n_kv_heads},
 		{"window", .u32 = &f->shape.window},
 		{"ffn", .u32 = &f->shape.ffn},
+		{"head_dim", .u32 = &f->shape.head_dim, .added = true},
 		{"activation", .u32 = &f->shape.activation, .added = true},
 		{"gated", .u32 = &f->shape.gated, .added = true},
 		{"rotary", .u32 = &f->shape.rotary, .added = true},
@@ -91,6 +93,8 @@ static unsigned int entries(struct wr_fit *f, struct progress_state *p, struct e
 		{"hidden_weight", .real = &f->distil.hidden_weight, .state = true, .added = true},
 		{"attention_weight", .real = &f->distil.attention_weight, .state = true,
 			.added = true},
+		{"qat", .flag = &f->qat, .state = true, .added = true},
+		{"keep_zeros", .flag = &f->keep_zeros, .state = true, .added = true},
 		{"teacher_key", .u64 = &p->teacher_key, .state = true, .added = true},
 		{"match", .u64 = &p->match, .state = true, .added = true},
 		{"soft_sum", .real = &p->soft_sum, .state = true, .added = true},
@@ -110,6 +114,11 @@ static unsigned int entries(struct wr_fit *f, struct progress_state *p, struct e
 	return WR_ARRAY_LEN(all);
 }
 
+static uint64_t whole_of(const struct entry *e)
+{
+	return e->u64 ? *e->u64 : e->u32 ? *e->u32 : (uint64_t)*e->flag;
+}
+
 int wr_learn_checkpoint_write(const char *path, const struct wr_student *s,
 	const struct optimiser *o, const struct wr_fit *f, const struct progress_state *p,
 	struct wr_errmsg *msg)
@@ -127,15 +136,12 @@ int wr_learn_checkpoint_write(const char *path, const struct wr_student *s,
 	}
 	json_object_set_new(meta, "format", json_string("wirerank student 1"));
 	for (unsigned int i = 0, n = entries(&fit, &state, e); i < n; i++) {
-		if (e[i].added && !(e[i].real        ? *e[i].real != 0
-					  : e[i].u64 ? *e[i].u64 != 0
-						     : *e[i].u32 != 0))
+		if (e[i].added && !(e[i].real ? *e[i].real != 0 : whole_of(&e[i]) != 0))
 			continue;
 		if (e[i].real)
 			snprintf(text, sizeof(text), "%.17g", *e[i].real);
 		else
-			snprintf(text, sizeof(text), "%llu",
-				(unsigned long long)(e[i].u64 ? *e[i].u64 : *e[i].u32));
+			snprintf(text, sizeof(text), "%llu", (unsigned long long)whole_of(&e[i]));
 		json_object_set_new(meta, e[i].key, json_string(text));
 	}
 	unsigned int n = wr_learn_student_tensors(s, s->w, "", t);
@@ -170,6 +176,8 @@ static int read_entry(const struct safetensors *st, const char *path, const stru
 		*e->u64 = v;
 	if (e->u32)
 		*e->u32 = (uint32_t)v;
+	if (e->flag)
+		*e->flag = v != 0;
 	return WR_OK;
 }
 
@@ -236,6 +244,8 @@ int wr_learn_checkpoint_read(const char *path, struct wr_student **s, struct opt
 	*s = NULL;
 	*o = (struct optimiser){0};
 	/* What an older file does not name. */
+	f->shape.head_dim = 0;
+	f->qat = f->keep_zeros = false;
 	f->shape.activation = f->shape.gated = f->shape.rotary = f->shape.context = 0;
 	f->shape.matched = f->shape.teacher_d = f->shape.time_buckets = f->future = 0;
 	f->sampled = 0;

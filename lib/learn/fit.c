@@ -162,6 +162,12 @@ static int start_or_resume(struct run *r, struct wr_errmsg *msg)
 			return wr_fail(msg, WR_ESTATE,
 				"%s exists: continue it with --resume, or give another --out",
 				r->checkpoint);
+		if (r->fit.from)
+			r->fit.shape = r->fit.from->shape;
+		if (r->fit.from && r->fit.shape.n_items != r->ds->n_items)
+			return wr_fail(msg, WR_EINVAL,
+				"the run to start from knows %u items, the data %u",
+				r->fit.shape.n_items, r->ds->n_items);
 		r->fit.shape.n_items = r->ds->n_items;
 		set_projections(&r->fit);
 		int bad = check_distil(&r->fit, msg);
@@ -173,6 +179,8 @@ static int start_or_resume(struct run *r, struct wr_errmsg *msg)
 		if (err)
 			return err;
 		wr_student_init(r->s, r->fit.seed);
+		if (r->fit.from) /* projections to a teacher lie behind the rest */
+			memcpy(r->s->w, r->fit.from->w, (r->s->logit_scale + 1) * sizeof(float));
 		if (r->fit.distil.init)
 			wr_learn_take_tensors(r->s, r->fit.distil.teacher, r->fit.distil.match);
 		return wr_learn_optimiser_new(&r->opt, r->s, r->fit.ema > 0, msg);

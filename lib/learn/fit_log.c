@@ -185,6 +185,9 @@ int wr_learn_fit_log_settings(
 		f->distil.attention_weight, "init_from_teacher", (int)f->distil.init, "seed",
 		(json_int_t)f->seed, "data", "users", (json_int_t)ds->n_users, "items",
 		(json_int_t)ds->n_items, "tokens", (json_int_t)ds->token_off[ds->n_users]);
+	json_object_set_new(json_object_get(j, "shape"), "head_dim", json_integer(p->head_dim));
+	json_object_set_new(j, "qat", json_boolean(f->qat));
+	json_object_set_new(j, "keep_zeros", json_boolean(f->keep_zeros));
 	/* The command that began the run is kept: it is what redoes it. */
 	if (f->resume && path && !access(path, R_OK) && !wr_json_read(path, &old, NULL) &&
 		json_object_get(old, "command"))

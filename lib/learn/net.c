@@ -44,7 +44,7 @@ static size_t net_ws_layout(struct net_ws *ws, const struct wr_student *s, size_
 			.n1 = carve(&at, t * d),
 			.qkv = carve(&at, t * s->qkv_dim),
 			.p = carve(&at, wr_learn_attention_blocked(p) ? t * p->n_heads : t * slots),
-			.o = carve(&at, t * d),
+			.o = carve(&at, t * s->o_dim),
 			.x_mid = carve(&at, t * d),
 			.r2 = carve(&at, t),
 			.n2 = carve(&at, t * d),
@@ -55,7 +55,7 @@ static size_t net_ws_layout(struct net_ws *ws, const struct wr_student *s, size_
 	ws->u_norm = carve(&at, t);
 	ws->dx = carve(&at, t * d);
 	ws->dy = carve(&at, t * d);
-	ws->dn = carve(&at, t * d);
+	ws->dn = carve(&at, t * WR_MAX(d, (size_t)s->o_dim));
 	ws->dqkv = carve(&at, t * s->qkv_dim);
 	ws->d_h = carve(&at, t * p->ffn);
 	ws->d_up = wr_learn_activation_keeps(p) ? carve(&at, t * s->up_dim) : ws->d_h;
@@ -261,7 +261,8 @@ static void block_forward(const struct wr_student *s, struct net_ws *ws, uint32_
 	wr_sgemm(false, true, t, s->qkv_dim, d, k->n1, d, s->w + o->qkv, d, 0, k->qkv, s->qkv_dim);
 	rotate_qk(s, ws, in, k->qkv, false);
 	attend_forward(s, ws, b, in, drop);
-	wr_sgemm(false, true, t, d, d, k->o, d, s->w + o->out, d, 0, ws->dy, d);
+	wr_sgemm(
+		false, true, t, d, s->o_dim, k->o, s->o_dim, s->w + o->out, s->o_dim, 0, ws->dy, d);
 	if (drop->threshold)
 		wr_learn_dropout_apply(
 			ws->dy, td, drop->threshold, drop->scale, drop->key, SITE_OUT(b));
@@ -336,7 +337,8 @@ static void block_backward(const struct wr_student *s, struct net_ws *ws, uint32
 	const struct wr_student_shape *p = &s->shape;
 	const struct wr_student_block *o = &s->block[b];
 	struct block_ws *k = &ws->b[b];
-	uint32_t d = p->d, f = p->ffn, f_up = s->up_dim, q = s->qkv_dim, t = in->off[in->n_seqs];
+	uint32_t d = p->d, f = p->ffn, f_up = s->up_dim, q = s->qkv_dim, t = in->off[in->n_seqs],
+		 od = s->o_dim;
 	size_t td = (size_t)t * d;
 	const float *w = s->w;
 	memcpy(ws->dy, ws->dx, td * sizeof(float));
@@ -357,8 +359,8 @@ static void block_backward(const struct wr_student *s, struct net_ws *ws, uint32
 	if (drop->threshold)
 		wr_learn_dropout_apply(
 			ws->dy, td, drop->threshold, drop->scale, drop->key, SITE_OUT(b));
-	wr_sgemm(true, false, d, d, t, ws->dy, d, k->o, d, 1, grad + o->out, d);
-	wr_sgemm(false, false, t, d, d, ws->dy, d, w + o->out, d, 0, ws->dn, d);
+	wr_sgemm(true, false, d, od, t, ws->dy, d, k->o, od, 1, grad + o->out, od);
+	wr_sgemm(false, false, t, od, d, ws->dy, d, w + o->out, od, 0, ws->dn, od);
 	attend_backward(s, ws, b, in, drop, grad);
 	rotate_qk(s, ws, in, ws->dqkv, true);
 	wr_sgemm(true, false, q, d, t, ws->dqkv, q, k->n1, d, 1, grad + o->qkv, d);

@@ -86,7 +86,7 @@ static int add_block(
 	char name[32];
 	int err = add_matrix(w, b, "qkv", s->w + o->qkv, s->w + o->norm1, s->qkv_dim, p->d, msg);
 	if (!err)
-		err = add_matrix(w, b, "out", s->w + o->out, NULL, p->d, p->d, msg);
+		err = add_matrix(w, b, "out", s->w + o->out, NULL, p->d, s->o_dim, msg);
 	if (!err)
 		err = add_matrix(w, b, "up", s->w + o->up, s->w + o->norm2, p->ffn, p->d, msg);
 	if (!err)

@@ -302,7 +302,7 @@ static void decay_weights(const struct wr_student *s, float k)
 	for (uint32_t b = 0; b < p->n_blocks; b++) {
 		const struct wr_student_block *o = &s->block[b];
 		shrink(s->w + o->qkv, (size_t)s->qkv_dim * p->d, k);
-		shrink(s->w + o->out, (size_t)p->d * p->d, k);
+		shrink(s->w + o->out, (size_t)p->d * s->o_dim, k);
 		shrink(s->w + o->up, (size_t)s->up_dim * p->d, k);
 		shrink(s->w + o->down, (size_t)p->d * p->ffn, k);
 	}
@@ -316,8 +316,18 @@ WR_CLONES static void follow(float *mean, const float *w, size_t n, float share)
 		mean[i] += (w[i] - mean[i]) * share;
 }
 
+/* Weights of blocks that are 0 get no gradient: Adam's moments stay 0, and so do they. */
+static void hold_zeros(const struct wr_student *s, float *grad)
+{
+	for (size_t i = s->block[0].norm1; i < s->final_gain; i++)
+		if (s->w[i] == 0.0f)
+			grad[i] = 0;
+}
+
 void wr_learn_step_apply(struct step *st, float lr, uint64_t adam_step)
 {
+	if (st->fit->keep_zeros)
+		hold_zeros(st->s, st->grad);
 	static const struct adam adam = {.beta1 = 0.9f, .beta2 = 0.98f, .eps = 1e-8f};
 	size_t n = st->s->n_weights;
 	struct optimiser *o = st->opt;

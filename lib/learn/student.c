@@ -7,6 +7,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+static uint32_t head_dim_of(const struct wr_student_shape *p)
+{
+	return p->head_dim ? p->head_dim : p->d / p->n_heads;
+}
+
 static int check_shape(const struct wr_student_shape *p, struct wr_errmsg *msg)
 {
 	if (p->n_items < 2 || p->n_items > 16u << 20)
@@ -17,10 +22,11 @@ static int check_shape(const struct wr_student_shape *p, struct wr_errmsg *msg)
 	if (p->n_blocks < 1 || p->n_blocks > WR_BUNDLE_MAX_BLOCKS)
 		return wr_fail(msg, WR_EINVAL, "%u blocks: give 1 … %d", p->n_blocks,
 			WR_BUNDLE_MAX_BLOCKS);
-	if (p->n_heads < 1 || p->d % p->n_heads)
+	if (p->n_heads < 1 || p->n_heads > 1024 || (!p->head_dim && p->d % p->n_heads))
 		return wr_fail(msg, WR_EINVAL, "%u heads do not divide d = %u", p->n_heads, p->d);
-	if (p->d / p->n_heads > WR_STUDENT_MAX_HEAD_DIM)
-		return wr_fail(msg, WR_EINVAL, "%u channels a head: at most %d", p->d / p->n_heads,
+	uint32_t dh = head_dim_of(p);
+	if (dh > WR_STUDENT_MAX_HEAD_DIM)
+		return wr_fail(msg, WR_EINVAL, "%u channels a head: at most %d", dh,
 			WR_STUDENT_MAX_HEAD_DIM);
 	if (p->n_kv_heads < 1 || p->n_kv_heads > p->n_heads || p->n_heads % p->n_kv_heads)
 		return wr_fail(msg, WR_EINVAL, "%u key heads do not divide %u heads", p->n_kv_heads,
@@ -32,9 +38,8 @@ static int check_shape(const struct wr_student_shape *p, struct wr_errmsg *msg)
 	if (p->activation >= WR_N_ACTIVATIONS || p->gated > 1 || p->rotary > 1)
 		return wr_fail(msg, WR_EINVAL, "activation %u, gated %u, rotary %u: not known",
 			p->activation, p->gated, p->rotary);
-	if (p->rotary && p->d / p->n_heads % 2)
-		return wr_fail(msg, WR_EINVAL, "rotary: %u channels a head must be even",
-			p->d / p->n_heads);
+	if (p->rotary && dh % 2)
+		return wr_fail(msg, WR_EINVAL, "rotary: %u channels a head must be even", dh);
 	if (p->matched >> p->n_blocks || p->teacher_d > 1024 || (p->matched && !p->teacher_d))
 		return wr_fail(msg, WR_EINVAL, "matched blocks %#x, teacher's width %u: not known",
 			p->matched, p->teacher_d);
@@ -82,7 +87,10 @@ int wr_student_new(
 	if (!s)
 		return wr_fail(msg, WR_ENOMEM, "no memory for a student");
 	s->shape = *shape;
-	s->head_dim = shape->d / shape->n_heads;
+	s->head_dim = head_dim_of(shape);
+	s->o_dim = shape->n_heads * s->head_dim;
+	if (s->o_dim == shape->d) /* one way to tell it */
+		s->shape.head_dim = 0;
 	s->qkv_dim = (shape->n_heads + 2 * shape->n_kv_heads) * s->head_dim;
 	s->up_dim = shape->ffn * (shape->gated ? 2 : 1);
 	size_t d = shape->d, at = 0;
@@ -91,7 +99,7 @@ int wr_student_new(
 		s->block[b] = (struct wr_student_block){
 			.norm1 = place(&at, d),
 			.qkv = place(&at, s->qkv_dim * d),
-			.out = place(&at, d * d),
+			.out = place(&at, d * s->o_dim),
 			.bias = place(&at, (size_t)shape->n_heads * shape->window),
 			.norm2 = place(&at, d),
 			.up = place(&at, s->up_dim * d),
@@ -138,7 +146,7 @@ void wr_student_init(struct wr_student *s, uint64_t seed)
 		for (uint32_t i = 0; i < p->d; i++)
 			s->w[o->norm1 + i] = s->w[o->norm2 + i] = 1.0f;
 		fill_matrix(s->w + o->qkv, s->qkv_dim, p->d, &r);
-		fill_matrix(s->w + o->out, p->d, p->d, &r);
+		fill_matrix(s->w + o->out, p->d, s->o_dim, &r);
 		for (uint32_t i = 0; i < s->up_dim; i += p->ffn)
 			fill_matrix(s->w + o->up + (size_t)i * p->d, p->ffn, p->d, &r);
 		fill_matrix(s->w + o->down, p->d, p->ffn, &r);
@@ -206,9 +214,10 @@ static void take_block(struct wr_student *s, uint32_t b, const struct wr_student
 		return;
 	take(s->w + x->norm1, t->w + y->norm1, p->d);
 	take(s->w + x->norm2, t->w + y->norm2, p->d);
-	if (p->n_heads == q->n_heads && p->n_kv_heads == q->n_kv_heads) {
+	if (p->n_heads == q->n_heads && p->n_kv_heads == q->n_kv_heads &&
+		s->head_dim == t->head_dim) {
 		take(s->w + x->qkv, t->w + y->qkv, (size_t)s->qkv_dim * p->d);
-		take(s->w + x->out, t->w + y->out, (size_t)p->d * p->d);
+		take(s->w + x->out, t->w + y->out, (size_t)p->d * s->o_dim);
 	}
 	if (p->ffn == q->ffn && s->up_dim == t->up_dim) {
 		take(s->w + x->up, t->w + y->up, (size_t)s->up_dim * p->d);

@@ -79,8 +79,8 @@ int wr_import_run(const struct wr_import *in, const char *out, struct wr_errmsg 
 #define WR_STUDENT_MAX_HEAD_DIM 256
 enum wr_activation { WR_ACTIVATION_RELU, WR_ACTIVATION_SILU, WR_ACTIVATION_GELU, WR_N_ACTIVATIONS };
 struct wr_student_shape {
-	uint32_t n_items, d, n_blocks, n_heads, n_kv_heads, window,
-		ffn; /* head_dim = d / n_heads */
+	uint32_t n_items, d, n_blocks, n_heads, n_kv_heads, window, ffn;
+	uint32_t head_dim; /* channels of a head; 0 = d / n_heads */
 	/* Beyond the served student; all 0 = the student of docs/model.md. */
 	uint32_t activation;   /* enum wr_activation */
 	uint32_t gated;        /* 1: h = act(Wgate n) ⊙ Wup n (Shazeer 2020), up has 2f rows */
@@ -108,8 +108,8 @@ struct wr_student_block {
 /* All weights in one array; the offsets of its tensors, in floats. Shapes: docs/learning.md. */
 struct wr_student {
 	struct wr_student_shape shape;
-	uint32_t head_dim, qkv_dim; /* d / H; (H + 2G) head_dim */
-	uint32_t up_dim;            /* rows of up: f, gated 2f */
+	uint32_t head_dim, o_dim, qkv_dim; /* of a head; H head_dim; (H + 2G) head_dim */
+	uint32_t up_dim;                   /* rows of up: f, gated 2f */
 	size_t embedding, final_gain, logit_scale, n_weights;
 	size_t projection[WR_BUNDLE_MAX_BLOCKS]; /* [teacher_d][d] of matched blocks */
 	struct wr_student_block block[WR_BUNDLE_MAX_BLOCKS];
@@ -169,8 +169,12 @@ struct wr_fit {
 			     soft answers and several targets */
 	double future_decay; /* the k-th of them weighs future_decay^(k-1), normalised */
 	struct wr_distil distil;
-	double max_seconds;  /* 0 = no limit */
-	const char *command; /* what was called, for settings.json; NULL = unknown */
+	const struct wr_student *from; /* start from this model, in its shape; borrowed; NULL = from
+					  random weights */
+	bool qat;                      /* train through the server's rounding (docs/learning.md) */
+	bool keep_zeros;               /* weights of blocks that are 0 stay 0 */
+	double max_seconds;            /* 0 = no limit */
+	const char *command;           /* what was called, for settings.json; NULL = unknown */
 	uint64_t seed;
 	bool resume;
 	bool quiet; /* no progress on stderr */

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Smaller models: structured pruning, compressed item vectors, what quantisation costs by layer,
+ * and what an answer costs on the server's kernels. Offline, seconds to minutes on a few cores.
+ * Methods and sources: docs/learning.md, "Smaller models".
+ */
+#ifndef WR_COMPACT_H
+#define WR_COMPACT_H
+
+#include "wr_learn.h"
+
+/* ---- pruning ---- */
+/* What shall be left; 0 = as it is. */
+struct wr_prune {
+	uint32_t blocks;   /* those whose loss costs least validation NDCG@10 go, one by one */
+	uint32_t heads;    /* of each block; key heads go with theirs where each head has its own */
+	uint32_t kv_heads; /* means of neighbouring key and value heads (Ainslie et al. 2023) */
+	uint32_t ffn;      /* units of each block */
+	uint32_t window;   /* the youngest ages stay */
+	uint32_t d;        /* principal directions of the residual stream (Ashkboos et al. 2024) */
+	bool two_four;     /* of four neighbouring weights of a row the two smallest become 0 */
+	uint32_t users;    /* whose training clicks importance is measured on; 0 = 512 */
+	uint32_t threads;  /* 0 = OpenMP's default */
+};
+/* First-order Taylor importance (Michel et al. 2019; Molchanov et al. 2019): the mean over chunks
+ * of eight users of |d loss / d gate|. By head [L][H] and by unit [L][f]; the caller's. */
+struct wr_importance {
+	double *head, *unit;
+};
+/* WR_EINVAL: no user has two clicks to measure on. */
+int wr_importance_measure(struct wr_importance *x, const struct wr_student *s,
+	const struct wr_dataset *ds, uint32_t users, uint32_t threads,
+	struct wr_errmsg *msg) WR_MUST_CHECK;
+void wr_importance_free(struct wr_importance *x);
+/*
+ * A new, smaller student (the caller's); s stays. ds: the data s was trained on, validation and
+ * training clicks only. WR_EINVAL names the knob: none may grow, and heads must share key heads
+ * evenly.
+ */
+int wr_prune_run(const struct wr_prune *p, const struct wr_student *s, const struct wr_dataset *ds,
+	struct wr_student **out, struct wr_errmsg *msg) WR_MUST_CHECK;
+/* Writes RUN/best.safetensors with weights and shape alone, for fit --from, eval and pack. The
+ * directory is made. */
+int wr_prune_write(
+	const struct wr_student *s, const char *run_dir, struct wr_errmsg *msg) WR_MUST_CHECK;
+
+#endif
