@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* wrtrain eval: hit rates of float and int8 models beside the baselines, as a table and as JSON;
  * expected lists. */
+#include "by_layer.h"
 #include "record.h"
 #include "wrtrain.h"
 
 #include <string.h>
 
 struct options {
-	const char *data, *run, *bundle, *int8, *isa, *gemm, *split, *lists, *k, *steps,
+	const char *data, *run, *bundle, *int8, *by_layer, *isa, *gemm, *split, *lists, *k, *steps,
 		*max_history, *users, *baselines, *json, *threads, *record, *dataset, *model,
 		*commit;
 };
@@ -29,6 +30,9 @@ static int parse(int argc, char **argv, struct options *o, struct wr_errmsg *msg
 		{"run", "RUNDIR", "evaluate RUNDIR/best.safetensors in float", &o->run},
 		{"bundle", "FILE", "evaluate a bundle in int8, as the server computes", &o->bundle},
 		{"int8", NULL, "int8 (the only way to run a bundle; may be left out)", &o->int8},
+		{"by-layer", NULL,
+			"what each layer of --run loses in int8: it alone, and all but it",
+			&o->by_layer},
 		{"isa", "LEVEL",
 			"auto, ref, avx2 or avx512vnni (auto); every level gives the same lists",
 			&o->isa},
@@ -63,7 +67,9 @@ static int settings(const struct options *o, struct eval *e, struct wr_errmsg *m
 	if (!o->data || (!o->run && !o->bundle && !o->baselines))
 		return wr_fail(msg, WR_EINVAL,
 			"give --data and one of --run, --bundle, --baselines (see --help)");
-	if ((o->lists || o->int8 || o->isa || o->gemm) && !o->bundle)
+	if (o->by_layer && !o->run)
+		return wr_fail(msg, WR_EINVAL, "--by-layer needs --run");
+	if ((o->lists || (o->int8 && !o->by_layer) || o->isa || o->gemm) && !o->bundle)
 		return wr_fail(msg, WR_EINVAL, "--int8, --isa, --gemm and --lists need --bundle");
 	if ((o->k || o->steps || o->max_history) && !o->lists)
 		return wr_fail(msg, WR_EINVAL, "--k, --steps and --max-history need --lists");
@@ -146,6 +152,8 @@ static int eval_float(struct eval *e, const struct options *o, struct wr_errmsg 
 		report(e, "float", &m, (double)(wr_clock_ns() - start) / 1e9);
 	if (!err && o->record && !o->bundle)
 		err = record(o, &m, "float", msg);
+	if (!err && o->by_layer)
+		err = wrtrain_by_layer(s, e->ds, e->split, e->users, e->threads, e->json, msg);
 	wr_student_free(s);
 	return err;
 }

@@ -7,6 +7,7 @@
  * Probabilities are kept by slot: slot s of a query holds age W-1-s, so that keys of ascending
  * position and the reversed bias line up.
  */
+#include "fake_int.h"
 #include "guide_int.h"
 #include "time_int.h"
 
@@ -26,6 +27,7 @@ struct head {
 	uint32_t site;
 	uint32_t h, first;
 	struct watcher watch;
+	const float *v_scale; /* [n]; NULL = weights are not rounded */
 	struct time_bias time;
 	const float *wanted; /* weights to learn, rows as p; NULL = none */
 	float wanted_weight;
@@ -38,6 +40,31 @@ static void transpose(
 	for (uint32_t t = 0; t < n; t++)
 		for (uint32_t c = 0; c < dh; c++)
 			out[(size_t)c * ld + t] = x[t * stride + c];
+}
+
+/* A query's weights as the server rounds them, times its values' scales, to 0 … 127. */
+WR_INLINE void round_weights(const float *p, const float *v_scale, uint32_t m, float *out)
+{
+	float top = 0;
+#pragma omp simd reduction(max : top)
+	for (uint32_t i = 0; i < m; i++) {
+		out[i] = p[i] * v_scale[i];
+		top = out[i] > top ? out[i] : top;
+	}
+	float inv = top < 1e-30f ? 0.0f : 127.0f / top, back = top / 127.0f;
+#pragma omp simd
+	for (uint32_t i = 0; i < m; i++)
+		out[i] = v_scale[i] > 0 ? rintf(out[i] * inv) * back / v_scale[i] : 0.0f;
+}
+
+static void scales_of(const float *v, size_t stride, uint32_t n, uint32_t dh, float *scale)
+{
+	for (uint32_t t = 0; t < n; t++) {
+		float top = 0;
+		for (uint32_t c = 0; c < dh; c++)
+			top = fmaxf(top, fabsf(v[t * stride + c]));
+		scale[t] = top / 127.0f;
+	}
 }
 
 WR_INLINE void head_forward(const struct head *a, float *o, float *drop, const uint32_t dh)
@@ -62,9 +89,13 @@ WR_INLINE void head_forward(const struct head *a, float *o, float *drop, const u
 		if (a->watch.see)
 			a->watch.see(a->watch.to, a->h, a->first + t, e, m);
 		const float *w = e;
+		if (a->v_scale) {
+			round_weights(e, a->v_scale + j0, m, drop);
+			w = drop;
+		}
 		if (a->attn_threshold) {
 			for (uint32_t i = 0; i < m; i++)
-				drop[i] = e[i];
+				drop[i] = w[i];
 			wr_learn_dropout_apply(
 				drop, m, a->attn_threshold, a->attn_scale, a->key + t, a->site);
 			w = drop;
@@ -117,6 +148,8 @@ WR_INLINE void head_backward(const struct head *a, const float *d_o, float *dq, 
 			ds[i] = 0;
 			w[i] = p[i];
 		}
+		if (a->v_scale)
+			round_weights(p, a->v_scale + j0, m, w);
 		for (uint32_t c = 0; c < dh; c++) {
 			const float *vt = a->vt + (size_t)c * a->ld + j0;
 			float gc = g[c];
@@ -208,6 +241,7 @@ static struct head head_of(const struct wr_student *s, const struct net_ws *ws,
 		.site = site,
 		.h = h,
 		.first = first,
+		.v_scale = fake_part(s, (uint32_t)(b - ws->b), FAKE_ATTENTION) ? ws->v_scale : NULL,
 		.watch = ws->watch[b - ws->b],
 		.time = time_bias_of(s, ws, b, first, h)};
 }
@@ -219,6 +253,8 @@ void wr_learn_attention_forward(const struct wr_student *s, struct net_ws *ws,
 	for (uint32_t h = 0; h < s->shape.n_heads; h++) {
 		struct head a = head_of(s, ws, b, first, n, h, drop, site);
 		transpose(a.k, a.qkv_stride, n, a.dh, ws->kt, a.ld);
+		if (a.v_scale)
+			scales_of(a.v, a.qkv_stride, n, a.dh, ws->v_scale);
 		head_forward_any(&a, b->o + (size_t)first * s->o_dim + h * a.dh, ws->vt);
 	}
 }
@@ -246,6 +282,8 @@ void wr_learn_attention_backward(const struct wr_student *s, struct net_ws *ws,
 					  (float)p->n_heads;
 		}
 		transpose(a.v, a.qkv_stride, n, a.dh, ws->vt, a.ld);
+		if (a.v_scale)
+			scales_of(a.v, a.qkv_stride, n, a.dh, ws->v_scale);
 		head_backward_any(&a, ws->dn + (size_t)first * s->o_dim + h * a.dh, g + h * a.dh,
 			g + (p->n_heads + kv) * a.dh, g + (p->n_heads + p->n_kv_heads + kv) * a.dh,
 			ws->d_bias + h * p->window, ws->kt, ws->kt + p->window);

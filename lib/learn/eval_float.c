@@ -4,6 +4,7 @@
  * among all items. Chunks of 16 users go to OpenMP threads; the encoder sees the last
  * wr_student_reach tokens, which is all that reaches the last position.
  */
+#include "fake_int.h"
 #include "judge_int.h"
 #include "sgemm.h"
 
@@ -131,7 +132,7 @@ int wr_judge_float(
 		.events = wr_student_reach(&s->shape)};
 	int err = unit && norm ? WR_OK : wr_fail(msg, WR_ENOMEM, "out of memory for evaluation");
 	if (!err) {
-		wr_learn_unit_rows(s->w + s->embedding, s->shape.n_items, s->shape.d, unit, norm);
+		wr_learn_student_units(s, unit, norm);
 		err = run_job(&j, threads, msg);
 	}
 	free(unit);

@@ -346,6 +346,24 @@ static int run_epoch(struct run *r, double *lr, struct wr_errmsg *msg)
 	return WR_OK;
 }
 
+/* Through the server's rounding where that is trained for. */
+static int judge(
+	struct run *r, const struct wr_student *s, struct wr_metrics_at *m, struct wr_errmsg *msg)
+{
+	struct wr_fake fake;
+	struct wr_student *served = NULL;
+	int err = WR_OK;
+	if (r->fit.qat) {
+		wr_learn_fake_all(&fake, s);
+		err = wr_learn_fake_new(&served, &fake, msg);
+	}
+	if (!err)
+		err = wr_eval_float(
+			served ? served : s, r->ds, WR_SPLIT_VALID, 0, r->fit.threads, m, msg);
+	wr_student_free(served);
+	return err;
+}
+
 /* Validation, best weights, log and checkpoint behind a whole epoch. */
 static int end_epoch(struct run *r, double lr, double seconds, struct wr_errmsg *msg)
 {
@@ -353,7 +371,7 @@ static int end_epoch(struct run *r, double lr, double seconds, struct wr_errmsg 
 	struct wr_student judged = *r->s;
 	if (r->opt.mean)
 		judged.w = r->opt.mean;
-	int err = wr_eval_float(&judged, r->ds, WR_SPLIT_VALID, 0, r->fit.threads, &m, msg);
+	int err = judge(r, &judged, &m, msg);
 	if (err)
 		return err;
 	if (!(r->peak > 0))

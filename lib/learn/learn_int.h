@@ -120,6 +120,7 @@ struct net_ws {
 	float *x_out;      /* [T][d] behind the last block */
 	float *u, *u_norm; /* [T][d] unit user vectors, [T] their lengths before */
 	float *dx, *dy, *dn, *dqkv, *d_h, *d_up; /* gradients; dx after backward: of x0 / dropout */
+	float *v_scale;           /* [T] of one head's values; through the server's rounding only */
 	float *kt, *vt;           /* transposed keys and values of one head of one sequence */
 	float *bias_rev, *d_bias; /* [H][W] */
 	float *att_s, *att_g;     /* [ATTENTION_ROWS][keys]: scores and their gradients */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Checkpoint + data set (+ rules) → bundle. */
+#include "fake_int.h"
 #include "quantise_student.h"
 #include "wr_intent.h"
 #include "wr_learn.h"
@@ -135,18 +136,6 @@ static int write_checked(const struct packing *k, const char *path, struct wr_er
 	return err;
 }
 
-/* The server's encoder is the student of docs/model.md alone. */
-static int check_served(const struct wr_student *s, const char *checkpoint, struct wr_errmsg *msg)
-{
-	const struct wr_student_shape *p = &s->shape;
-	if (p->gated || p->activation != WR_ACTIVATION_RELU || p->rotary || p->context)
-		return wr_fail(msg, WR_EINVAL,
-			"%s is a teacher (activation, gate, rotary or context): the server runs "
-			"students: distil one with wrtrain fit --teacher",
-			checkpoint);
-	return WR_OK;
-}
-
 int wr_pack_run(const struct wr_pack *p, const char *path, struct wr_errmsg *msg)
 {
 	struct packing k = {.p = p};
@@ -162,7 +151,7 @@ int wr_pack_run(const struct wr_pack *p, const char *path, struct wr_errmsg *msg
 			"%s was trained on %u items, %s has %u: pack it with its own data",
 			checkpoint, k.s->shape.n_items, p->data_dir, k.ds->n_items);
 	if (!err)
-		err = check_served(k.s, checkpoint, msg);
+		err = wr_learn_served(&k.s->shape, checkpoint, msg);
 	if (!err)
 		err = wr_bundle_builder_new(&k.w, msg);
 	if (!err)

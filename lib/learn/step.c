@@ -111,6 +111,10 @@ int wr_learn_step_new(struct step *st, const struct wr_fit *fit, struct wr_stude
 			msg, WR_ENOMEM, "no memory for gradients: use a smaller --batch or --d");
 	for (int i = 0; i < st->n_threads && !err; i++)
 		err = wr_learn_net_ws_new(&st->ws[i], s, STEP_CHUNK * fit->len, msg);
+	if (!err && fit->qat) {
+		wr_learn_fake_all(&st->fake, s);
+		err = wr_learn_fake_new(&st->served, &st->fake, msg);
+	}
 	if (!err)
 		err = add_teacher(st, ds, msg);
 	if (!err && fit->sampled)
@@ -131,6 +135,7 @@ void wr_learn_step_free(struct step *st)
 			wr_learn_guide_free(&st->guide[i]);
 	}
 	wr_learn_negatives_free(&st->sample);
+	wr_student_free(st->served);
 	wr_learn_soft_targets_close(&st->soft);
 	free(st->soft_ws);
 	free(st->guide);
@@ -155,6 +160,7 @@ static size_t dense_from(const struct step *st)
 static void run_chunk(
 	struct step *st, const struct batch *b, uint32_t chunk, struct net_ws *ws, uint64_t key)
 {
+	const struct wr_student *s = st->served ? st->served : st->s;
 	uint32_t off[STEP_CHUNK + 1], first = chunk * STEP_CHUNK,
 				      n = WR_MIN((uint32_t)STEP_CHUNK, b->n_seqs - first);
 	uint32_t base = b->off[first], tokens = b->off[first + n] - base;
@@ -171,7 +177,7 @@ static void run_chunk(
 		st->fit->dropout, st->fit->attn_dropout, wr_mix64(key + chunk));
 	size_t dense = dense_from(st);
 	memset(grad + dense, 0, (st->s->n_weights - dense) * sizeof(float));
-	wr_learn_net_forward(st->s, ws, &in, &drop);
+	wr_learn_net_forward(s, ws, &in, &drop);
 	struct loss_terms *loss = &st->chunk_loss[chunk];
 	struct targets y = st->targets;
 	y.next = b->targets + base;
@@ -179,14 +185,14 @@ static void run_chunk(
 	*loss = (struct loss_terms){0};
 	if (st->sample.n)
 		wr_learn_sampled_loss(
-			st->s, ws, st->unit, &st->sample, chunk, base, &in, &y, weight, grad, loss);
+			s, ws, st->unit, &st->sample, chunk, base, &in, &y, weight, grad, loss);
 	else
-		wr_learn_softmax_loss(st->s, ws, st->unit, &in, &y, weight, grad, loss);
+		wr_learn_softmax_loss(s, ws, st->unit, &in, &y, weight, grad, loss);
 	ws->guide_weight = weight;
 	ws->hidden_loss = ws->attention_loss = 0;
 	if (ws->guide)
-		wr_learn_guide_forward(ws->guide, st->s, &in);
-	wr_learn_net_backward(st->s, ws, &in, &drop, grad);
+		wr_learn_guide_forward(ws->guide, s, &in);
+	wr_learn_net_backward(s, ws, &in, &drop, grad);
 	loss->hidden = ws->hidden_loss;
 	loss->attention = ws->attention_loss / st->s->shape.n_heads;
 	memcpy(st->dx + (size_t)base * st->s->shape.d, ws->dx,
@@ -247,7 +253,9 @@ void wr_learn_step_gradient(
 		 d = s->shape.d;
 	float *g = st->grad, *ge = g + s->embedding;
 	size_t n_w = s->n_weights;
-	wr_learn_unit_rows(s->w + s->embedding, n, d, st->unit, st->norm);
+	if (st->served)
+		wr_learn_fake_refresh(st->served);
+	wr_learn_student_units(st->served ? st->served : s, st->unit, st->norm);
 	if (st->sample.n) {
 		wr_learn_negatives_draw(&st->sample, n, key);
 		wr_learn_negatives_gather(&st->sample, st->unit, d);
@@ -269,6 +277,8 @@ void wr_learn_step_gradient(
 		for (uint32_t r = 0; r < n; r += 64)
 			unproject(ge, st->unit, st->norm, r, WR_MIN(r + 64, n), d);
 	}
+	if (st->served)
+		wr_learn_fake_gradient(st->served, g);
 	scatter_inputs(ge, st->dx, b->rows, b->off[b->n_seqs], d);
 	*loss = (struct loss_terms){0};
 	for (uint32_t c = 0; c < n_chunks; c++) {

@@ -3,6 +3,7 @@
 #ifndef WR_LEARN_STEP_INT_H
 #define WR_LEARN_STEP_INT_H
 
+#include "fake_int.h"
 #include "guide_int.h"
 #include "sampled_int.h"
 #include "soft_targets_int.h"
@@ -20,6 +21,8 @@ struct batch {
 struct step {
 	const struct wr_fit *fit;
 	struct wr_student *s;
+	struct wr_fake fake;
+	struct wr_student *served; /* s through the server's rounding; NULL = trained in float */
 	int n_threads;
 	uint32_t n_chunks;
 	struct net_ws *ws; /* by thread */

@@ -44,4 +44,24 @@ int wr_prune_run(const struct wr_prune *p, const struct wr_student *s, const str
 int wr_prune_write(
 	const struct wr_student *s, const char *run_dir, struct wr_errmsg *msg) WR_MUST_CHECK;
 
+/* ---- int8 by layer ---- */
+struct wr_layer_score {
+	double hr10, ndcg10; /* seen items removed */
+};
+struct wr_layer {
+	char name[24]; /* "items", "user", "bB.qkv", "bB.attention", "bB.out", "bB.up", "bB.down" */
+	struct wr_layer_score alone, spared; /* this one in int8 alone; all but this one */
+};
+#define WR_LAYERS_MAX (2 + 5 * WR_BUNDLE_MAX_BLOCKS)
+struct wr_layers {
+	uint32_t n;
+	struct wr_layer_score none, all;
+	struct wr_layer layer[WR_LAYERS_MAX];
+};
+/* Rounds as the server does, in float sums: `all` is within a few users of the int8 model.
+ * WR_EINVAL for teachers and windows above 96; WR_ESTATE when stopped. */
+int wr_layers_measure(const struct wr_student *s, const struct wr_dataset *ds, enum wr_split split,
+	uint32_t users, uint32_t threads, struct wr_layers *out,
+	struct wr_errmsg *msg) WR_MUST_CHECK;
+
 #endif

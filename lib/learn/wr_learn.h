@@ -114,6 +114,8 @@ struct wr_student {
 	size_t projection[WR_BUNDLE_MAX_BLOCKS]; /* [teacher_d][d] of matched blocks */
 	struct wr_student_block block[WR_BUNDLE_MAX_BLOCKS];
 	float *w;
+	const struct wr_fake *fake; /* lib/learn: computes through the server's rounding; NULL = in
+				       float */
 };
 /* Allocates a zeroed student. WR_EINVAL names the knob that is out of range; WR_ENOMEM. */
 int wr_student_new(struct wr_student **s, const struct wr_student_shape *shape,
