@@ -15,6 +15,8 @@ static const struct command {
 	{"fit-ctr", wr_cmd_fit_ctr, "train heads for clicks and conversions on a run"},
 	{"teach", wr_cmd_teach, "write down a teacher's answers, for students to learn from"},
 	{"prune", wr_cmd_prune, "a smaller model: fewer blocks, heads, units, narrower"},
+	{"compress", wr_cmd_compress, "item vectors in fewer bytes, and what is lost"},
+	{"cost", wr_cmd_cost, "what an answer of a bundle costs on the server's kernels"},
 	{"pack", wr_cmd_pack, "make the int8 bundle that wirerankd serves"},
 	{"eval", wr_cmd_eval,
 		"hit rates, float and int8, beside the baselines; expected lists; records"},

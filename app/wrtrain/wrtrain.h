@@ -13,6 +13,8 @@ int wr_cmd_replay(int argc, char **argv);
 int wr_cmd_teach(int argc, char **argv);
 int wr_cmd_pack(int argc, char **argv);
 int wr_cmd_prune(int argc, char **argv);
+int wr_cmd_compress(int argc, char **argv);
+int wr_cmd_cost(int argc, char **argv);
 int wr_cmd_eval(int argc, char **argv);
 int wr_cmd_compare(int argc, char **argv);
 int wr_cmd_simulate(int argc, char **argv);

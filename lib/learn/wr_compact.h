@@ -64,4 +64,50 @@ int wr_layers_measure(const struct wr_student *s, const struct wr_dataset *ds, e
 	uint32_t users, uint32_t threads, struct wr_layers *out,
 	struct wr_errmsg *msg) WR_MUST_CHECK;
 
+/* ---- what an answer costs ---- */
+/* One thread, bursts of 32, ten best of the catalogue, seen items removed; medians of rounds. */
+struct wr_cost {
+	uint32_t session_bytes; /* cached rows that a warm answer reads */
+	uint32_t cold_clicks;   /* of the cold answers: what reaches the last position, at most
+				   200 */
+	uint64_t warm_macs, cold_macs, score_macs; /* multiply-adds: one new click; cold; ranking */
+	double warm_us, cold_us;                   /* per answer, ranking included */
+	double score_us;                           /* of these the ranking */
+};
+/* lib/model and lib/rank as the server runs them, at the best level. seconds: for each of the two
+ * kinds. WR_ENOMEM, and the errors of wr_model_new. */
+int wr_cost_measure(const struct wr_bundle *b, double seconds, struct wr_cost *out,
+	struct wr_errmsg *msg) WR_MUST_CHECK;
+/*
+ * The same of a model that the server cannot run: int8 of its shape, with random weights, a gated
+ * feed-forward as one with as many multiply-adds, without rotation and with a window of at most
+ * 256. float_us: the float pass itself over cold_clicks clicks with its ranking, through the GEMM
+ * library of training, on one thread.
+ */
+int wr_cost_measure_shape(const struct wr_student *s, double seconds, struct wr_cost *out,
+	double *float_us, struct wr_errmsg *msg) WR_MUST_CHECK;
+
+/* ---- item vectors in fewer bytes ---- */
+enum wr_compress_way {
+	WR_COMPRESS_FLOAT,
+	WR_COMPRESS_INT8,     /* as in bundles: by row */
+	WR_COMPRESS_PCA,      /* `size` principal directions in float */
+	WR_COMPRESS_PCA_INT8, /* the same, int8 by row */
+	WR_COMPRESS_PQ        /* `size` parts of a byte each, 256 centroids a part */
+};
+const char *wr_compress_name(enum wr_compress_way way);
+struct wr_compressed {
+	enum wr_compress_way way;
+	uint32_t size;
+	uint32_t bytes;  /* an item; what all share (directions, centroids: 4·d·size, 1024·d) is
+			    not in it */
+	double recall10; /* share of the ten best by exact float scores, nothing filtered */
+	double hr10, ndcg10; /* seen items removed */
+};
+/* way and size are the caller's, the rest is filled in. Users' vectors stay float. WR_EINVAL:
+ * a size that does not fit the width. */
+int wr_compress_measure(const struct wr_student *s, const struct wr_dataset *ds,
+	enum wr_split split, uint32_t users, uint32_t threads, struct wr_compressed *ways,
+	uint32_t n_ways, struct wr_errmsg *msg) WR_MUST_CHECK;
+
 #endif
