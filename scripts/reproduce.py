@@ -11,6 +11,7 @@ import subprocess
 import sys
 
 import datasets
+import frontier
 import lift
 import reference
 import wr
@@ -129,7 +130,8 @@ def record(work, name):
 
 
 # Records that are no runs of PLAN and want no data set.
-OTHER = {"simulator-lift": lambda work: lift.record(work, lift.path(), commit())}
+OTHER = {"frontier": lambda work: frontier.run(work, commit()),
+         "simulator-lift": lambda work: lift.record(work, lift.path(), commit())}
 
 
 def main():
