@@ -2,7 +2,8 @@
 /*
  * Time of the encoder's and the ranking's pieces on this CPU, by level and engine: medians of many
  * runs by the time stamp counter, converted to ns. A development aid; shares of the machine's
- * limits are tests/bench's business.
+ * limits are tests/bench's business. `bench_kernels [BUNDLE [LEVEL]]`: with a level, that one's own
+ * kernels alone.
  */
 #include "wr_kernels.h"
 #include "wr_rank.h"
@@ -129,7 +130,9 @@ static void run_warm(void *x)
 	wr_encoder_warm(j->e, &b);
 }
 
-static void bench_warm(struct wr_encoder *e)
+static void bench_bursts(struct warm_job *w, struct job *j);
+
+static void bench_warm(struct wr_encoder *e, struct job *user)
 {
 	struct warm_job j = {.e = e, .bytes = wr_ring_bytes(wr_bundle_model(bundle))};
 	static const uint8_t out[BURST] = {0};
@@ -153,6 +156,7 @@ static void bench_warm(struct wr_encoder *e)
 		printf("  warm   %2u x 1 click:   %8.2f us a user, %.2f with rings in memory\n",
 			j.n, near / j.n / 1e3, far / j.n / 1e3);
 	}
+	bench_bursts(&j, user);
 	munmap(j.rings, RINGS * j.bytes);
 }
 
@@ -160,6 +164,75 @@ static void run_rank(void *x)
 {
 	struct job *j = x;
 	wr_ranker_rank(j->r, j->n, &j->users, j->query, j->items, j->n_items);
+}
+
+/*
+ * What the server does with a burst of warm requests: groups of eight are encoded and ranked, the
+ * next group's rings asked for while one is ranked. Rings far away, each seen once a round.
+ */
+enum { GROUP = 8 };
+
+struct burst_times {
+	uint64_t encode[RUNS], rank[RUNS];
+};
+
+static void run_burst(struct warm_job *w, struct job *j, size_t clicks, struct burst_times *t, int i)
+{
+	void *rings[BURST];
+	static uint8_t out[BURST];
+	static uint32_t off[BURST + 1];
+	for (unsigned int u = 0; u < BURST; u++) {
+		rings[u] = w->rings + (w->at + u) * 40503 % w->n_rings * w->bytes;
+		off[u + 1] = off[u] + (uint32_t)clicks;
+		out[u] = (uint8_t)u;
+	}
+	w->at += BURST;
+	struct wr_prefetch ahead = {.block = rings, .n = GROUP, .bytes = (uint32_t)w->bytes};
+	wr_prefetch_lines(&ahead, wr_prefetch_left(&ahead));
+	uint64_t at = wr_clock_tsc(), next;
+	t->encode[i] = t->rank[i] = 0;
+	for (unsigned int u = 0; u < BURST; u += GROUP) {
+		struct wr_encoder_batch b = {.n_seqs = GROUP,
+			.seq_off = off + u,
+			.rows = rows + w->at % 1024,
+			.rings = rings + u,
+			.out = out + u};
+		ahead = (struct wr_prefetch){.block = rings + u + GROUP,
+			.n = u + GROUP < BURST ? GROUP : 0,
+			.bytes = (uint32_t)w->bytes};
+		struct wr_user_vectors users = wr_encoder_warm(j->e, &b);
+		next = wr_clock_tsc();
+		t->encode[i] += next - at;
+		at = next;
+		users.q += (size_t)u * wr_bundle_model(bundle)->d;
+		users.scale += u;
+		wr_ranker_rank_ahead(j->r, GROUP, &users, j->query + u,
+			j->items + (size_t)u * WR_RANK_MAX_K, j->n_items + u, &ahead);
+		next = wr_clock_tsc();
+		t->rank[i] += next - at;
+		at = next;
+	}
+}
+
+static double middle_us(uint64_t *t)
+{
+	qsort(t, RUNS, sizeof(*t), compare_u64);
+	return (double)t[RUNS / 2] * 1e6 / (double)wr_clock_tsc_hz() / BURST;
+}
+
+static void bench_bursts(struct warm_job *w, struct job *j)
+{
+	static struct burst_times t;
+	for (size_t clicks = 1; clicks <= 4; clicks += 3) {
+		for (size_t n = BURST; n <= RINGS; n += RINGS - BURST) {
+			w->n_rings = n;
+			for (int i = 0; i < RUNS; i++)
+				run_burst(w, j, clicks, &t, i);
+			printf("  burst of 32 x %zu click, rings %s: encode %.2f, rank %.2f us a user\n",
+				clicks, n == BURST ? "near  " : "in memory", middle_us(t.encode),
+				middle_us(t.rank));
+		}
+	}
 }
 
 static void bench_model(enum wr_isa isa, enum wr_gemm_engine gemm)
@@ -191,7 +264,7 @@ static void bench_model(enum wr_isa isa, enum wr_gemm_engine gemm)
 		ns = median_ns(run_rank, &j);
 		printf("  rank %u items for %2u: %8.2f us a user\n", ITEMS, n, ns / n / 1e3);
 	}
-	bench_warm(j.e);
+	bench_warm(j.e, &j);
 	wr_ranker_free(j.r);
 	wr_encoder_free(j.e);
 	wr_model_free(m);
@@ -231,10 +304,12 @@ int main(int argc, char **argv)
 		seq_off[i] = i * CLICKS;
 	print_cpu();
 	for (int l = WR_ISA_AVX2; l < WR_ISA_AUTO; l++) {
-		if (!wr_isa_supported((enum wr_isa)l))
+		if (!wr_isa_supported((enum wr_isa)l) ||
+			(argc > 2 && strcmp(argv[2], wr_isa_name((enum wr_isa)l)) != 0))
 			continue;
 		bench_model((enum wr_isa)l, WR_GEMM_OWN);
-		bench_model((enum wr_isa)l, WR_GEMM_ONEDNN);
+		if (argc <= 2)
+			bench_model((enum wr_isa)l, WR_GEMM_ONEDNN);
 		bench_products((enum wr_kernels_level)l);
 	}
 	wr_bundle_close(bundle);
