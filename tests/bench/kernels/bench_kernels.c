@@ -19,6 +19,41 @@ enum { ITEMS = 3416, BURST = 32, CLICKS = 50, RUNS = 401, RINGS = 16384 };
 static struct wr_bundle *bundle;
 static uint32_t seq_off[BURST + 1], rows[BURST * CLICKS];
 
+/* Zeroed memory in huge pages where the kernel gives them. */
+static void *huge(size_t bytes)
+{
+	const size_t page = (size_t)2 << 20;
+	void *p = NULL;
+	bytes = WR_ALIGN_UP(bytes, page);
+	if (posix_memalign(&p, page, bytes))
+		abort();
+	(void)madvise(p, bytes, MADV_HUGEPAGE);
+	memset(p, 0, bytes);
+	return p;
+}
+
+/* What the server takes from DPDK's heap comes from one such piece here. */
+static uint8_t *heap;
+static size_t heap_used;
+enum { HEAP = 64 << 20 };
+
+static void *heap_alloc(void *ctx, size_t bytes, size_t align)
+{
+	(void)ctx;
+	heap_used = WR_ALIGN_UP(heap_used, align) + bytes;
+	if (heap_used > HEAP)
+		abort();
+	return heap + heap_used - bytes;
+}
+
+static void heap_free(void *ctx, void *p)
+{
+	(void)ctx;
+	(void)p;
+}
+
+static const struct wr_allocator in_heap = {.alloc = heap_alloc, .free = heap_free};
+
 static int compare_u64(const void *a, const void *b)
 {
 	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
@@ -93,17 +128,6 @@ static void run_encode(void *x)
 	j->users = wr_encoder_encode(j->e, j->n, seq_off, rows);
 }
 
-/* Zeroed memory in huge pages where the kernel gives them. */
-static void *huge(size_t bytes)
-{
-	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (p == MAP_FAILED)
-		abort();
-	(void)madvise(p, bytes, MADV_HUGEPAGE);
-	memset(p, 0, bytes);
-	return p;
-}
-
 /* One new click of the next n of n_rings sessions. */
 struct warm_job {
 	struct wr_encoder *e;
@@ -157,7 +181,7 @@ static void bench_warm(struct wr_encoder *e, struct job *user)
 			j.n, near / j.n / 1e3, far / j.n / 1e3);
 	}
 	bench_bursts(&j, user);
-	munmap(j.rings, RINGS * j.bytes);
+	free(j.rings);
 }
 
 static void run_rank(void *x)
@@ -241,13 +265,13 @@ static void bench_model(enum wr_isa isa, enum wr_gemm_engine gemm)
 	static uint64_t seen[BURST][ITEMS / 64 + 1];
 	struct wr_model *m;
 	struct wr_errmsg msg;
-	if (wr_model_new(&m, bundle, isa, gemm, NULL, &msg)) {
+	if (wr_model_new(&m, bundle, isa, gemm, &in_heap, &msg)) {
 		printf("%s, %s: skipped, %s\n", wr_isa_name(isa),
 			gemm == WR_GEMM_OWN ? "own kernels" : "oneDNN", msg.text);
 		return;
 	}
-	if (wr_encoder_new(&j.e, m, BURST, BURST * CLICKS, NULL, &msg) ||
-		wr_ranker_new(&j.r, m, bundle, BURST, NULL, &msg))
+	if (wr_encoder_new(&j.e, m, BURST, BURST * CLICKS, &in_heap, &msg) ||
+		wr_ranker_new(&j.r, m, bundle, BURST, &in_heap, &msg))
 		abort();
 	printf("%s, %s:\n", wr_isa_name(isa), gemm == WR_GEMM_OWN ? "own kernels" : "oneDNN");
 	for (unsigned int n = 1; n <= BURST; n += BURST - 1) {
@@ -303,6 +327,7 @@ int main(int argc, char **argv)
 	for (unsigned int i = 0; i <= BURST; i++)
 		seq_off[i] = i * CLICKS;
 	print_cpu();
+	heap = huge(HEAP);
 	for (int l = WR_ISA_AVX2; l < WR_ISA_AUTO; l++) {
 		if (!wr_isa_supported((enum wr_isa)l) ||
 			(argc > 2 && strcmp(argv[2], wr_isa_name((enum wr_isa)l)) != 0))
