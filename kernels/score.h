@@ -35,9 +35,10 @@ wr_score_best_fn wr_score_best_ref, wr_score_best_avx2, wr_score_best_avx512vnni
 typedef float wr_score_bound_fn(const float *best, size_t n, size_t k);
 wr_score_bound_fn wr_score_bound_ref, wr_score_bound_avx2, wr_score_bound_avx512vnni;
 
-/* dot[i] = Σ_c q[c]·items[rows[i]·k + c], i < n; q and items in [-127, 127], k a multiple of 16. */
-typedef void wr_score_rows_fn(const int8_t *q, const int8_t *items, size_t k, const uint32_t *rows,
-	size_t n, int32_t *dot);
+/* v[i] = (float)Σ_c q[c]·items[rows[i]·k + c] · scale[rows[i]], i < n; q and items in [-127, 127],
+ * k a multiple of 16. */
+typedef void wr_score_rows_fn(const int8_t *q, const int8_t *items, const float *scale, size_t k,
+	const uint32_t *rows, size_t n, float *v);
 wr_score_rows_fn wr_score_rows_ref, wr_score_rows_avx2, wr_score_rows_avx512vnni;
 
 #endif

@@ -185,8 +185,8 @@ SIMD_INLINE __m128i fold_to4(__m512i v)
 	return _mm_add_epi32(_mm256_castsi256_si128(l8), _mm256_extracti128_si256(l8, 1));
 }
 
-SIMD_INLINE void rows_of(const int8_t *q, const int8_t *items, size_t k, const uint32_t *rows,
-	size_t n, int32_t *dot)
+SIMD_INLINE void rows_of(const int8_t *q, const int8_t *items, const float *scale, size_t k,
+	const uint32_t *rows, size_t n, float *v)
 {
 	const __m512i sign = _mm512_set1_epi32((int32_t)0x80808080u), zero = _mm512_setzero_si512();
 	__m512i offset = zero;
@@ -206,24 +206,26 @@ SIMD_INLINE void rows_of(const int8_t *q, const int8_t *items, size_t k, const u
 			_mm_unpacklo_epi32(s[0], s[1]), _mm_unpackhi_epi32(s[0], s[1]));
 		__m128i high = _mm_add_epi32(
 			_mm_unpacklo_epi32(s[2], s[3]), _mm_unpackhi_epi32(s[2], s[3]));
-		_mm_storeu_si128(
-			(__m128i *)(void *)(dot + i), _mm_add_epi32(_mm_unpacklo_epi64(low, high),
-							      _mm_unpackhi_epi64(low, high)));
+		__m128i dot =
+			_mm_add_epi32(_mm_unpacklo_epi64(low, high), _mm_unpackhi_epi64(low, high));
+		__m128 by = _mm_setr_ps(
+			scale[rows[i]], scale[rows[i + 1]], scale[rows[i + 2]], scale[rows[i + 3]]);
+		_mm_storeu_ps(v + i, _mm_mul_ps(_mm_cvtepi32_ps(dot), by));
 	}
 	for (; i < n; i++) {
 		__m128i s = fold_to4(one_row(q, items + (size_t)rows[i] * k, k, start));
 		s = _mm_add_epi32(s, _mm_shuffle_epi32(s, 0x4e));
 		s = _mm_add_epi32(s, _mm_shuffle_epi32(s, 0xb1));
-		dot[i] = _mm_cvtsi128_si32(s);
+		v[i] = (float)_mm_cvtsi128_si32(s) * scale[rows[i]];
 	}
 }
 
 /* The reference student's width as a constant. */
-void wr_score_rows_avx512vnni(const int8_t *q, const int8_t *items, size_t k, const uint32_t *rows,
-	size_t n, int32_t *dot)
+void wr_score_rows_avx512vnni(const int8_t *q, const int8_t *items, const float *scale, size_t k,
+	const uint32_t *rows, size_t n, float *v)
 {
 	if (k == 64)
-		rows_of(q, items, 64, rows, n, dot);
+		rows_of(q, items, scale, 64, rows, n, v);
 	else
-		rows_of(q, items, k, rows, n, dot);
+		rows_of(q, items, scale, k, rows, n, v);
 }

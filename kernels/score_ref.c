@@ -61,9 +61,9 @@ float wr_score_bound_ref(const float *best, size_t n, size_t k)
 	}
 }
 
-void wr_score_rows_ref(const int8_t *q, const int8_t *items, size_t k, const uint32_t *rows,
-	size_t n, int32_t *dot)
+void wr_score_rows_ref(const int8_t *q, const int8_t *items, const float *scale, size_t k,
+	const uint32_t *rows, size_t n, float *v)
 {
 	for (size_t i = 0; i < n; i++)
-		dot[i] = wr_dot_s8_ref(q, items + (size_t)rows[i] * k, k);
+		v[i] = (float)wr_dot_s8_ref(q, items + (size_t)rows[i] * k, k) * scale[rows[i]];
 }

@@ -28,6 +28,7 @@
 #define TILE         WR_SCORE_TILE
 #define MAX_VECTORS  64 /* of 16 groups each, a user: 4 KB */
 #define ROWS_AT_ONCE 256
+#define PICK_USERS   8
 /* Users of a tile between two portions of prefetches: some 80 ns, two dozen lines. */
 #define USERS_BETWEEN 4
 /* Factors from here on cannot make a product of a nonzero value subnormal. */
@@ -288,11 +289,9 @@ static void sweep(struct wr_ranker *r, unsigned int n, const struct wr_user_vect
 
 /* Rows whose value may be the answer's, on their way into a list. */
 struct candidates {
-	struct list *list;
-	const int8_t *q;
-	float scale, above; /* the user's factor; values must be larger than this */
+	float above; /* values must be larger than this */
 	unsigned int n;
-	uint32_t row[ROWS_AT_ONCE];
+	uint32_t row[ROWS_AT_ONCE + 4];
 };
 
 /* n entries into an empty list; every store goes somewhere, places behind the last one are lost. */
@@ -307,59 +306,89 @@ static void list_fill(const struct wr_ranker *r, struct list *l, const float *sc
 }
 
 /* The candidates that pass, without a branch that depends on one while they are few. */
-static void take_candidates(struct wr_ranker *r, struct candidates *c)
+static void take_candidates(const struct wr_ranker *r, struct list *l,
+	const struct wr_user_vectors *users, unsigned int query, struct candidates *c)
 {
-	int32_t dot[ROWS_AT_ONCE];
-	float score[ROWS_AT_ONCE + 1];
-	unsigned int n = 0;
-	r->kernels->score_rows(c->q, r->item_q, r->d, c->row, c->n, dot);
-	for (unsigned int i = 0; i < c->n; i++) {
-		uint32_t row = c->row[i];
-		float v = (float)dot[i] * r->item_scale[row];
-		c->row[n] = row;
-		score[n] = v * c->scale;
-		n += v > c->above;
+	float value[ROWS_AT_ONCE + 4], score[ROWS_AT_ONCE + 16];
+	uint32_t row[ROWS_AT_ONCE + 16];
+	uint16_t index[ROWS_AT_ONCE + 20];
+	r->kernels->score_rows(users->q + (size_t)query * r->d, r->item_q, r->item_scale, r->d,
+		c->row, c->n, value);
+	unsigned int n = (unsigned int)r->kernels->topk_above(value, c->n, c->above, index);
+	for (unsigned int i = 0; i < n; i++) {
+		row[i] = c->row[index[i]];
+		score[i] = value[index[i]] * users->scale[query];
 	}
-	if (c->list->n == 0 && n <= WR_TOPK_ORDER_MAX)
-		list_fill(r, c->list, score, c->row, n);
+	if (l->n == 0 && n <= WR_TOPK_ORDER_MAX)
+		list_fill(r, l, score, row, n);
 	else
 		for (unsigned int i = 0; i < n; i++)
-			list_insert(c->list, (struct entry){score[i], c->row[i]});
+			list_insert(l, (struct entry){score[i], row[i]});
 	c->n = 0;
 }
 
-/* The allowed items of group g (a lane of a vector). */
-static void add_group(
-	struct wr_ranker *r, const uint64_t *allowed, unsigned int g, struct candidates *c)
+/* The items of a group (a lane of a vector) as far as one tile has them, those that are not allowed
+ * written over by the next. */
+static void add_items(const struct wr_ranker *r, const uint64_t *allowed, uint32_t tile,
+	unsigned int lane, struct candidates *c)
 {
-	uint32_t items = r->tiles_per_vector * TILE, first = g / WR_SCORE_LANES * items;
-	uint32_t end = WR_MIN(first + items, r->n_items);
-	for (uint32_t row = first + g % WR_SCORE_LANES; row < end; row += WR_SCORE_LANES) {
+	uint64_t bits = allowed[tile] >> lane;
+	uint32_t row = tile * TILE + lane;
+	for (unsigned int i = 0; i < TILE / WR_SCORE_LANES; i++) {
 		c->row[c->n] = row;
-		c->n += has_bit(allowed, row);
-		if (c->n == ROWS_AT_ONCE)
-			take_candidates(r, c);
+		__builtin_prefetch(r->item_q + (size_t)row * r->d);
+		c->n += bits & 1;
+		bits >>= WR_SCORE_LANES;
+		row += WR_SCORE_LANES;
 	}
 }
 
-static void pick(struct wr_ranker *r, unsigned int i, const struct wr_user_vectors *users)
+/* What the K-th best group says of the K-th best item. */
+static float bound_of(const struct wr_ranker *r, unsigned int i, float scale)
+{
+	if (!r->in_order || !(scale >= LEAST_FACTOR))
+		return -INFINITY;
+	float bound = r->kernels->score_bound(
+		r->best + (size_t)i * r->n_vectors * WR_SCORE_LANES, r->n_vectors, r->list[i].k);
+	return bound - (fabsf(bound) * 0x1p-20f + 1e-30f);
+}
+
+/* Query i's candidates: the allowed items of the groups above its bound. Where they are more than
+ * the room, all but the last ones are taken into the list at once. */
+static void gather(struct wr_ranker *r, unsigned int i, const struct wr_user_vectors *users,
+	struct candidates *c)
 {
 	size_t groups = (size_t)r->n_vectors * WR_SCORE_LANES;
-	const float *best = r->best + i * groups;
-	struct candidates c = {.list = &r->list[i],
-		.q = users->q + (size_t)i * r->d,
-		.scale = users->scale[i],
-		.above = -INFINITY};
 	uint16_t index[MAX_VECTORS * WR_SCORE_LANES + 16];
-	if (r->in_order && c.scale >= LEAST_FACTOR) {
-		float bound = r->kernels->score_bound(best, r->n_vectors, c.list->k);
-		c.above = bound - (fabsf(bound) * 0x1p-20f + 1e-30f);
+	size_t n = r->kernels->topk_above(r->best + i * groups, groups, c->above, index);
+	const uint64_t *allowed = allowed_of(r, i);
+	c->n = 0;
+	for (size_t g = 0; g < n; g++) {
+		uint32_t tile = index[g] / WR_SCORE_LANES * r->tiles_per_vector;
+		uint32_t end = WR_MIN(tile + r->tiles_per_vector, r->words);
+		for (; tile < end; tile++) {
+			if (c->n + 4 > ROWS_AT_ONCE)
+				take_candidates(r, &r->list[i], users, i, c);
+			add_items(r, allowed, tile, index[g] % WR_SCORE_LANES, c);
+		}
 	}
-	size_t n = r->kernels->topk_above(best, groups, c.above, index);
-	for (size_t g = 0; g < n; g++)
-		add_group(r, allowed_of(r, i), index[g], &c);
-	if (c.n)
-		take_candidates(r, &c);
+}
+
+/* The lists of queries first … first+n-1, n ≤ PICK_USERS, step by step for all of them: what one
+ * waits for passes while another is worked on. */
+static void pick(struct wr_ranker *r, unsigned int first, unsigned int n,
+	const struct wr_user_vectors *users, const struct wr_rank_query *queries)
+{
+	struct candidates c[PICK_USERS];
+	for (unsigned int i = 0; i < n; i++)
+		if (!queries[first + i].popular)
+			c[i].above = bound_of(r, first + i, users->scale[first + i]);
+	for (unsigned int i = 0; i < n; i++)
+		if (!queries[first + i].popular)
+			gather(r, first + i, users, &c[i]);
+	for (unsigned int i = 0; i < n; i++)
+		if (!queries[first + i].popular)
+			take_candidates(r, &r->list[first + i], users, first + i, &c[i]);
 }
 
 static void walk_popular(struct wr_ranker *r, struct list *l, const uint64_t *allowed)
@@ -470,9 +499,9 @@ void wr_ranker_rank_ahead(struct wr_ranker *r, unsigned int n, const struct wr_u
 	}
 	if (n_popular < n)
 		sweep(r, n, users, ahead);
+	for (unsigned int i = 0; i < n && n_popular < n; i += PICK_USERS)
+		pick(r, i, WR_MIN(n - i, (unsigned int)PICK_USERS), users, queries);
 	for (unsigned int i = 0; i < n; i++) {
-		if (!queries[i].popular)
-			pick(r, i, users);
 		answer(r, &r->list[i], &queries[i], users, i, items + (size_t)i * WR_RANK_MAX_K);
 		n_items[i] = (uint8_t)r->list[i].n;
 	}

@@ -621,16 +621,18 @@ static void test_score_rows(void)
 		for (unsigned int f = 0; f < N_BYTE_FILLS * N_BYTE_FILLS; f++) {
 			size_t n = pick(0, 19);
 			struct wr_guarded q = bytes(k, f % N_BYTE_FILLS),
-					  items = bytes(ITEMS * k, f / N_BYTE_FILLS);
-			struct wr_guarded rows = wr_guarded_new(n * sizeof(uint32_t)), dot[2];
+					  items = bytes(ITEMS * k, f / N_BYTE_FILLS),
+					  scale = floats(ITEMS, f % N_FLOAT_FILLS);
+			struct wr_guarded rows = wr_guarded_new(n * sizeof(uint32_t)), v[2];
 			for (size_t i = 0; i < n; i++)
 				((uint32_t *)rows.p)[i] = i ? wr_rng_below(&rng, ITEMS) : ITEMS - 1;
 			for (int i = 0; i < 2; i++) {
-				dot[i] = wr_guarded_new(n * sizeof(int32_t));
-				(i ? level : ref)->score_rows(q.p, items.p, k, rows.p, n, dot[i].p);
+				v[i] = wr_guarded_new(n * sizeof(float));
+				(i ? level : ref)
+					->score_rows(q.p, items.p, scale.p, k, rows.p, n, v[i].p);
 			}
-			CU_ASSERT(same(&dot[0], &dot[1]));
-			struct wr_guarded *all[] = {&q, &items, &rows, &dot[0], &dot[1]};
+			CU_ASSERT(same(&v[0], &v[1]));
+			struct wr_guarded *all[] = {&q, &items, &scale, &rows, &v[0], &v[1]};
 			for (size_t i = 0; i < WR_ARRAY_LEN(all); i++)
 				wr_guarded_free(all[i]);
 		}

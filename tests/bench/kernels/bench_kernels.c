@@ -200,7 +200,8 @@ struct burst_times {
 	uint64_t encode[RUNS], rank[RUNS];
 };
 
-static void run_burst(struct warm_job *w, struct job *j, size_t clicks, struct burst_times *t, int i)
+static void run_burst(
+	struct warm_job *w, struct job *j, size_t clicks, struct burst_times *t, int i)
 {
 	void *rings[BURST];
 	static uint8_t out[BURST];
@@ -252,7 +253,8 @@ static void bench_bursts(struct warm_job *w, struct job *j)
 			w->n_rings = n;
 			for (int i = 0; i < RUNS; i++)
 				run_burst(w, j, clicks, &t, i);
-			printf("  burst of 32 x %zu click, rings %s: encode %.2f, rank %.2f us a user\n",
+			printf("  burst of 32 x %zu click, rings %s: encode %.2f, rank %.2f us a "
+			       "user\n",
 				clicks, n == BURST ? "near  " : "in memory", middle_us(t.encode),
 				middle_us(t.rank));
 		}
