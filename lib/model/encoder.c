@@ -43,6 +43,7 @@ static void layout(struct wr_carve *c, const struct wr_bundle_model *s, struct w
 	e->acc = wr_carve(c, TILE * widest * sizeof(int32_t));
 	e->heads = wr_carve(c, TILE * qkv);
 	e->head_scale = wr_carve(c, TILE * qkv / s->head_dim * sizeof(float));
+	e->ahead_block = wr_carve(c, n * sizeof(*e->ahead_block));
 	e->user_q = wr_carve(c, n * s->d);
 	e->user_scale = wr_carve(c, n * sizeof(float));
 	if (s->time_buckets) {
@@ -123,6 +124,28 @@ static void place_panels(struct wr_encoder *e, unsigned int b, unsigned int n_se
 			p->first = n <= s->window ? 0 : (s->window - n) % 16;
 		}
 	}
+}
+
+/*
+ * A cold pass leaves new rings behind, far away: the next ones to be written are block b's, asked
+ * for in so many portions, between products.
+ */
+static void ask_rings(struct wr_encoder *e, unsigned int b, size_t portions)
+{
+	const struct wr_bundle_model *s = &e->m->s;
+	e->ahead = (struct wr_prefetch){
+		.block = e->ahead_block, .bytes = (uint32_t)ring_block_bytes(s)};
+	if (e->warm || !e->batch->rings || b >= s->n_blocks)
+		return;
+	for (unsigned int i = 0; i < e->batch->n_seqs; i++)
+		if (e->length[i])
+			e->ahead_block[e->ahead.n++] = ring_block(s, e->batch->rings[i], b);
+	e->ahead_lines = (unsigned int)(wr_prefetch_left(&e->ahead) / WR_MAX(portions, 1u)) + 1;
+}
+
+static void ask_portion(struct wr_encoder *e)
+{
+	wr_prefetch_lines(&e->ahead, e->ahead_lines);
 }
 
 /* Keys and values of consecutive tokens: token i's at kv + i·ld, its scales at scale + i·ld_scale,
@@ -208,8 +231,11 @@ static void project(struct wr_encoder *e, unsigned int b, enum product part, siz
 		size_t m = WR_MIN((size_t)TILE, n_tokens - first);
 		k->norm_quantise(m, s->d, s->norm_eps, e->x + first * s->d, s->d, e->act, s->d,
 			e->act_scale);
+		ask_portion(e);
 		wr_encoder_linear(e, b, part, m, e->y, w.n, false);
+		ask_portion(e);
 		k->quantise(m * n_heads, dh, e->y, dh, e->heads, dh, e->head_scale, 1);
+		ask_portion(e);
 		for (size_t i = 0; i < m && n_q; i++) {
 			memcpy(e->q + (first + i) * n_q * dh, e->heads + i * w.n, n_q * dh);
 			memcpy(e->q_scale + (first + i) * n_q, e->head_scale + i * n_heads,
@@ -294,14 +320,20 @@ static void feed_forward(struct wr_encoder *e, unsigned int b, size_t n_tokens)
 	const struct wr_bundle_model *s = &e->m->s;
 	const struct wr_kernels *k = e->m->kernels;
 	size_t width = (size_t)s->n_heads * s->head_dim;
+	ask_rings(e, b + 1, 5 * ((n_tokens + TILE - 1) / TILE));
 	for (size_t first = 0; first < n_tokens; first += TILE) {
 		size_t m = WR_MIN((size_t)TILE, n_tokens - first);
 		float *x = e->x + first * s->d;
 		k->quantise(m, width, e->o + first * width, width, e->act, width, e->act_scale, 1);
+		ask_portion(e);
 		wr_encoder_linear(e, b, OUT, m, x, s->d, true);
+		ask_portion(e);
 		k->norm_quantise(m, s->d, s->norm_eps, x, s->d, e->act, s->d, e->act_scale);
+		ask_portion(e);
 		wr_encoder_linear(e, b, UP, m, e->y, s->ffn, false);
+		ask_portion(e);
 		k->relu_quantise(m, s->ffn, e->y, s->ffn, e->act, s->ffn, e->act_scale, 1);
+		ask_portion(e);
 		wr_encoder_linear(e, b, DOWN, m, x, s->d, true);
 	}
 }
@@ -420,6 +452,8 @@ static void run_block(struct wr_encoder *e, unsigned int b, unsigned int n_seqs)
 	uint32_t keep = (s->n_blocks - 1 - b) * (s->window - 1) + 1;
 	bool narrowed = narrow(e, n_seqs, keep);
 	e->stage = e->warm && longest_output(e, n_seqs) > ring_at_once(s);
+	if (b == 0)
+		ask_rings(e, 0, 3 * ((e->in_off[n_seqs] + TILE - 1) / TILE));
 	if (narrowed) {
 		project(e, b, KV, e->in_off[n_seqs]);
 		compact(e, n_seqs);

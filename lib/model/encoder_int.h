@@ -6,6 +6,7 @@
 #include "model_internal.h"
 
 #include "gemm_onednn.h"
+#include "wr_prefetch.h"
 
 #include <assert.h>
 
@@ -58,6 +59,11 @@ struct wr_encoder {
 	/* Whose product of up to so many rows it is. */
 	bool by_onednn[N_PRODUCTS][WR_GEMM_ONEDNN_STEPS];
 	struct wr_engine_times times[N_PRODUCTS];
+
+	/* What a cold pass will write of the rings: asked for while it computes. */
+	struct wr_prefetch ahead;
+	unsigned int ahead_lines; /* of one portion */
+	void **ahead_block;       /* [max_seqs] */
 
 	int8_t *user_q; /* [max_seqs][d] */
 	float *user_scale;

@@ -13,6 +13,8 @@
  * extension buckets, free slots of 4 bytes in two rings that round up to a power of two. Measured
  * ceiling, not its source of truth. */
 #define HASH_BYTES_PER_ROW 80
+/* Tokens of a new session that are asked for ahead: a history of usual length. */
+#define NEW_TOKENS 64u
 
 void wr_table_layout(const struct wr_table_shape *s, struct wr_table_layout *out)
 {
@@ -197,6 +199,26 @@ static bool evict_one(struct wr_table *t)
 	return false;
 }
 
+/*
+ * New sessions take rows one behind the other, freed by the hand or never used: asks for what the
+ * third next one will write, header, filter and the first tokens.
+ */
+static void look_ahead(const struct wr_table *t, uint32_t row)
+{
+	struct wr_session *s = table_row(t, row + 3 < t->n_rows ? row + 3 : row + 3 - t->n_rows);
+	const uint8_t *seen = (const uint8_t *)row_seen(t, s);
+	const uint8_t *token = (const uint8_t *)row_tokens(t, s);
+	size_t bytes =
+		WR_MIN(t->shape.history_events, NEW_TOKENS) * sizeof(struct wr_session_token);
+
+	for (size_t off = 0; off < sizeof(*s); off += WR_CACHE_LINE)
+		rte_prefetch0((const uint8_t *)s + off);
+	for (size_t off = 0; off < t->layout.seen_words * sizeof(uint64_t); off += WR_CACHE_LINE)
+		rte_prefetch0(seen + off);
+	for (size_t off = 0; off < bytes; off += WR_CACHE_LINE)
+		rte_prefetch0(token + off);
+}
+
 uint32_t wr_table_get_or_create(struct wr_table *t, uint64_t user, bool *created)
 {
 	int32_t at = rte_hash_lookup(t->hash, &user);
@@ -209,6 +231,8 @@ uint32_t wr_table_get_or_create(struct wr_table *t, uint64_t user, bool *created
 		if (at < 0)
 			return WR_TABLE_NONE;
 		add_live(t, 1);
+		if (t->n_rows > 3)
+			look_ahead(t, (uint32_t)at);
 	}
 	struct wr_session *s = table_row(t, (uint32_t)at);
 	s->user = user;

@@ -156,6 +156,19 @@ static void run_warm(void *x)
 
 static void bench_bursts(struct warm_job *w, struct job *j);
 
+/* New sessions of 50 clicks, a group at a time. */
+static void run_cold(void *x)
+{
+	struct warm_job *j = x;
+	void *rings[BURST];
+	for (unsigned int i = 0; i < j->n; i++)
+		rings[i] = j->rings + (j->at + i) * 40503 % j->n_rings * j->bytes;
+	j->at += j->n;
+	struct wr_encoder_batch b = {
+		.n_seqs = j->n, .seq_off = seq_off, .rows = rows, .rings = rings};
+	wr_encoder_cold(j->e, &b);
+}
+
 static void bench_warm(struct wr_encoder *e, struct job *user)
 {
 	struct warm_job j = {.e = e, .bytes = wr_ring_bytes(wr_bundle_model(bundle))};
@@ -180,6 +193,13 @@ static void bench_warm(struct wr_encoder *e, struct job *user)
 		printf("  warm   %2u x 1 click:   %8.2f us a user, %.2f with rings in memory\n",
 			j.n, near / j.n / 1e3, far / j.n / 1e3);
 	}
+	j.n = 8;
+	j.n_rings = j.n;
+	double near = median_ns(run_cold, &j);
+	j.n_rings = RINGS;
+	double far = median_ns(run_cold, &j);
+	printf("  cold    8 x 50 clicks: %8.2f us a user, %.2f with rings in memory\n",
+		near / j.n / 1e3, far / j.n / 1e3);
 	bench_bursts(&j, user);
 	free(j.rings);
 }
