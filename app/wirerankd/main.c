@@ -92,6 +92,7 @@ static void fill_options(const struct wr_config *c, const struct wr_bundle *b, c
 	*o = (struct wr_serve_options){
 		.name = c->server_name,
 		.n_workers = c->server_lcores.n,
+		.realtime = (unsigned int)c->server_realtime,
 		.bundle = b,
 		.config = c,
 		.isa = isa[c->server_isa],
@@ -209,6 +210,12 @@ static int serve(const struct wr_config *c, const struct wr_serve_options *o,
 {
 	struct wr_serve *s = NULL;
 	int err = wr_serve_new(&s, o, plan, msg);
+	if (!err && o->realtime && wr_thread_throttled())
+		wr_log(WR_LOG_WARN, "wirerankd",
+			"server.realtime = %u, but the kernel takes real-time threads off their "
+			"CPU for a part of every second (50 ms by default): sysctl -w "
+			"kernel.sched_rt_runtime_us=-1",
+			o->realtime);
 	if (!err)
 		err = wr_serve_warm(s, msg);
 	if (!err) {

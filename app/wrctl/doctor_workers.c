@@ -65,6 +65,28 @@ static void check_isolated(struct doctor *d)
 			cpu_set_text(&ticking, text, sizeof(text)), workers, workers);
 }
 
+/* A worker that polls at real-time priority is paused by the kernel for the rest of each period. */
+static void check_realtime(struct doctor *d)
+{
+	char text[32] = "unknown";
+	uint64_t priority = d->has_config ? d->config.server_realtime : 0;
+	(void)proc_line(d->sysroot, "/proc/sys/kernel/sched_rt_runtime_us", text, sizeof(text));
+	doctor_value(d, "workers.realtime", "server.realtime %" PRIu64 ", sched_rt_runtime_us %s",
+		priority, text);
+	if (priority && text[0] != '-' && strcmp(text, "unknown") != 0)
+		doctor_bad(d,
+			"the kernel takes a real-time worker off its CPU for the rest of each "
+			"period: sysctl -w kernel.sched_rt_runtime_us=-1");
+	if (priority && d->workers.n > 0) {
+		struct cpu_set online;
+		read_set(d, "/sys/devices/system/cpu/online", &online);
+		if (online.n > 0 && d->workers.n >= online.n)
+			doctor_bad(d, "real-time workers on every CPU leave none to control, "
+				      "kernel threads and your shell: take one out of "
+				      "server.lcores, or server.realtime = 0");
+	}
+}
+
 static void check_siblings(struct doctor *d)
 {
 	char path[128], text[256];
@@ -307,6 +329,7 @@ void doctor_workers(struct doctor *d)
 	check_online(d);
 	check_nodes(d);
 	check_isolated(d);
+	check_realtime(d);
 	check_siblings(d);
 	check_frequency(d);
 	check_intruders(d);

@@ -8,6 +8,7 @@ struct common common = {
 	.queues = "1",
 	.ring = "10",
 	.wait = "5",
+	.realtime = "0",
 	.server_ip = "10.47.0.1",
 	.server_mac = "02:00:00:00:47:00",
 	.server_port = "4700",
@@ -24,6 +25,9 @@ static const struct wr_opt port_opts[] = {
 		&common.queues},
 	{"ring", "N", "log2 of descriptors of a memif ring", &common.ring},
 	{"core", "CPU", "CPU of the busy thread (the highest that is allowed, else)", &common.core},
+	{"realtime", "PRIORITY",
+		"SCHED_FIFO priority (1 … 99) of the busy thread while a run lasts; 0 = none",
+		&common.realtime},
 	{"wait", "SECONDS", "how long to wait for the socket and the link", &common.wait},
 };
 
@@ -111,7 +115,7 @@ int open_load(struct wr_load **l, bool hello, struct wr_errmsg *msg)
 {
 	struct wr_load_port port = {.memif = common.memif, .vdev = common.vdev, .core = -1};
 	struct wr_load_address address = {0};
-	uint64_t id = 0, queues = 0, ring = 0, core = 0;
+	uint64_t id = 0, queues = 0, ring = 0, core = 0, realtime = 0;
 
 	*l = NULL;
 	int err = addresses(&address, msg);
@@ -121,6 +125,8 @@ int open_load(struct wr_load **l, bool hello, struct wr_errmsg *msg)
 		err = wr_opt_u64("queues", common.queues, 1, WR_LOAD_MAX_QUEUES, &queues, msg);
 	if (!err)
 		err = wr_opt_u64("ring", common.ring, 6, 14, &ring, msg);
+	if (!err)
+		err = wr_opt_u64("realtime", common.realtime, 0, 99, &realtime, msg);
 	if (!err)
 		err = real("wait", common.wait, 0, 3600, &port.wait_s, msg);
 	if (!err && common.core)
@@ -132,6 +138,7 @@ int open_load(struct wr_load **l, bool hello, struct wr_errmsg *msg)
 	port.memif_id = (unsigned int)id;
 	port.n_queues = (unsigned int)queues;
 	port.ring_log2 = (unsigned int)ring;
+	port.realtime = (unsigned int)realtime;
 	wr_stop_catch_signals();
 	port.narrow = hello;
 	err = wr_load_open(l, &port, &address, msg);

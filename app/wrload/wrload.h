@@ -9,7 +9,7 @@
 enum { EXIT_OK = 0, EXIT_ERROR = 1, EXIT_WRONG = 2 };
 
 struct common {
-	const char *memif, *vdev, *id, *queues, *ring, *core, *wait;
+	const char *memif, *vdev, *id, *queues, *ring, *core, *realtime, *wait;
 	const char *server_ip, *server_mac, *server_port, *client_ip, *client_mac, *client_port;
 	const char *json, *quiet;
 };

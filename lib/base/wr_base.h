@@ -72,6 +72,15 @@ void wr_log(enum wr_log_level level, const char *part, const char *fmt, ...) WR_
 uint64_t wr_clock_ns(void);
 int64_t wr_clock_unix_ms(void);
 #ifndef WIRERANK_H
+/*
+ * The calling thread's scheduling: 1 … 99 = SCHED_FIFO of that priority (children do not inherit
+ * it), 0 = ordinary. WR_EPERM with what it needs. A thread that polls at such a priority keeps its
+ * CPU from every ordinary one, and is itself paused by the kernel while wr_thread_throttled.
+ */
+int wr_thread_realtime(unsigned int priority, struct wr_errmsg *msg) WR_MUST_CHECK;
+/* Whether the kernel takes CPUs from real-time threads for a part of every period (by default for
+ * 50 ms of each second). */
+bool wr_thread_throttled(void);
 /* CPU time of the calling thread, ns. */
 uint64_t wr_clock_thread_cpu_ns(void);
 /* The time stamp counter; x86-64 only. */

@@ -40,6 +40,9 @@
 		"matrix products: auto times own kernels and oneDNN for every shape at start and takes oneDNN where it is within 5 %; onednn needs a CPU with VNNI") \
 	X(server, lcores, CPUS, "CPUs", "1", 1, WR_CONFIG_MAX_LCORES, false, NULL, \
 		"CPUs of the workers, such as 1 or 0,1 or 2-5; worker i serves queue i, where the port has it, and UDP port udp_port + i") \
+	X(server, realtime, U64, "", "0", 0, 99, false, NULL, \
+		"0 = workers are ordinary threads; 1 … 99 = SCHED_FIFO of that priority: nothing ordinary runs on their " \
+		"CPUs; see Real-time workers") \
 	X(bundle, path, STRING, "characters", "", 1, WR_CONFIG_MAX_STRING - 1, false, NULL, \
 		"the bundle that wrtrain pack wrote; has no default") \
 	X(port, kind, ENUM, "", "memif", 0, 0, false, "memif|af_xdp|tap|nic|vdev", \

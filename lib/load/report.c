@@ -39,6 +39,25 @@ static void put_quantiles(json_t *o, const char *prefix, const struct wr_hist *h
 	put_real(o, name, (double)h->max / per_us);
 }
 
+/* Quantiles of all requests, a lost one having taken longer than any other; null where the quantile
+ * is a lost one. */
+static void put_whole(json_t *o, const struct wr_hist *h, uint64_t lost)
+{
+	static const struct {
+		const char *name;
+		double q;
+	} quantiles[] = {{"whole_p50_us", 0.5}, {"whole_p99_us", 0.99}, {"whole_p999_us", 0.999}};
+
+	for (unsigned int i = 0; i < WR_ARRAY_LEN(quantiles); i++) {
+		double q = h->count ? quantiles[i].q * (double)(h->count + lost) / (double)h->count
+				    : 2;
+		if (q <= 1)
+			put_real(o, quantiles[i].name, (double)wr_hist_quantile(h, q) / 1000);
+		else
+			json_object_set_new(o, quantiles[i].name, json_null());
+	}
+}
+
 static json_t *watch_json(const struct wr_load_watch_counts *w)
 {
 	json_t *o = json_object();
@@ -88,6 +107,8 @@ json_t *wr_load_result_json(const struct wr_load_result *r)
 	put_real(o, "rate", r->rate);
 	put_real(o, "qps", r->seconds > 0 ? (double)r->answered / r->seconds : 0);
 	put_quantiles(o, "", &r->latency_ns, 1000);
+	put_quantiles(o, "ask_", &r->ask_ns, 1000);
+	put_whole(o, &r->latency_ns, r->lost + r->unsent);
 	put(o, "offered", r->offered);
 	put(o, "sent", r->sent);
 	put(o, "unsent", r->unsent);

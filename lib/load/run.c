@@ -278,6 +278,9 @@ static void on_answer(void *ctx, const struct wr_message *m, uint64_t now)
 	x->in_flight--;
 	x->r->answered_kind[s->kind]++;
 	note_common(x, m, s->intended, now, s->astray, s->epoch);
+	if (s->kind != WR_LOAD_EVENT)
+		wr_hist_add(&x->r->ask_ns,
+			wr_load_ns(x->l, now > s->intended ? now - s->intended : 0), 1);
 	if (m->answer->status == WR_STATUS_OK) {
 		verify(x, s, m);
 	} else if (m->answer->status == WR_STATUS_DENIED && m->cookie) {
@@ -526,8 +529,12 @@ int wr_load_run(struct wr_load *l, const struct wr_load_run *c, struct wr_load_r
 	for (unsigned int i = 0; i < WR_ARRAY_LEN(l->malformed_answers); i++)
 		malformed -= l->malformed_answers[i];
 	int err = prepare(&x, msg);
+	if (!err && l->options.realtime)
+		err = wr_thread_realtime(l->options.realtime, msg);
 	if (!err) {
 		err = loop(&x, &clock, msg);
+		if (l->options.realtime)
+			(void)!wr_thread_realtime(0, NULL);
 		conclude(&x, &clock);
 		r->tx_full = l->tx_full - full;
 		r->frames_other = l->frames_other - other;

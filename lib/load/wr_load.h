@@ -26,6 +26,7 @@ struct wr_load_port {
 	bool narrow; /* memif: begin with one pair, whatever the server has; wr_load_greet adds */
 	unsigned int ring_log2; /* descriptors of a memif ring */
 	int core;               /* CPU of the one busy thread; -1 = the highest one allowed */
+	unsigned int realtime;  /* SCHED_FIFO priority while a run lasts, 0 = none */
 	double wait_s;          /* for socket and link */
 	bool quiet;
 };
@@ -145,9 +146,10 @@ struct wr_load_result {
 	uint64_t frames_other, frames_bad, messages_bad;
 	struct wr_load_watch_counts watch;
 	struct wr_hist latency_ns, lag_ns, server_us;
-	uint64_t tx_full;  /* transmit calls that the ring did not take whole */
-	double busy_share; /* of the wall time in loop passes that sent or received something */
-	double cpu_share;  /* of the wall time that the thread had a CPU */
+	struct wr_hist ask_ns; /* of RECOMMENDs alone: EVENTs beside them (mixed) left out */
+	uint64_t tx_full;      /* transmit calls that the ring did not take whole */
+	double busy_share;     /* of the wall time in loop passes that sent or received something */
+	double cpu_share;      /* of the wall time that the thread had a CPU */
 	bool generator_bound;
 	char bottleneck[256]; /* words for people: who held the run back, if anyone */
 };

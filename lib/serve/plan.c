@@ -138,12 +138,42 @@ int wr_serve_plan(
 	return 0;
 }
 
-/* "0@(0-127),1@2,2@3": lcore 0 is main and floats over every CPU, lcore i + 1 is worker i, bound.
+/* "0,3-7": the CPUs that are ours and no worker's; all that are ours when workers take every one.
+ */
+static void control_cpus(const struct wr_serve_options *o, char *out, size_t size)
+{
+	cpu_set_t allowed, rest;
+	int n = 0;
+
+	CPU_ZERO(&allowed);
+	if (sched_getaffinity(0, sizeof(allowed), &allowed) != 0)
+		CPU_SET(o->cpus[0], &allowed);
+	rest = allowed;
+	for (unsigned int i = 0; i < o->n_workers; i++)
+		CPU_CLR(o->cpus[i], &rest);
+	if (CPU_COUNT(&rest) == 0)
+		rest = allowed;
+	for (unsigned int cpu = 0; cpu < CPU_SETSIZE && (size_t)n < size; cpu++) {
+		unsigned int last = cpu;
+		if (!CPU_ISSET(cpu, &rest))
+			continue;
+		while (last + 1 < CPU_SETSIZE && CPU_ISSET(last + 1, &rest))
+			last++;
+		n += snprintf(out + n, size - (size_t)n, last > cpu ? "%s%u-%u" : "%s%u",
+			n ? "," : "", cpu, last);
+		cpu = last;
+	}
+}
+
+/*
+ * "0@(0,3-127),1@1,2@2": lcore i + 1 is worker i, bound. Lcore 0 is main and floats over the CPUs
+ * that no worker has; EAL's own threads (interrupts, telemetry, multi-process) follow it there.
  */
 static void lcores_argument(const struct wr_serve_options *o, char *out, size_t size)
 {
-	long cpus = sysconf(_SC_NPROCESSORS_CONF);
-	int n = snprintf(out, size, "0@(0-%ld)", cpus > 0 ? cpus - 1 : 0);
+	char control[2048];
+	control_cpus(o, control, sizeof(control));
+	int n = snprintf(out, size, "0@(%s)", control);
 	for (unsigned int i = 0; i < o->n_workers && n > 0 && (size_t)n < size; i++)
 		n += snprintf(out + n, size - (size_t)n, ",%u@%u", i + 1, o->cpus[i]);
 }
@@ -175,7 +205,7 @@ static int claim_name(const char *name, struct wr_errmsg *msg)
 int wr_serve_eal_init(
 	const struct wr_serve_options *o, const struct wr_serve_plan *plan, struct wr_errmsg *msg)
 {
-	char lcores[1024], prefix[64], memory[32];
+	char lcores[4096], prefix[64], memory[32];
 	int err = claim_name(o->name, msg);
 	if (err)
 		return err;

@@ -153,6 +153,8 @@ int wr_serve_worker_main(void *arg)
 	struct worker *w = arg;
 
 	w->err = prepare(w);
+	if (!w->err && w->serve->o.realtime)
+		w->err = wr_thread_realtime(w->serve->o.realtime, &w->msg);
 	atomic_store_explicit(&w->ready, true, memory_order_release);
 	if (!w->err)
 		loop(w);

@@ -30,8 +30,9 @@ struct wr_serve_options {
 	const char *name; /* EAL file prefix, telemetry; letters, digits, '-', '_' */
 	unsigned int n_workers;
 	unsigned int cpus[WR_SERVE_MAX_WORKERS]; /* CPU of each worker lcore */
-	const struct wr_bundle *bundle;          /* outlives the server */
-	const struct wr_config *config;          /* may be NULL; outlives the server */
+	unsigned int realtime; /* SCHED_FIFO priority of the workers, 0 = ordinary threads */
+	const struct wr_bundle *bundle; /* outlives the server */
+	const struct wr_config *config; /* may be NULL; outlives the server */
 	enum wr_isa isa;
 	enum wr_gemm_engine gemm;
 	struct wr_port_options

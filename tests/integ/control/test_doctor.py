@@ -115,7 +115,7 @@ def write(root, path, text):
 
 
 def machine(rig, flags=VNNI, clock='tsc', isolated='2-3', siblings=('2', '3'), governor='performance', pages=('64', '64'),
-            irqbalance=False, swapped=0):
+            irqbalance=False, swapped=0, realtime=0, rt_runtime=950000, lcores='2,3'):
     """A folder like a server of four CPUs on two nodes, workers on 2 and 3."""
     root = os.path.join(rig.dir, f'root{time.monotonic_ns()}')
     cpu = '/sys/devices/system/cpu'
@@ -139,8 +139,9 @@ def machine(rig, flags=VNNI, clock='tsc', isolated='2-3', siblings=('2', '3'), g
     for node, cpus in ((0, '0-2'), (1, '3')):
         write(root, f'/sys/devices/system/node/node{node}/cpulist', cpus + '\n')
         write(root, f'/sys/devices/system/node/node{node}/hugepages/hugepages-2048kB/nr_hugepages', pages[node] + '\n')
+    write(root, '/proc/sys/kernel/sched_rt_runtime_us', f'{rt_runtime}\n')
     config = os.path.join(root, 'w.ini')
-    write(root, '/w.ini', f'[server]\nlcores = 2,3\n[bundle]\npath = {rig.bundle}\n')
+    write(root, '/w.ini', f'[server]\nlcores = {lcores}\nrealtime = {realtime}\n[bundle]\npath = {rig.bundle}\n')
     rc, out, err = r.wrctl('--json', '--machine', f'--sysroot={root}', f'--config={config}', 'doctor')
     if not out:
         raise SystemExit(f'{rc} {err}')
@@ -150,7 +151,7 @@ def machine(rig, flags=VNNI, clock='tsc', isolated='2-3', siblings=('2', '3'), g
 def other_machines(rig):
     rc, sound = machine(rig)
     check('a sound machine: nothing bad', rc == 0 and consistent(rc, sound), sound)
-    for name in ('cpu.levels', 'clock.source', 'workers.isolated', 'workers.tickless', 'workers.siblings', 'workers.frequency',
+    for name in ('cpu.levels', 'clock.source', 'workers.isolated', 'workers.tickless', 'workers.siblings', 'workers.frequency', 'workers.realtime',
                  'memory.hugepages', 'irqbalance', 'workers.shared'):
         check(f'sound: {name} is ok', verdict(sound, name) == 'ok', findings(sound).get(name))
     check('two nodes are a hint', verdict(sound, 'workers.nodes') == 'hint', findings(sound)['workers.nodes'])
@@ -166,6 +167,9 @@ def other_machines(rig):
         ('governor', 'workers.frequency', 'hint', {'governor': 'powersave'}),
         ('a node without pages', 'memory.hugepages', 'bad', {'pages': ('128', '0')}),
         ('irqbalance', 'irqbalance', 'hint', {'irqbalance': True}),
+        ('paused real-time workers', 'workers.realtime', 'bad', {'realtime': 50}),
+        ('real-time workers', 'workers.realtime', 'ok', {'realtime': 50, 'rt_runtime': -1}),
+        ('real-time workers everywhere', 'workers.realtime', 'bad', {'realtime': 50, 'rt_runtime': -1, 'lcores': '0-3'}),
     ]
     for what, name, expected, change in cases:
         rc, result = machine(rig, **change)

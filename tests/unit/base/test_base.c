@@ -2,6 +2,7 @@
 /* lib/base: histogram against a plain array, random numbers, parsing, files. */
 #include "wr_test.h"
 
+#include <sched.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <math.h>
@@ -277,6 +278,24 @@ static void test_host_port(void)
 		CU_ASSERT_EQUAL(wr_parse_host_port(bad[i], host, sizeof(host), &port), WR_EFORMAT);
 }
 
+/* Where the machine allows it the kernel must say what was asked for, else the message what it
+ * needs. */
+static void test_realtime(void)
+{
+	struct wr_errmsg msg;
+	int err = wr_thread_realtime(1, &msg);
+	if (err == WR_EPERM) {
+		printf("real-time priority is refused here: only the message was tested ");
+		CU_ASSERT_PTR_NOT_NULL(strstr(msg.text, "CAP_SYS_NICE"));
+		return;
+	}
+	CU_ASSERT_EQUAL(err, WR_OK);
+	CU_ASSERT_EQUAL(sched_getscheduler(0), SCHED_FIFO | SCHED_RESET_ON_FORK);
+	CU_ASSERT_EQUAL(wr_thread_realtime(0, &msg), WR_OK);
+	CU_ASSERT_EQUAL(sched_getscheduler(0), SCHED_OTHER);
+	CU_ASSERT_EQUAL(wr_thread_realtime(1000, &msg), WR_EINVAL);
+}
+
 int main(void)
 {
 	static const struct wr_test tests[] = {{"histogram buckets", test_hist_buckets},
@@ -286,6 +305,6 @@ int main(void)
 		{"values of options", test_option_values}, {"host and port", test_host_port},
 		{"files", test_files_are_whole_or_absent},
 		{"pipes and devices stay what they are", test_pipes_stay_pipes},
-		{"error texts", test_error_texts}};
+		{"real-time threads", test_realtime}, {"error texts", test_error_texts}};
 	return wr_test_run("base", tests, WR_ARRAY_LEN(tests));
 }
