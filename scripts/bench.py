@@ -3,24 +3,30 @@
 """`./run bench [WORKLOAD…]`: the workloads of docs/performance.md on one worker of wirerankd, beside the limits of this machine
 measured in the same run. Prints a table and writes out/bench.json."""
 
+import argparse
 import json
 import os
-import platform
 import re
+import signal
+import statistics
 import subprocess
 import sys
 import time
 
 import capacity
+import machine
 import testpmd
 import wr
 
 SERVER_CORE, GENERATOR_CORE = 1, 0
 USERS = 200_000
 ROW_BYTES = 21_000  # what a resident user costs at most: to ask for no more sessions than memory holds
-SECONDS = 4
+SECONDS, GAP_SECONDS = 1.5, 1
+WARM_UP = 0.3  # run before each measurement and not counted
+RUNS = 5
 WINDOW = 512
-LATENCY_AT = (0.8, 0.65, 0.5, 0.35, 0.2)  # of the highest rate: the first at which nothing is lost and the generator keeps up
+LOAD = 0.8  # of the highest rate: where latencies are taken
+CURVE = (0.1, 0.3, 0.5, 0.65, 0.8, 0.9, 0.95)
 SMALL_MIB, LIMITS_MIB = 512, 2048
 REFERENCE = os.path.join(wr.OUT, "ml-1m.wrb")  # what corridor.2 packs from out/run-ml-1m
 
@@ -35,30 +41,17 @@ WORKLOADS = {
 }
 
 
-def machine():
-    with open("/proc/cpuinfo", encoding="utf-8") as f:
-        model = re.search(r"^model name\s*:\s*(.*)$", f.read(), re.MULTILINE)
-    return {"cpu": model[1].strip() if model else "unknown", "cores": os.cpu_count(), "kernel": platform.release(),
-            "huge": wr.huge()}
-
-
 def available_bytes():
     with open("/proc/meminfo", encoding="utf-8") as f:
         return int(re.search(r"^MemAvailable:\s*(\d+)", f.read(), re.MULTILINE)[1]) * 1024
 
 
-def steal_seconds():
-    with open("/proc/stat", encoding="utf-8") as f:
-        fields = f.readline().split()
-    return int(fields[8]) / os.sysconf("SC_CLK_TCK")
-
-
-def measure_limits(work):
+def measure_limits(work, isa):
     wr.say("bench: limits of this machine: testpmd at 4 sizes")
     mpps, mpps_range = testpmd.limits(work, SERVER_CORE, GENERATOR_CORE)
     wr.say("bench: limits of this machine: multiply-adds, memory")
     mib = LIMITS_MIB if available_bytes() > 3 * LIMITS_MIB << 20 else SMALL_MIB
-    detail = json.loads(work.run([os.path.join(wr.ROOT, "build", "tests", "bench", "limits"), str(SERVER_CORE), str(mib)],
+    detail = json.loads(work.run([os.path.join(wr.ROOT, "build", "tests", "bench", "limits"), str(SERVER_CORE), str(mib), isa],
                                  "limits.log"))
     detail["testpmd_mpps_range"] = mpps_range
     limits = {name: detail[name] for name in ("int8_gmacs", "mem_block_gbs", "mem_line_ns")}
@@ -87,46 +80,111 @@ def stage_cycles(daemon):
     return stats["cycles"], stats["tsc_hz"]
 
 
-def run_load(work, daemon, name, users, log, *options):
-    return work.run_json(wr.load_command(daemon, "run", f"--workload={name}", f"--users={users}", f"--seconds={SECONDS}",
-                                         "--quiet", *options, core=GENERATOR_CORE), log, timeout=300)
+def run_load(work, daemon, name, users, log, *options, seconds=SECONDS):
+    return work.run_json([*machine.nice(), *wr.load_command(daemon, "run", f"--workload={name}", f"--users={users}",
+                                                            f"--seconds={seconds}", "--quiet", *options, core=GENERATOR_CORE)],
+                         log, timeout=300, check=False)
 
 
-def measure(work, daemon, name, users, limits):
+def lost_of(r):
+    """What went wrong in a run, in numbers."""
+    return {k: r[k] for k in ("offered", "answered", "lost", "unsent", "wrong", "tx_full")} | {"shortened": r["flags"]["shortened"]}
+
+
+def rate_run(work, daemon, name, users, limits):
+    """Highest rate: WINDOW requests in flight, the warm-up left out."""
     w = WORKLOADS[name]
-    wr.say(f"bench: {name}: highest rate")
-    (before, hz), cpu, steal, start = stage_cycles(daemon), daemon.cpu_seconds(), steal_seconds(), time.monotonic()
+    warm_up = run_load(work, daemon, name, users, f"{name}-warm-up.log", f"--max={WINDOW}", seconds=WARM_UP)
+    (before, hz), cpu, steal, start = stage_cycles(daemon), daemon.cpu_seconds(), machine.steal_seconds(), time.monotonic()
     top = run_load(work, daemon, name, users, f"{name}-max.log", f"--max={WINDOW}")
     wall = time.monotonic() - start
-    (after, _), cpu, steal = stage_cycles(daemon), daemon.cpu_seconds() - cpu, steal_seconds() - steal
-    if top["lost"] or top["wrong"] or top["answered"] == 0:
-        raise wr.Failure(f"{name}: {top['answered']} answered, {top['lost']} lost, {top['wrong']} wrong: no rate to report")
+    (after, _), cpu = stage_cycles(daemon), daemon.cpu_seconds() - cpu
+    if top["answered"] == 0 or warm_up["answered"] == 0:
+        raise wr.Failure(f"{name}: nothing was answered")
     cycles = {s: after[s] - before.get(s, 0) for s in after}
-    busy_s = sum(c for s, c in cycles.items() if s not in ("idle", "housekeeping")) / hz
     answers = top["answered"] * w["answers"]
+    busy_s = sum(c for s, c in cycles.items() if s not in ("idle", "housekeeping")) / hz
     per_wall, per_busy = top["qps"] * w["answers"], answers / busy_s
-    qps = per_busy if top["generator_bound"] else per_wall
-    for latency_at in LATENCY_AT:
-        wr.say(f"bench: {name}: latency at {latency_at:.0%} of it")
-        rate = latency_at * min(per_wall, qps) / w["answers"]
-        lat = run_load(work, daemon, name, users, f"{name}-latency.log", f"--rate={rate:.0f}")
-        if not lat["lost"] and not lat["generator_bound"]:
-            break
-    if lat["lost"] or lat["wrong"]:
-        raise wr.Failure(f"{name}: {lat['lost']} lost, {lat['wrong']} wrong at {rate:.0f} messages a second: no latency to report")
-    if top["flags"]["shortened"] or lat["flags"]["shortened"]:
-        raise wr.Failure(f"{name}: answers were shortened: this is not the workload")
     times = limit_times_ns(w, limits)
-    bound = max(times, key=times.get)
-    return {"name": name, "datagram": w["datagram"], "per_core_qps": round(qps, 1), "p50_us": lat["p50_us"],
-            "p99_us": lat["p99_us"], "p999_us": lat["p999_us"], "limit_share": round(times[bound] * qps / 1e9, 4),
-            "bound_by": bound, "generator_bound": top["generator_bound"], "limit_ns": {k: round(v, 1) for k, v in times.items()},
-            "work": {k: w[k] for k in ("macs", "bytes", "lines", "packets")}, "per_wall_qps": round(per_wall, 1),
-            "per_busy_qps": round(per_busy, 1), "messages_per_s": round(top["qps"], 1),
-            "latency_rate": round(lat["qps"] * w["answers"], 1), "latency_at": latency_at,
-            "latency_generator_bound": lat["generator_bound"], "cold_share": round(top["flags"]["cold"] / top["answered"], 4),
-            "stage_ns_per_answer": {s: round(c * 1e9 / hz / answers, 1) for s, c in cycles.items()},
-            "server_cpu_share": round(cpu / wall, 3), "steal_s": round(steal, 2), "bottleneck": top.get("bottleneck", "")}
+    qps = per_busy if top["generator_bound"] else per_wall
+    return {"qps": qps, "per_wall_qps": per_wall, "per_busy_qps": per_busy, "share": max(times.values()) * qps / 1e9,
+            "busy_cycles_per_answer": busy_s * hz / answers, "tsc_hz": hz, "generator_bound": top["generator_bound"],
+            "stage_ns": {s: c * 1e9 / hz / answers for s, c in cycles.items()}, "outcome": lost_of(top),
+            "cold_share": top["flags"]["cold"] / top["answered"], "server_cpu_share": cpu / wall,
+            "steal_s": machine.steal_seconds() - steal, "bottleneck": top["bottleneck"]}
+
+
+def latency_run(work, daemon, name, users, messages_s, load):
+    """Open loop at a share of the highest rate. Quantiles are of all requests: a lost one took longer than any other."""
+    steal, switches = machine.steal_seconds(), machine.ended_switches(daemon.process.pid)
+    r = run_load(work, daemon, name, users, f"{name}-latency.log", f"--rate={load * messages_s:.0f}", f"--warmup={WARM_UP}")
+    after = machine.ended_switches(daemon.process.pid)
+    taken = sum(n - switches.get(k, 0) for k, n in after.items() if "worker" in k)
+    return {"load": load, "messages_s": r["qps"], "p50_us": r["whole_p50_us"], "p99_us": r["whole_p99_us"],
+            "p999_us": r["whole_p999_us"], "max_us": r["max_us"], "ask_p50_us": r["ask_p50_us"], "ask_p99_us": r["ask_p99_us"],
+            "ask_p999_us": r["ask_p999_us"], "ask_max_us": r["ask_max_us"], "server_p99_us": r["server_p99_us"],
+            "lag_p99_us": r["lag_p99_us"], "worker_preempted": taken, "generator_bound": r["generator_bound"],
+            "outcome": lost_of(r), "steal_s": machine.steal_seconds() - steal, "bottleneck": r["bottleneck"]}
+
+
+def middle(runs, key):
+    """Median of the runs that have the figure; None when fewer than half do."""
+    values = [r[key] for r in runs if r[key] is not None]
+    return statistics.median(values) if len(values) * 2 > len(runs) else None
+
+
+def spread(runs, key):
+    values = [r[key] for r in runs if r[key] is not None]
+    return [min(values), max(values)] if values else None
+
+
+def conclude(name, rates, latencies, floors, limits):
+    w = WORKLOADS[name]
+    times = limit_times_ns(w, limits)
+    qps = middle(rates, "qps")
+    mine = "ask_" if name == "mixed" else ""  # of mixed the RECOMMENDs alone
+    whole = [{**r, "p50": r[mine + "p50_us"], "p99": r[mine + "p99_us"], "p999": r[mine + "p999_us"]} for r in latencies]
+    bad = sum(r["outcome"]["lost"] + r["outcome"]["unsent"] for r in latencies)
+    wrong = sum(r["outcome"]["wrong"] for r in rates + latencies)
+    return {"name": name, "datagram": w["datagram"], "runs": len(rates), "per_core_qps": round(qps, 1),
+            "per_core_qps_range": spread(rates, "qps"), "limit_share": round(max(times.values()) * qps / 1e9, 4),
+            "bound_by": max(times, key=times.get), "limit_ns": {k: round(v, 1) for k, v in times.items()},
+            "generator_bound": sum(r["generator_bound"] for r in rates) * 2 > len(rates),
+            "p50_us": middle(whole, "p50"), "p99_us": middle(whole, "p99"), "p999_us": middle(whole, "p999"),
+            "p99_us_range": spread(whole, "p99"), "p999_us_range": spread(whole, "p999"),
+            "ask_max_us": max((r["ask_max_us"] for r in latencies), default=None),
+            "latency_at": LOAD, "lost_in_latency_runs": bad, "wrong": wrong,
+            "latency_reason": f"{bad} requests of the latency runs were lost or never sent" if bad else "",
+            "machine_p99_us": middle(floors, "p99_us"), "machine_p999_us": middle(floors, "p999_us"),
+            "work": {k: w[k] for k in ("macs", "bytes", "lines", "packets")},
+            "busy_cycles_per_answer": round(middle(rates, "busy_cycles_per_answer")), "tsc_hz": rates[0]["tsc_hz"],
+            "stage_ns_per_answer": {s: round(statistics.median(r["stage_ns"][s] for r in rates), 1) for s in rates[0]["stage_ns"]},
+            "cold_share": middle(rates, "cold_share"), "steal_s": round(sum(r["steal_s"] for r in rates + latencies), 2),
+            "rate_runs": rates, "latency_runs": latencies, "floors": floors, "limits": limits}
+
+
+def measure_group(work, daemon, group, users, limits, options):
+    """Runs of the group's workloads by turns: rate, latency at LOAD, and what the machine does meanwhile."""
+    rates, latencies, floors, curves = ({n: [] for n in group} for _ in range(4))
+    pid, cpus = daemon.process.pid, (GENERATOR_CORE, SERVER_CORE)
+    for i in range(options.runs):
+        for name in group:
+            wr.say(f"bench: {name}: run {i + 1} of {options.runs}")
+            rates[name].append(rate_run(work, daemon, name, users, limits))
+            messages = middle(rates[name], "per_wall_qps") / WORKLOADS[name]["answers"]
+            latencies[name].append(latency_run(work, daemon, name, users, messages, LOAD))
+            os.kill(pid, signal.SIGSTOP)
+            try:
+                gaps = machine.gaps(GAP_SECONDS, cpus)
+            finally:
+                os.kill(pid, signal.SIGCONT)
+            floors[name].append({**machine.floor(gaps, GAP_SECONDS, LOAD), "cpus": machine.summary(gaps, GAP_SECONDS, cpus)})
+    for name in group if options.curve else ():
+        messages = middle(rates[name], "per_wall_qps") / WORKLOADS[name]["answers"]
+        for load in CURVE:
+            wr.say(f"bench: {name}: latency at {load:.0%}")
+            curves[name].append(latency_run(work, daemon, name, users, messages, load))
+    return [{**conclude(n, rates[n], latencies[n], floors[n], limits), "curve": curves[n]} for n in group]
 
 
 def measure_client():
@@ -142,68 +200,112 @@ def measure_client():
     print("written: out/bench-client.json")
 
 
+def figure(value, width, digits=1):
+    return f"{'lost' if value is None else f'{value:,.{digits}f}':>{width}}"
+
+
 def table(result):
-    limits = result["limits"]
     lines = [f"machine: {result['machine']['cpu']}, {result['machine']['cores']} cores, isa {result['isa']}, bundle: "
              f"{result['bundle']}, {result['users']:,} sessions",
-             f"limits:  {limits['int8_gmacs']:.0f} G int8 multiply-adds/s, {limits['mem_block_gbs']:.1f} GB/s random blocks, "
-             f"{limits['mem_line_ns']:.1f} ns a random line, testpmd " +
-             ", ".join(f"{v:.1f} M/s at {k}" for k, v in limits["testpmd_mpps"].items()), "",
-             f"{'workload':9}{'bytes':>6}{'answers/s/core':>16}{'p50 us':>9}{'p99 us':>9}{'p99.9 us':>10}{'limit ns':>10}"
-             f"{'took ns':>10}{'share':>8}  bound by     "]
+             f"{'workload':9}{'answers/s/core':>16}{'share':>8} {'bound by':11}{'limit ns':>9}{'took ns':>9}{'p50 us':>9}{'p99 us':>10}"
+             f"{'p99.9 us':>10}   machine alone: p99, p99.9 us"]
     for w in result["workloads"]:
-        lines.append(f"{w['name']:9}{w['datagram']:6}{w['per_core_qps']:16,.0f}{w['p50_us']:9.1f}{w['p99_us']:9.1f}"
-                     f"{w['p999_us']:10.1f}{max(w['limit_ns'].values()):10,.0f}{1e9 / w['per_core_qps']:10,.0f}"
-                     f"{w['limit_share']:8.3f}  {w['bound_by']:11}{'generator was the bottleneck' if w['generator_bound'] else ''}")
+        lines.append(f"{w['name']:9}{w['per_core_qps']:16,.0f}{w['limit_share']:8.3f} {w['bound_by']:11}"
+                     f"{max(w['limit_ns'].values()):9,.0f}{1e9 / w['per_core_qps']:9,.0f}{figure(w['p50_us'], 9)}"
+                     f"{figure(w['p99_us'], 10)}{figure(w['p999_us'], 10)}   {figure(w['machine_p99_us'], 8)}"
+                     f"{figure(w['machine_p999_us'], 10)}"
+                     f"{'  generator was the bottleneck' if w['generator_bound'] else ''}"
+                     f"{'  ' + w['latency_reason'] if w['latency_reason'] else ''}")
+        limits = w["limits"]
+        lines.append(f"{'':9}rates {' … '.join(f'{v:,.0f}' for v in w['per_core_qps_range'])} in {w['runs']} runs; limits "
+                     f"{limits['int8_gmacs']:.0f} G/s, {limits['mem_block_gbs']:.1f} GB/s, {limits['mem_line_ns']:.1f} ns, testpmd "
+                     f"{limits['testpmd_mpps'][WORKLOADS[w['name']]['testpmd']]:.1f} M/s; steal {w['steal_s']} s")
     return "\n".join(lines)
 
 
-def body():
-    names = sys.argv[1:] or [*WORKLOADS, "client", "capacity"]
-    client, lcores = "client" in names, "capacity" in names
-    names = [n for n in names if n not in ("client", "capacity")]
-    unknown = [n for n in names if n not in WORKLOADS]
+def parse(argv):
+    p = argparse.ArgumentParser(prog="./run bench", description=__doc__)
+    p.add_argument("names", nargs="*", metavar="WORKLOAD", help=f"{' '.join(WORKLOADS)} client capacity (all of them)")
+    p.add_argument("--runs", type=int, default=RUNS, help="of every workload, by turns; figures are medians (%(default)s)")
+    p.add_argument("--isa", default="auto", choices=["auto", *wr.isa_levels()], help="level of the server's kernels and of the "
+                   "multiply-add limit (%(default)s)")
+    p.add_argument("--curve", action="store_true", help="also latency from a tenth of the highest rate to 95 %%, for scripts/bench_plot.py; written to "
+                   "out/bench-curve.json")
+    p.add_argument("--add", action="store_true", help="keep the other workloads of out/bench.json, measured with their own limits")
+    options = p.parse_args(argv)
+    every = [*WORKLOADS, "client", "capacity"]
+    unknown = [n for n in options.names if n not in every]
     if unknown:
-        raise wr.Failure(f"no workload {unknown[0]}; there are {' '.join(WORKLOADS)} client capacity")
-    if os.cpu_count() < 2 and (client or names):
+        raise wr.Failure(f"no workload {unknown[0]}; there are {' '.join(every)}")
+    options.names = options.names or every
+    return options
+
+
+def workloads(work, names, options):
+    limits, detail = measure_limits(work, options.isa)
+    users = min(USERS, int(available_bytes() / 3 / ROW_BYTES))
+    if users < USERS:
+        wr.say(f"bench: memory is short: {users} sessions instead of {USERS}")
+    path, what = bundle(work)
+    result = {"machine": machine.describe(), "isa": None, "limits": limits, "limits_detail": detail, "bundle": what, "users": users,
+              "nice": machine.nice() != [], "workloads": []}
+    # Cold requests evict whoever lives there: they get a daemon of their own, which nobody populated.
+    # Event comes last of the others: it leaves more pending clicks than a warm answer takes.
+    others = sorted((n for n in names if n != "cold"), key=lambda n: n == "event")
+    for group in ([n for n in others if n != "event"], [n for n in others if n == "event"], [n for n in names if n == "cold"]):
+        if not group:
+            continue
+        daemon = wr.Daemon(work, path, cpus=str(SERVER_CORE), inside=machine.nice(),
+                           overrides={"sessions.rows_per_lcore": users + users // 8, "server.isa": options.isa})
+        status = daemon.ctl("status")
+        result["isa"], result["gemm"] = status["isa"], status["gemm"]
+        if group != ["cold"] and group != ["echo"]:
+            wr.say(f"bench: giving {users:,} users 99 clicks each")
+            run_load(work, daemon, "warm", users, "populate.log", "--populate", "--rate=1000", seconds=0.2)
+        result["workloads"] += measure_group(work, daemon, group, users, limits, options)
+        daemon.stop()
+        keep(result, options)
+    return result
+
+
+def kept_path(options):
+    kind = ("" if options.isa == "auto" else f"-{options.isa}") + ("-curve" if options.curve else "")
+    return os.path.join(wr.OUT, f"bench{kind}.json")
+
+
+def keep(result, options):
+    """Writes what is measured so far, so that a run that is cut short leaves its finished workloads."""
+    path, mine, older = kept_path(options), {w["name"] for w in result["workloads"]}, []
+    if options.add and os.path.exists(path):
+        with open(path, encoding="utf-8") as f:
+            older = [w for w in json.load(f)["workloads"] if w["name"] not in mine]
+    order = list(WORKLOADS)
+    whole = {**result, "workloads": sorted(result["workloads"] + older, key=lambda w: order.index(w["name"]))}
+    with open(path, "w", encoding="utf-8") as f:
+        json.dump(whole, f, indent=2)
+        f.write("\n")
+    return whole
+
+
+def save(result, options):
+    print(table(keep(result, options)))
+    print(f"written: {os.path.relpath(kept_path(options), wr.ROOT)}; what the figures mean: docs/performance.md")
+
+
+def body():
+    options = parse(sys.argv[1:])
+    names = [n for n in options.names if n in WORKLOADS]
+    if os.cpu_count() < 2 and (names or "client" in options.names):
         raise wr.Failure("bench needs two cores: one for the server, one for the generator")
-    if client:
+    if "client" in options.names:
         measure_client()
-        if not names:
-            return 0
+    if not names and "capacity" not in options.names:
+        return 0
     with wr.Work("bench") as work:
-        if lcores:
+        if "capacity" in options.names:
             capacity.measure(work, *bundle(work))
-            if not names:
-                return 0
-        limits, detail = measure_limits(work)
-        users = min(USERS, int(available_bytes() / 3 / ROW_BYTES))
-        if users < USERS:
-            wr.say(f"bench: memory is short: {users} sessions instead of {USERS}")
-        path, what = bundle(work)
-        result = {"machine": machine(), "isa": None, "limits": limits, "limits_detail": detail, "bundle": what, "users": users,
-                  "workloads": []}
-        # Cold requests evict whoever lives there: they get a daemon of their own, which nobody populated.
-        # Event comes last of the others: it leaves more pending clicks than a warm answer takes.
-        others = sorted((n for n in names if n != "cold"), key=lambda n: n == "event")
-        for group in (others, [n for n in names if n == "cold"]):
-            if not group:
-                continue
-            daemon = wr.Daemon(work, path, cpus=str(SERVER_CORE), overrides={"sessions.rows_per_lcore": users + users // 8})
-            status = daemon.ctl("status")
-            result["isa"], result["gemm"] = status["isa"], status["gemm"]
-            if "cold" not in group:
-                wr.say(f"bench: giving {users:,} users 99 clicks each")
-                run_load(work, daemon, "warm", users, "populate.log", "--populate", "--rate=1000")
-            for name in group:
-                result["workloads"].append(measure(work, daemon, name, users, limits))
-            daemon.stop()
-        result["workloads"].sort(key=lambda w: names.index(w["name"]))
-        with open(os.path.join(wr.OUT, "bench.json"), "w", encoding="utf-8") as f:
-            json.dump(result, f, indent=2)
-            f.write("\n")
-        print(table(result))
-        print("written: out/bench.json; what the figures mean: docs/performance.md")
+        if names:
+            save(workloads(work, names, options), options)
     return 0
 
 

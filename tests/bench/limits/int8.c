@@ -80,16 +80,17 @@ static struct limit measure(uint64_t (*run)(void), unsigned int runs, const char
 	return limits_summary(v, runs, how);
 }
 
-struct limit limits_int8(unsigned int runs)
+struct limit limits_int8(unsigned int runs, bool avx2_only)
 {
+	const bool more = !avx2_only;
 	const struct {
 		bool have;
 		uint64_t (*run)(void);
 		const char *how;
 	} sequences[] = {
-		{__builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bw"),
+		{more && __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bw"),
 			run_dpbusd_zmm, "dpbusd zmm"},
-		{has_avxvnni(), run_dpbusd_ymm, "dpbusd ymm"},
+		{more && has_avxvnni(), run_dpbusd_ymm, "dpbusd ymm"},
 		{__builtin_cpu_supports("avx2"), run_maddubs, "sign, maddubs, madd, add ymm"},
 		{__builtin_cpu_supports("avx2"), run_madd16, "madd, add ymm (16 bit)"},
 	};

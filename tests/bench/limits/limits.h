@@ -7,6 +7,7 @@
 #ifndef WR_LIMITS_H
 #define WR_LIMITS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -26,7 +27,7 @@ struct limit limits_summary(double *v, unsigned int n, const char *how);
 
 /* Billions of exact s8 × s8 multiply-adds a second, the best instruction sequence of this CPU,
  * operands in registers. */
-struct limit limits_int8(unsigned int runs);
+struct limit limits_int8(unsigned int runs, bool avx2_only);
 /* Memory of bytes bytes is the caller's, filled. GB/s (1e9) of random blocks of 6 … 13 KB, every
  * byte read. */
 struct limit limits_blocks(const uint8_t *memory, size_t bytes, unsigned int runs);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * limits [CPU [MiB]]: measures on that CPU (default: where it runs) and prints one JSON object.
- * Memory is hugetlb where the pool has it, else transparent huge pages are asked for; the output
- * says which.
+ * limits [CPU [MiB [avx2]]]: measures (with avx2 that level's best multiply-adds) on that CPU
+ * (default: where it runs) and prints one JSON object. Memory is hugetlb where the pool has it,
+ * else transparent huge pages are asked for; the output says which.
  */
 #include "limits.h"
 
@@ -66,7 +66,7 @@ int main(int argc, char **argv)
 	if (n_lines > LINES_OF_TABLE)
 		n_lines = LINES_OF_TABLE;
 	printf("{");
-	print_limit("int8_gmacs", limits_int8(RUNS));
+	print_limit("int8_gmacs", limits_int8(RUNS, argc > 3 && strcmp(argv[3], "avx2") == 0));
 	print_limit("mem_block_gbs", limits_blocks(memory, bytes, RUNS));
 	print_limit("mem_line_ns", limits_lines(memory, n_lines, RUNS));
 	printf("\"memory_mib\": %zu, \"lines\": %zu, \"pages\": \"%s\", \"runs\": %d}\n", mib,
