@@ -117,7 +117,7 @@ static int write_shape(const struct wr_bundle_model *said, const struct wr_bundl
 static void test_wrong_shapes_are_refused_and_leave_nothing(void)
 {
 	struct wr_errmsg msg;
-	struct wr_bundle_model good = small_shape(), bad[6];
+	struct wr_bundle_model good = small_shape(), bad[9];
 	for (size_t i = 0; i < WR_ARRAY_LEN(bad); i++)
 		bad[i] = good;
 	bad[0].d = 17;
@@ -126,6 +126,9 @@ static void test_wrong_shapes_are_refused_and_leave_nothing(void)
 	bad[3].n_kv_heads = 0;
 	bad[4].logit_scale = -1;
 	bad[5].n_blocks = 2;
+	bad[6].time_buckets = 1;
+	bad[7].time_buckets = 257;
+	bad[8].time_buckets = 64; /* without b0.time */
 	for (size_t i = 0; i < WR_ARRAY_LEN(bad); i++) {
 		CU_ASSERT_EQUAL(write_shape(&bad[i], &good, &msg), WR_EFORMAT);
 		CU_ASSERT_EQUAL(access(in_dir("shape.wrb"), F_OK), -1);
