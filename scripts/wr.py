@@ -149,9 +149,9 @@ def cpu_seconds(pid):
 
 class Daemon:
     """A wirerankd, on memif unless told otherwise. overrides: {"section.key": value}; inside: words before the command line, such
-    as those that enter a network namespace."""
+    as those that enter a network namespace; program: another executable with the daemon's command line."""
 
-    def __init__(self, work, bundle, cpus="1", overrides=None, build="build", wait_s=120, inside=()):
+    def __init__(self, work, bundle, cpus="1", overrides=None, build="build", wait_s=120, inside=(), program=None, **popen):
         self.work = work
         self.name = f"{work.tag}d{len(work.prefixes)}"
         work.prefixes.add(self.name)
@@ -168,7 +168,7 @@ class Daemon:
                     section = s
                 f.write(f"{k} = {keys[key]}\n")
         self.build = build
-        self.process = work.start([*inside, tool("wirerankd", build), f"--config={config}"], f"{self.name}.log")
+        self.process = work.start([*inside, program or tool("wirerankd", build), f"--config={config}"], f"{self.name}.log", **popen)
         self.wait_ready(wait_s)
 
     def wait_ready(self, wait_s):
