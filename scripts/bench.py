@@ -54,7 +54,9 @@ def measure_limits(work, isa):
     detail = json.loads(work.run([os.path.join(wr.ROOT, "build", "tests", "bench", "limits"), str(SERVER_CORE), str(mib), isa],
                                  "limits.log"))
     detail["testpmd_mpps_range"] = mpps_range
-    limits = {name: detail[name] for name in ("int8_gmacs", "mem_block_gbs", "mem_line_ns")}
+    # The best of the runs: what disturbs one only takes from it, and a limit that was disturbed flatters every share.
+    limits = {"int8_gmacs": detail["int8_gmacs_most"], "mem_block_gbs": detail["mem_block_gbs_most"],
+              "mem_line_ns": detail["mem_line_ns_least"]}
     limits["testpmd_mpps"] = mpps
     return limits, detail
 
