@@ -23,13 +23,15 @@ static const struct command {
 	{"compare", wr_cmd_compare, "models side by side, with bootstrap intervals over users"},
 	{"replay", wr_cmd_replay, "what policies would have earned, from logged slates"},
 	{"lift", wr_cmd_lift, "what policies are truly worth in the simulated centre"},
+	{"import-model", wr_cmd_import_model, "make a run of a model that PyTorch trained"},
+	{"logits", wr_cmd_logits, "a run's float logits, to compare with other tools"},
 };
 
 static void usage(FILE *f)
 {
 	fputs("usage: wrtrain COMMAND [options]; wrtrain COMMAND --help tells more\n\n", f);
 	for (size_t i = 0; i < WR_ARRAY_LEN(commands); i++)
-		fprintf(f, "  %-9s %s\n", commands[i].name, commands[i].help);
+		fprintf(f, "  %-12s %s\n", commands[i].name, commands[i].help);
 }
 
 int wrtrain_finish(const char *command, int err, const struct wr_errmsg *msg)

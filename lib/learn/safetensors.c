@@ -202,6 +202,31 @@ const char *wr_learn_safetensors_meta(const struct safetensors *st, const char *
 	return json_string_value(json_object_get(json_object_get(st->root, "__metadata__"), key));
 }
 
+bool wr_learn_safetensors_shape(const struct safetensors *st, struct st_tensor *t)
+{
+	uint64_t span[2];
+	json_t *entry = json_object_get(st->root, t->name);
+	return entry && !parse_entry(st->path, t->name, entry, t, span, NULL);
+}
+
+unsigned int wr_learn_safetensors_count(const struct safetensors *st)
+{
+	return (unsigned int)json_object_size(st->root) -
+	       (json_object_get(st->root, "__metadata__") != NULL);
+}
+
+const char *wr_learn_safetensors_name(const struct safetensors *st, unsigned int i)
+{
+	const char *name;
+	json_t *entry;
+	json_object_foreach(st->root, name, entry)
+	{
+		if (strcmp(name, "__metadata__") && !i--)
+			return name;
+	}
+	return NULL;
+}
+
 uint64_t wr_learn_safetensors_values(const struct safetensors *st)
 {
 	return st->n_values;

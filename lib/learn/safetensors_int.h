@@ -27,6 +27,12 @@ int wr_learn_safetensors_open(
 void wr_learn_safetensors_close(struct safetensors *st);
 /* A metadata string, NULL when absent. */
 const char *wr_learn_safetensors_meta(const struct safetensors *st, const char *key);
+/* Fills in the dimensions of tensor t->name; false when there is none. */
+bool wr_learn_safetensors_shape(const struct safetensors *st, struct st_tensor *t);
+/* Number of tensors. */
+unsigned int wr_learn_safetensors_count(const struct safetensors *st);
+/* The i-th one's name. */
+const char *wr_learn_safetensors_name(const struct safetensors *st, unsigned int i);
 /* Values of all tensors together. */
 uint64_t wr_learn_safetensors_values(const struct safetensors *st);
 /* Copies t->name's values to out, which has room for t's dimensions; WR_EFORMAT when absent or of
