@@ -10,7 +10,7 @@ import wr
 
 SEEDS = (11, 12, 13)
 CUSTOMERS = 6000
-JUDGED = 20000
+JUDGED = 10000
 FIT = ["--epochs=8", "--batch=32", "--lr=0.002", "--dropout=0.1", "--seed=1"]
 BOUNDS = {"ctr": 0.10, "cvr": 0.15}
 BASES = {"popularity": "over_popularity", "item-knn": "over_item_knn"}

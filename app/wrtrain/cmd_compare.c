@@ -98,6 +98,8 @@ static int judge_model(
 		return wr_judge_item_knn_recent(j, msg);
 	if (!strcmp(name, "vmis-knn"))
 		return wr_judge_vmis_knn(j, msg);
+	if (!strcmp(name, "als"))
+		return wr_judge_als(j, c->threads, msg);
 	if (stat(name, &st))
 		return wr_fail(msg, WR_ENOENT,
 			"%s: no run, no bundle, and none of popularity, item-knn, item-knn-recent, "

@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define BLOCKS 2000 /* of customers, that bootstrap samples are drawn from */
+
 struct options {
 	const char *data, *json, *slates, *users, *threads, *resamples;
 	const char *name[WRTRAIN_MAX_POLICIES];
@@ -242,22 +244,35 @@ static double mean_of(const double *x, const uint32_t *draw, uint32_t n)
 	return sum / n;
 }
 
+/* Sums over every m-th customer, in place of whom bootstrap samples draw: customers are
+ * independent. */
+static double *blocks_of(const double *x, uint32_t n, uint32_t m)
+{
+	double *sum = calloc(m, sizeof(*sum));
+	for (uint32_t i = 0; sum && i < n; i++)
+		sum[i % m] += x[i];
+	return sum;
+}
+
 /* Mean of a, or with b the relative gain mean(a) / mean(b) - 1, and the percentiles of bootstrap
  * samples of customers. */
 static int interval(const double *a, const double *b, uint32_t n, uint32_t resamples,
 	struct wr_interval *out, struct wr_errmsg *msg)
 {
 	struct wr_rng r;
-	double *value = malloc(resamples * sizeof(*value));
-	uint32_t *draw = malloc(n * sizeof(*draw));
-	int err = value && draw ? WR_OK : wr_fail(msg, WR_ENOMEM, "out of memory for resamples");
+	uint32_t m = WR_MIN(n, (uint32_t)BLOCKS);
+	double *value = malloc(resamples * sizeof(*value)), *x = blocks_of(a, n, m),
+	       *y = blocks_of(b ? b : a, n, m), scale = (double)m / n;
+	uint32_t *draw = malloc(m * sizeof(*draw));
+	int err = value && draw && x && y ? WR_OK
+					  : wr_fail(msg, WR_ENOMEM, "out of memory for resamples");
 	wr_rng_init(&r, 1, LIFT_STREAM);
 	for (uint32_t s = 0; s <= resamples && !err; s++) {
-		for (uint32_t i = 0; i < n && s; i++)
-			draw[i] = wr_rng_below(&r, n);
-		double v = mean_of(a, s ? draw : NULL, n);
+		for (uint32_t i = 0; i < m && s; i++)
+			draw[i] = wr_rng_below(&r, m);
+		double v = mean_of(x, s ? draw : NULL, m) * scale;
 		if (b)
-			v = v / mean_of(b, s ? draw : NULL, n) - 1;
+			v = v / (mean_of(y, s ? draw : NULL, m) * scale) - 1;
 		*(s ? &value[s - 1] : &out->mean) = v;
 	}
 	if (!err) {
@@ -267,6 +282,8 @@ static int interval(const double *a, const double *b, uint32_t n, uint32_t resam
 	}
 	free(value);
 	free(draw);
+	free(x);
+	free(y);
 	return err;
 }
 

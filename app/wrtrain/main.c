@@ -25,6 +25,8 @@ static const struct command {
 	{"lift", wr_cmd_lift, "what policies are truly worth in the simulated centre"},
 	{"import-model", wr_cmd_import_model, "make a run of a model that PyTorch trained"},
 	{"logits", wr_cmd_logits, "a run's float logits, to compare with other tools"},
+	{"features", wr_cmd_features, "tables, components, neighbours, popularity over time"},
+	{"map", wr_cmd_map, "items or users in two dimensions, as pictures"},
 };
 
 static void usage(FILE *f)

@@ -12,6 +12,8 @@ int wr_cmd_lift(int argc, char **argv);
 int wr_cmd_replay(int argc, char **argv);
 int wr_cmd_import_model(int argc, char **argv);
 int wr_cmd_logits(int argc, char **argv);
+int wr_cmd_features(int argc, char **argv);
+int wr_cmd_map(int argc, char **argv);
 int wr_cmd_teach(int argc, char **argv);
 int wr_cmd_pack(int argc, char **argv);
 int wr_cmd_prune(int argc, char **argv);

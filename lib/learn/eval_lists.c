@@ -196,6 +196,39 @@ int wr_judge_vmis_knn(struct wr_judge *j, struct wr_errmsg *msg)
 	return err;
 }
 
+struct als {
+	struct wr_als *m;
+	struct wr_als_scratch *s;
+};
+
+static uint32_t als_list(
+	void *model, const struct wr_judge *j, uint32_t at, bool filter, uint32_t *top)
+{
+	const struct wr_judged *u = &j->user[at];
+	struct als *k = model;
+	return wr_als_top(
+		k->m, k->s, j->ds->token_row + u->begin, u->end - u->begin, filter, TOP, top);
+}
+
+int wr_judge_als(struct wr_judge *j, uint32_t threads, struct wr_errmsg *msg)
+{
+	struct log_copy l;
+	struct als k = {0};
+	struct wr_als_params params = wr_als_params_default();
+	params.threads = threads;
+	int err = log_copy_new(&l, j, false, msg);
+	if (!err)
+		err = wr_als_new(&k.m, &l.log, &params, msg);
+	if (!err)
+		err = wr_als_scratch_new(&k.s, k.m, msg);
+	if (!err)
+		judge_all(j, als_list, &k);
+	wr_als_scratch_free(k.s);
+	wr_als_free(k.m);
+	log_copy_free(&l);
+	return err;
+}
+
 /* Judge, figures, done. */
 static int finish(struct wr_judge *j, int err, struct wr_metrics_at *m, struct wr_errmsg *msg)
 {

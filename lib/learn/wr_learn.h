@@ -264,6 +264,7 @@ int wr_judge_item_knn(struct wr_judge *j, struct wr_errmsg *msg) WR_MUST_CHECK;
  * known when one asks (the validation token too, when the test is judged). */
 int wr_judge_item_knn_recent(struct wr_judge *j, struct wr_errmsg *msg) WR_MUST_CHECK;
 int wr_judge_vmis_knn(struct wr_judge *j, struct wr_errmsg *msg) WR_MUST_CHECK;
+int wr_judge_als(struct wr_judge *j, uint32_t threads, struct wr_errmsg *msg) WR_MUST_CHECK;
 int wr_judge_metrics(
 	const struct wr_judge *j, struct wr_metrics_at *m, struct wr_errmsg *msg) WR_MUST_CHECK;
 

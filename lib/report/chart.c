@@ -187,6 +187,12 @@ static void draw_axes(FILE *f, const struct wr_chart *c, const struct axis *x, c
 	fputs("</g>\n", f);
 }
 
+/* A cloud of points has no end to put a name beside. */
+static bool is_cloud(const struct wr_chart_series *s)
+{
+	return s->points_only && s->n > FEW_POINTS;
+}
+
 /* Returns the index of the last point drawn, or -1. */
 static long draw_series(FILE *f, const struct wr_chart_series *s, const char *colour,
 	const struct axis *x, const struct axis *y)
@@ -210,8 +216,9 @@ static long draw_series(FILE *f, const struct wr_chart_series *s, const char *co
 			continue;
 		last = (long)i;
 		if (s->points_only || s->n <= FEW_POINTS)
-			fprintf(f, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"3\" fill=\"%s\"/>\n",
-				pixel(x, s->x[i]), pixel(y, s->y[i]), colour);
+			fprintf(f, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"%s\" fill=\"%s\"/>\n",
+				pixel(x, s->x[i]), pixel(y, s->y[i]), is_cloud(s) ? "1.8" : "3",
+				colour);
 	}
 	return last;
 }
@@ -261,7 +268,7 @@ static void draw(FILE *f, const struct wr_chart *c)
 {
 	struct axis x = {0}, y = {0};
 	struct label labels[MAX_SERIES];
-	size_t n_labels = 0;
+	size_t n_labels = 0, n_drawn = 0;
 	axis_init(&x, c, false);
 	axis_init(&y, c, true);
 	fprintf(f,
@@ -276,13 +283,14 @@ static void draw(FILE *f, const struct wr_chart *c)
 	for (size_t i = 0; i < c->n_series; i++) {
 		const struct wr_chart_series *s = &c->series[i];
 		long last = draw_series(f, s, colours[i], &x, &y);
-		if (last >= 0)
+		n_drawn += last >= 0;
+		if (last >= 0 && !is_cloud(s))
 			labels[n_labels++] =
 				(struct label){pixel(&x, s->x[last]), pixel(&y, s->y[last]), i};
 	}
 	if (n_labels)
 		draw_labels(f, c, labels, n_labels);
-	else
+	if (!n_drawn)
 		text(f, (LEFT + RIGHT) / 2.0, (TOP + BOTTOM) / 2.0, "middle", 14, "#666",
 			"no data");
 	if (c->note)
