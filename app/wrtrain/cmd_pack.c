@@ -5,7 +5,7 @@
 
 static int run(int argc, char **argv, struct wr_errmsg *msg)
 {
-	const char *out = NULL, *version = NULL, *threads = NULL, *last = NULL;
+	const char *out = NULL, *version = NULL, *threads = NULL, *last = NULL, *calibrate = NULL;
 	struct wr_pack p = {.checkpoint = "best.safetensors"};
 	const struct wr_opt opts[] = {
 		{"data", "DIR", "the data set that the run was trained on", &p.data_dir},
@@ -13,6 +13,9 @@ static int run(int argc, char **argv, struct wr_errmsg *msg)
 		{"out", "FILE.wrb", "the bundle", &out},
 		{"rules", "FILE", "intent rules, checked and carried along", &p.rules},
 		{"last", NULL, "the last checkpoint instead of the best by validation", &last},
+		{"calibrate", NULL,
+			"scales of weights that lose least of what products say on training clicks",
+			&calibrate},
 		{"bundle-version", "N", "default: one more than the bundle at --out has, else 1",
 			&version},
 		{"threads", "N", "OpenMP threads (all cores)", &threads},
@@ -29,6 +32,7 @@ static int run(int argc, char **argv, struct wr_errmsg *msg)
 		err = wrtrain_u32("threads", threads, 1, 1024, &p.threads, msg);
 	if (err)
 		return err;
+	p.calibrate = calibrate != NULL;
 	if (last)
 		p.checkpoint = "checkpoint.safetensors";
 	err = wr_pack_run(&p, out, msg);

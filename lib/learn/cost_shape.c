@@ -57,7 +57,7 @@ static int make_bundle(
 		err = wr_bundle_builder_new(&w, msg);
 	}
 	if (!err)
-		err = wr_learn_quantise_student(w, s, 1, msg);
+		err = wr_learn_quantise_student(w, s, NULL, 1, msg);
 	if (!err && add_rest(w, p->n_items))
 		err = wr_fail(msg, WR_ENOMEM, "out of memory for a bundle");
 	if (!err)

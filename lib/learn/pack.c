@@ -139,6 +139,7 @@ static int write_checked(const struct packing *k, const char *path, struct wr_er
 int wr_pack_run(const struct wr_pack *p, const char *path, struct wr_errmsg *msg)
 {
 	struct packing k = {.p = p};
+	struct moments moments = {0};
 	char *checkpoint = NULL;
 	int err = WR_OK;
 	if (asprintf(&checkpoint, "%s/%s", p->run_dir, p->checkpoint) < 0)
@@ -154,8 +155,12 @@ int wr_pack_run(const struct wr_pack *p, const char *path, struct wr_errmsg *msg
 		err = wr_learn_served(&k.s->shape, checkpoint, msg);
 	if (!err)
 		err = wr_bundle_builder_new(&k.w, msg);
+	if (!err && p->calibrate)
+		err = wr_learn_moments_measure(&moments, k.s, k.ds, msg);
 	if (!err)
-		err = wr_learn_quantise_student(k.w, k.s, next_version(&k, path), msg);
+		err = wr_learn_quantise_student(
+			k.w, k.s, p->calibrate ? &moments : NULL, next_version(&k, path), msg);
+	wr_learn_moments_free(&moments);
 	if (!err)
 		err = add_catalogue(&k, msg);
 	if (!err)

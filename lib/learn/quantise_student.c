@@ -24,14 +24,17 @@ void wr_learn_quantise_rows(
 }
 
 static int add_matrix(struct wr_bundle_builder *w, uint32_t block, const char *what, const float *x,
-	const float *gain, uint32_t rows, uint32_t cols, struct wr_errmsg *msg)
+	const float *gain, const float *moment, uint32_t rows, uint32_t cols, struct wr_errmsg *msg)
 {
 	char name[32];
 	int8_t *q = malloc((size_t)rows * cols);
 	float *scale = malloc(rows * sizeof(*scale));
 	int err = WR_ENOMEM;
 	if (q && scale) {
-		wr_learn_quantise_rows(x, gain, rows, cols, q, scale);
+		if (moment)
+			wr_learn_quantise_calibrated(x, gain, moment, rows, cols, q, scale);
+		else
+			wr_learn_quantise_rows(x, gain, rows, cols, q, scale);
 		snprintf(name, sizeof(name), "b%u.%s.q", block, what);
 		err = wr_bundle_builder_add(w, name, q, (size_t)rows * cols);
 		snprintf(name, sizeof(name), "b%u.%s.s", block, what);
@@ -78,19 +81,23 @@ static int add_items(struct wr_bundle_builder *w, const struct wr_student *s, st
 		   : WR_OK;
 }
 
-static int add_block(
-	struct wr_bundle_builder *w, const struct wr_student *s, uint32_t b, struct wr_errmsg *msg)
+static int add_block(struct wr_bundle_builder *w, const struct wr_student *s,
+	const struct moments *m, uint32_t b, struct wr_errmsg *msg)
 {
 	const struct wr_student_shape *p = &s->shape;
 	const struct wr_student_block *o = &s->block[b];
 	char name[32];
-	int err = add_matrix(w, b, "qkv", s->w + o->qkv, s->w + o->norm1, s->qkv_dim, p->d, msg);
+	int err = add_matrix(w, b, "qkv", s->w + o->qkv, s->w + o->norm1, m ? m->qkv[b] : NULL,
+		s->qkv_dim, p->d, msg);
 	if (!err)
-		err = add_matrix(w, b, "out", s->w + o->out, NULL, p->d, s->o_dim, msg);
+		err = add_matrix(w, b, "out", s->w + o->out, NULL, m ? m->out[b] : NULL, p->d,
+			s->o_dim, msg);
 	if (!err)
-		err = add_matrix(w, b, "up", s->w + o->up, s->w + o->norm2, p->ffn, p->d, msg);
+		err = add_matrix(w, b, "up", s->w + o->up, s->w + o->norm2, m ? m->up[b] : NULL,
+			p->ffn, p->d, msg);
 	if (!err)
-		err = add_matrix(w, b, "down", s->w + o->down, NULL, p->d, p->ffn, msg);
+		err = add_matrix(w, b, "down", s->w + o->down, NULL, m ? m->down[b] : NULL, p->d,
+			p->ffn, msg);
 	if (err)
 		return err;
 	snprintf(name, sizeof(name), "b%u.bias", b);
@@ -105,7 +112,7 @@ static int add_block(
 }
 
 int wr_learn_quantise_student(struct wr_bundle_builder *w, const struct wr_student *s,
-	uint32_t bundle_version, struct wr_errmsg *msg)
+	const struct moments *moments, uint32_t bundle_version, struct wr_errmsg *msg)
 {
 	const struct wr_student_shape *p = &s->shape;
 	struct wr_bundle_model m = {.n_items = p->n_items,
@@ -128,6 +135,6 @@ int wr_learn_quantise_student(struct wr_bundle_builder *w, const struct wr_stude
 		return wr_fail(msg, err, "cannot add the model section: %s", wr_strerror(err));
 	err = add_items(w, s, msg);
 	for (uint32_t b = 0; b < p->n_blocks && !err; b++)
-		err = add_block(w, s, b, msg);
+		err = add_block(w, s, moments, b, msg);
 	return err;
 }

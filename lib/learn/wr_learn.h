@@ -321,6 +321,7 @@ struct wr_pack {
 	const char *rules;      /* intent rules file, NULL = none */
 	uint32_t version; /* bundle version; 0 = one more than the bundle at the same path has, else
 			     1 */
+	bool calibrate;   /* scales of weights that lose least on training clicks */
 	uint32_t threads;
 };
 /* Quantises the checkpoint (docs/model.md), measures it, and writes the bundle all or nothing. */

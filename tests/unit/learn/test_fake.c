@@ -224,6 +224,65 @@ static void test_training(void)
 	wr_student_free(b);
 }
 
+/* By hand: one weight of 100 that meets nothing, and others that do. */
+static void test_calibrated(void)
+{
+	float w[8] = {1, -0.8f, 0.61f, 0.33f, 0.29f, -0.41f, 0.77f, 1.3f}, moment[8], scale[2];
+	int8_t q[16];
+	double loss[2] = {0};
+	for (int c = 0; c < 8; c++)
+		moment[c] = 1;
+	w[7] = 1.28f;
+	moment[7] = 0; /* the largest weight may be cut */
+	wr_learn_quantise_rows(w, NULL, 1, 8, q, &scale[0]);
+	wr_learn_quantise_calibrated(w, NULL, moment, 1, 8, q + 8, &scale[1]);
+	CU_ASSERT(scale[1] <= scale[0] && scale[1] >= 0.69f * scale[0]);
+	for (int k = 0; k < 2; k++)
+		for (int c = 0; c < 7; c++)
+			loss[k] += pow((double)(w[c] - q[8 * k + c] * scale[k]), 2);
+	CU_ASSERT(loss[1] < loss[0]);
+	/* No scale of those that are tried is better. */
+	for (int k = 0; k < 16; k++) {
+		double s = (double)scale[0] * (1 - 0.02 * k), off = 0;
+		for (int c = 0; c < 7; c++) {
+			double r = fmax(-127, fmin(127, rint((double)w[c] / s)));
+			off += pow((double)w[c] - r * s, 2);
+		}
+		CU_ASSERT(off >= loss[1] * 0.999);
+	}
+}
+
+/* The calibrated bundle of the same run: other scales, and as good. */
+static void test_calibrated_bundle(void)
+{
+	struct wr_pack p = {.data_dir = learn_test_path("ring"),
+		.run_dir = learn_test_path("run"),
+		.checkpoint = "best.safetensors",
+		.calibrate = true,
+		.threads = 1};
+	struct wr_int8 x = {.isa = WR_ISA_AUTO, .gemm = WR_GEMM_AUTO, .threads = 2};
+	struct wr_metrics_at plain, calibrated;
+	struct wr_bundle *b;
+	struct wr_errmsg msg;
+	size_t bytes;
+	CU_ASSERT_EQUAL_FATAL(wr_pack_run(&p, learn_test_path("c.wrb"), &msg), WR_OK);
+	CU_ASSERT_EQUAL_FATAL(wr_bundle_open(&b, learn_test_path("c.wrb"), &msg), WR_OK);
+	const float *a = wr_bundle_section(b, "b0.up.s", &bytes),
+		    *old = wr_bundle_section(bundle, "b0.up.s", NULL);
+	uint32_t smaller = 0;
+	for (size_t i = 0; i < bytes / sizeof(float); i++) {
+		CU_ASSERT(a[i] <= old[i] && a[i] >= 0.69f * old[i]);
+		smaller += a[i] < old[i];
+	}
+	CU_ASSERT(smaller > 0);
+	x.bundle = bundle;
+	CU_ASSERT_EQUAL(wr_eval_int8(&x, ds, WR_SPLIT_TEST, 0, &plain, &msg), WR_OK);
+	x.bundle = b;
+	CU_ASSERT_EQUAL(wr_eval_int8(&x, ds, WR_SPLIT_TEST, 0, &calibrated, &msg), WR_OK);
+	CU_ASSERT_DOUBLE_EQUAL(plain.hr[0][1], calibrated.hr[0][1], 0.03);
+	wr_bundle_close(b);
+}
+
 static void test_refused(void)
 {
 	struct wr_student_shape shape = student->shape;
@@ -254,6 +313,8 @@ int main(void)
 		{"hit rates by layer", test_metrics},
 		{"gradients come back through gains", test_gradient},
 		{"training through the rounding resumes", test_training},
+		{"calibrated scales lose least", test_calibrated},
+		{"a calibrated bundle", test_calibrated_bundle},
 		{"what cannot be", test_refused},
 	};
 	learn_test_begin();
