@@ -13,8 +13,8 @@
 
 #define USERS  512
 #define LEN    200
-#define TRIES  16
-#define SHRINK 0.02f /* of the largest weight, a try */
+#define TRIES  32
+#define SHRINK 0.3f /* of the usual scale at most; tries lie closest near it */
 
 /* What rounding by `scale` loses of a row. */
 static double loss_of(const float *w, const float *moment, uint32_t cols, float scale)
@@ -39,7 +39,8 @@ void wr_learn_quantise_calibrated(const float *w, const float *gain, const float
 			x[c] = w[(size_t)r * cols + c] * (gain ? gain[c] : 1.0f);
 		double least = loss_of(x, moment, cols, best);
 		for (int k = 1; k < TRIES; k++) {
-			float s = scale[r] * (1.0f - SHRINK * (float)k);
+			float part = (float)k / (TRIES - 1),
+			      s = scale[r] * (1.0f - SHRINK * part * part);
 			double loss = loss_of(x, moment, cols, s);
 			if (loss < least) {
 				least = loss;

@@ -242,8 +242,8 @@ static void test_calibrated(void)
 			loss[k] += pow((double)(w[c] - q[8 * k + c] * scale[k]), 2);
 	CU_ASSERT(loss[1] < loss[0]);
 	/* No scale of those that are tried is better. */
-	for (int k = 0; k < 16; k++) {
-		double s = (double)scale[0] * (1 - 0.02 * k), off = 0;
+	for (int k = 0; k < 32; k++) {
+		double s = (double)scale[0] * (1 - 0.3 * (k / 31.0) * (k / 31.0)), off = 0;
 		for (int c = 0; c < 7; c++) {
 			double r = fmax(-127, fmin(127, rint((double)w[c] / s)));
 			off += pow((double)w[c] - r * s, 2);
