@@ -114,7 +114,7 @@ def serve(what):
               str({k: told[k] for k in ("compared", "different", "wrong", "errors")}))
         watched = daemon.wrload("run", f"--lists={steps}", "--users=100", "--populate", "--mix=warm:60,ask:20,event:20", "--rate=2000",
                                 "--seconds=1.5", "--timeout-ms=2000")["watched"]
-        check(f"{what}: so do cold and warm answers", watched["warm_checked"] >= 50 and not watched["lists_wrong"],
+        check(f"{what}: so do cold and warm answers", watched["warm_checked"] >= 20 and not watched["lists_wrong"],
               str({k: watched[k] for k in ("cold_checked", "warm_checked", "lists_wrong")}))
 
 
