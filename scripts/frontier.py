@@ -144,6 +144,13 @@ def draw(data, path):
                 '<rect width="980" height="400" fill="white"/>\n' + "\n".join(body) + "\n</svg>\n")
 
 
+def save(data):
+    with open(os.path.join(RECORDS, "frontier.json"), "w", encoding="utf-8") as f:
+        json.dump(data, f, indent=2)
+        f.write("\n")
+    draw(data, os.path.join(RECORDS, "frontier.svg"))
+
+
 def run(work, commit):
     """All of it; what is there already is not made again."""
     os.makedirs(RUNS, exist_ok=True)
@@ -157,6 +164,13 @@ def run(work, commit):
         make(work, name, commit)
     cost = costs(work, names)
     models = cost["models"]
+    teacher = {k: v for k, v in models[len(names)].items() if k != "model"}
+    record = load(TEACHER)
+    if record:
+        teacher |= {"hr10": record["hr10"], "ndcg10": record["ndcg10"], "where": "float"}
+    data = {"dataset": "ml-1m", "commit": commit, "machine": cost["machine"], "recovery": " ".join(FIT),
+            "students": [point(n, c) for n, c in zip(names, models)], "teacher": teacher}
+    save(data)  # what is plotted does not wait for the rest
     compressed = os.path.join(RUNS, "frontier-compress.json")
     if not os.path.exists(compressed):
         work.run([wr.tool("wrtrain"), "compress", f"--data={datasets.folder('ml-1m')}", f"--run={reference.RUN}",
@@ -165,17 +179,8 @@ def run(work, commit):
     if not os.path.exists(layers):
         work.run([wr.tool("wrtrain"), "eval", f"--data={datasets.folder('ml-1m')}", f"--run={reference.RUN}", "--by-layer",
                   f"--json={layers}"], "frontier-layers.log", timeout=3600)
-    teacher = {k: v for k, v in models[len(names)].items() if k != "model"}
-    record = load(TEACHER)
-    if record:
-        teacher |= {"hr10": record["hr10"], "ndcg10": record["ndcg10"], "where": "float"}
-    data = {"dataset": "ml-1m", "commit": commit, "machine": cost["machine"], "recovery": " ".join(FIT),
-            "students": [point(n, c) for n, c in zip(names, models)], "teacher": teacher}
     for key, path in (("item_vectors", compressed), ("int8", layers)):
         with open(path, encoding="utf-8") as f:
             data[key] = json.load(f)["ways" if key == "item_vectors" else "by_layer"]
-    with open(os.path.join(RECORDS, "frontier.json"), "w", encoding="utf-8") as f:
-        json.dump(data, f, indent=2)
-        f.write("\n")
-    draw(data, os.path.join(RECORDS, "frontier.svg"))
+    save(data)
     print(f"frontier: {len(names)} students, docs/records/frontier.json and frontier.svg")
