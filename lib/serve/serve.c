@@ -74,8 +74,7 @@ static int new_worker(struct wr_serve *s, unsigned int i, struct wr_errmsg *msg)
 	if (!w->metrics || !w->lifts || !w->items || !w->handover || !w->returns)
 		goto nomem;
 	struct wr_table_shape shape = wr_serve_table_shape(o);
-	snprintf(name, sizeof(name), "wr_users%u", i);
-	return wr_table_new(&w->table, name, &shape, o->rows_per_lcore, socket, msg);
+	return wr_table_new(&w->table, &shape, o->rows_per_lcore, socket, msg);
 nomem:
 	return wr_fail(
 		msg, WR_ENOMEM, "worker %u: DPDK's heap is exhausted; give it more hugepages", i);

@@ -105,6 +105,25 @@ static enum wr_outcome parse_frame(struct worker *w, struct burst *b, unsigned i
 	return o;
 }
 
+static enum todo todo_of(const struct wr_message *m)
+{
+	switch (m->header.op) {
+	case WR_OP_HELLO:
+		return TODO_HELLO;
+	case WR_OP_FORGET:
+		return TODO_FORGET;
+	case WR_OP_EVENT:
+		return TODO_EVENT;
+	default:
+		return m->ask->k ? TODO_RECOMMEND : TODO_ECHO;
+	}
+}
+
+static bool needs_owner(enum todo t)
+{
+	return t == TODO_RECOMMEND || t == TODO_EVENT || t == TODO_FORGET;
+}
+
 void wr_serve_stage_parse(struct worker *w, struct burst *b)
 {
 	for (unsigned int i = 0; i < b->n; i++) {
@@ -126,26 +145,10 @@ void wr_serve_stage_parse(struct worker *w, struct burst *b)
 			b->bytes[i] + f->frame.payload_off, f->frame.payload_len, &b->message[i]);
 		if (!f->handed_over && !f->deferred)
 			wr_count(&w->metrics->decode[b->decoded[i]], 1);
+		/* The index's line comes while the other frames are parsed. */
+		if (b->decoded[i] == WR_DECODE_OK && needs_owner(todo_of(&b->message[i])))
+			wr_table_expect(w->table, b->message[i].header.user_id);
 	}
-}
-
-static enum todo todo_of(const struct wr_message *m)
-{
-	switch (m->header.op) {
-	case WR_OP_HELLO:
-		return TODO_HELLO;
-	case WR_OP_FORGET:
-		return TODO_FORGET;
-	case WR_OP_EVENT:
-		return TODO_EVENT;
-	default:
-		return m->ask->k ? TODO_RECOMMEND : TODO_ECHO;
-	}
-}
-
-static bool needs_owner(enum todo t)
-{
-	return t == TODO_RECOMMEND || t == TODO_EVENT || t == TODO_FORGET;
 }
 
 /* To the worker that owns the user's shard, once. */
@@ -197,6 +200,8 @@ static void carry_out(
 		b->k[i] = b->message[i].ask->k;
 	if (needs_owner(b->todo[i]))
 		hand_over(w, b, i);
+	if (b->todo[i] != TODO_NOTHING && needs_owner(b->todo[i]))
+		wr_table_expect_row(w->table, b->message[i].header.user_id);
 }
 
 void wr_serve_stage_admit(struct worker *w, struct burst *b)

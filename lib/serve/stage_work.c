@@ -15,6 +15,7 @@ static bool is_stateful(uint8_t todo)
 
 void wr_serve_stage_locate(struct worker *w, struct burst *b)
 {
+	struct wr_table_want want[BURST];
 	uint32_t rows[BURST];
 	uint8_t at[BURST];
 	unsigned int n = 0;
@@ -23,10 +24,16 @@ void wr_serve_stage_locate(struct worker *w, struct burst *b)
 		b->row[i] = WR_TABLE_NONE;
 		if (!is_stateful(b->todo[i]))
 			continue;
-		at[n] = (uint8_t)i;
-		b->users[n++] = b->message[i].header.user_id;
+		const struct wr_message *m = &b->message[i];
+		want[n].item = m->n_events ? m->events[0].item : 0;
+		want[n].tokens = b->todo[i] != TODO_FORGET;
+		want[n].filter = b->todo[i] == TODO_RECOMMEND;
+		b->users[n] = m->header.user_id;
+		at[n++] = (uint8_t)i;
 	}
-	wr_table_locate(w->table, n, b->users, rows);
+	if (n == 0)
+		return;
+	wr_table_locate(w->table, n, b->users, want, rows);
 	for (unsigned int j = 0; j < n; j++)
 		b->row[at[j]] = rows[j];
 }

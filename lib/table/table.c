@@ -1,18 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* User → row: layout, hash, creation, eviction by CLOCK. */
+/* Rows: layout, look-up of a burst, creation, eviction by CLOCK. */
 #include "table_int.h"
 
-#include <rte_hash.h>
 #include <rte_malloc.h>
 #include <rte_prefetch.h>
 
 #include <stdatomic.h>
 #include <string.h>
 
-/* rte_hash: key slots of 16 bytes, buckets of 64 bytes for 8 keys at up to twice the entries,
- * extension buckets, free slots of 4 bytes in two rings that round up to a power of two. Measured
- * ceiling, not its source of truth. */
-#define HASH_BYTES_PER_ROW 80
 /* Tokens of a new session that are asked for ahead: a history of usual length. */
 #define NEW_TOKENS 64u
 
@@ -31,16 +26,8 @@ uint64_t wr_table_bytes_needed(const struct wr_table_shape *s, uint32_t rows)
 {
 	struct wr_table_layout l;
 	wr_table_layout(s, &l);
-	return (uint64_t)rows * (l.row_bytes + HASH_BYTES_PER_ROW) + (1u << 16);
-}
-
-/* Keys come from outside: the hash is seeded (init_val), so that nobody can aim at one bucket. */
-static uint32_t hash_user(const void *key, uint32_t bytes, uint32_t seed)
-{
-	uint64_t k;
-	(void)bytes;
-	memcpy(&k, key, sizeof(k));
-	return (uint32_t)(wr_mix64(k ^ ((uint64_t)seed << 32 | seed)) >> 17);
+	return (uint64_t)rows * (l.row_bytes + sizeof(uint32_t)) +
+	       (uint64_t)wr_index_buckets(rows) * sizeof(struct bucket) + (1u << 16);
 }
 
 static int check_shape(const struct wr_table_shape *s, uint32_t rows, struct wr_errmsg *msg)
@@ -55,8 +42,8 @@ static int check_shape(const struct wr_table_shape *s, uint32_t rows, struct wr_
 	return 0;
 }
 
-int wr_table_new(struct wr_table **out, const char *name, const struct wr_table_shape *s,
-	uint32_t rows, int socket_id, struct wr_errmsg *msg)
+int wr_table_new(struct wr_table **out, const struct wr_table_shape *s, uint32_t rows,
+	int socket_id, struct wr_errmsg *msg)
 {
 	*out = NULL;
 	int err = check_shape(s, rows, msg);
@@ -69,23 +56,12 @@ int wr_table_new(struct wr_table **out, const char *name, const struct wr_table_
 	t->shape = *s;
 	wr_table_layout(s, &t->layout);
 	t->n_rows = rows;
-	uint32_t seed;
-	wr_wire_random(&seed, sizeof(seed));
-	struct rte_hash_parameters p = {
-		.name = name,
-		.entries = rows,
-		.key_len = sizeof(uint64_t),
-		.hash_func = hash_user,
-		.hash_func_init_val = seed,
-		.socket_id = socket_id,
-		.extra_flag = RTE_HASH_EXTRA_FLAGS_EXT_TABLE,
-	};
-	t->hash = rte_hash_create(&p);
+	err = wr_index_new(t, rows, socket_id);
 	t->rows = rte_zmalloc_socket(
 		"wr_rows", (size_t)rows * t->layout.row_bytes, WR_CACHE_LINE, socket_id);
 	t->old = rte_zmalloc_socket(
 		"wr_old", s->history_events * sizeof(*t->old), WR_CACHE_LINE, socket_id);
-	if (!t->hash || !t->rows || !t->old) {
+	if (err || !t->rows || !t->old) {
 		wr_table_free(t);
 		return wr_fail(msg, WR_ENOMEM,
 			"session table of %u rows × %u bytes does not fit on socket %d; lower "
@@ -101,7 +77,7 @@ void wr_table_free(struct wr_table *t)
 {
 	if (!t)
 		return;
-	rte_hash_free(t->hash);
+	wr_index_free(t);
 	rte_free(t->rows);
 	rte_free(t->old);
 	rte_free(t);
@@ -128,45 +104,67 @@ static void add_live(struct wr_table *t, int by)
 	atomic_store_explicit(&t->n_live, n + (uint32_t)by, memory_order_relaxed);
 }
 
-/* Marks a session whose header has arrived as used, and asks for what a request reads of the rest:
- * its newest tokens, the place behind them, the filter. */
-static void look_at(const struct wr_table *t, struct wr_session *s)
+/* Marks a session whose header has arrived as used, and asks for what a request touches of the
+ * rest: its newest token and the place behind it, of the filter all or one item's line. */
+static void look_at(
+	const struct wr_table *t, struct wr_session *s, const struct wr_table_want *want)
 {
 	unsigned int cap = t->shape.history_events, next = s->head + s->n_events;
 	next = next >= cap ? next - cap : next;
 	unsigned int newest = next ? next - 1 : cap - 1;
 	const uint8_t *seen = (const uint8_t *)row_seen(t, s);
 
-	s->used = 1;
-	s->burst = t->burst;
-	rte_prefetch0(row_tokens(t, s) + newest);
-	rte_prefetch0(row_tokens(t, s) + next);
-	for (uint32_t off = 0; off < t->layout.seen_words * 8; off += WR_CACHE_LINE)
-		rte_prefetch0(seen + off);
+	if (!s->used)
+		s->used = 1;
+	if (want->tokens) {
+		rte_prefetch0(row_tokens(t, s) + newest);
+		rte_prefetch0(row_tokens(t, s) + next);
+	}
+	if (want->filter) {
+		for (uint32_t off = 0; off < t->layout.seen_words * 8; off += WR_CACHE_LINE)
+			rte_prefetch0(seen + off);
+	} else if (want->item - 1 < t->shape.n_items) {
+		rte_prefetch0(seen + (want->item - 1) / 8);
+	}
 }
 
-void wr_table_locate(struct wr_table *t, unsigned int n, const uint64_t *users, uint32_t *rows)
+void wr_table_expect(const struct wr_table *t, uint64_t user)
 {
-	const void *keys[WR_TABLE_MAX_BURST];
-	int32_t at[WR_TABLE_MAX_BURST];
+	rte_prefetch0(wr_index_home(&t->index, wr_index_hash(&t->index, user)));
+}
+
+void wr_table_expect_row(const struct wr_table *t, uint64_t user)
+{
+	uint32_t row = wr_index_first(&t->index, wr_index_hash(&t->index, user));
+	if (row != WR_TABLE_NONE)
+		rte_prefetch0(table_row(t, row));
+}
+
+void wr_table_locate(struct wr_table *t, unsigned int n, const uint64_t *users,
+	const struct wr_table_want *want, uint32_t *rows)
+{
+	uint64_t hash[WR_TABLE_MAX_BURST];
 
 	assert(n <= WR_TABLE_MAX_BURST);
 	t->burst++;
-	if (n == 0)
-		return;
-	for (unsigned int i = 0; i < n; i++)
-		keys[i] = &users[i];
-	if (rte_hash_lookup_bulk(t->hash, keys, n, at) != 0)
-		assert(!"rte_hash_lookup_bulk refuses its arguments");
+	t->n_found = 0;
 	for (unsigned int i = 0; i < n; i++) {
-		rows[i] = at[i] < 0 ? WR_TABLE_NONE : (uint32_t)at[i];
-		if (at[i] < 0)
-			continue;
-		rte_prefetch0(table_row(t, rows[i]));
+		hash[i] = wr_index_hash(&t->index, users[i]);
+		rte_prefetch0(wr_index_home(&t->index, hash[i]));
 	}
-	for (unsigned int i = 0; i < n; i++)
+	for (unsigned int i = 0; i < n; i++) {
+		rows[i] = wr_index_first(&t->index, hash[i]);
 		if (rows[i] != WR_TABLE_NONE)
-			look_at(t, table_row(t, rows[i]));
+			rte_prefetch0(table_row(t, rows[i]));
+	}
+	for (unsigned int i = 0; i < n; i++) {
+		if (rows[i] == WR_TABLE_NONE || table_row(t, rows[i])->user != users[i])
+			rows[i] = wr_index_find(t, users[i], hash[i]);
+		if (rows[i] == WR_TABLE_NONE)
+			continue;
+		look_at(t, table_row(t, rows[i]), &want[i]);
+		t->found[t->n_found++] = rows[i];
+	}
 }
 
 /* What makes a row empty: header and filter. Its tokens and its ring, ten times as many bytes, are
@@ -182,6 +180,8 @@ static void empty(struct wr_table *t, struct wr_session *s)
  * spent, the next row that this burst does not need goes. */
 static bool evict_one(struct wr_table *t)
 {
+	while (t->n_found)
+		table_row(t, t->found[--t->n_found])->burst = t->burst;
 	for (unsigned int step = 0; step < WR_TABLE_CLOCK_STEPS; step++) {
 		struct wr_session *s = table_row(t, t->hand);
 		t->hand = t->hand + 1 == t->n_rows ? 0 : t->hand + 1;
@@ -191,7 +191,8 @@ static bool evict_one(struct wr_table *t)
 			s->used = 0;
 			continue;
 		}
-		(void)rte_hash_del_key(t->hash, &s->user);
+		wr_index_remove(t, wr_index_hash(&t->index, s->user),
+			(uint32_t)(((uint8_t *)s - t->rows) / t->layout.row_bytes));
 		empty(t, s);
 		atomic_store_explicit(&t->n_evicted, wr_table_evicted(t) + 1, memory_order_relaxed);
 		return true;
@@ -221,33 +222,34 @@ static void look_ahead(const struct wr_table *t, uint32_t row)
 
 uint32_t wr_table_get_or_create(struct wr_table *t, uint64_t user, bool *created)
 {
-	int32_t at = rte_hash_lookup(t->hash, &user);
+	uint64_t hash = wr_index_hash(&t->index, user);
+	uint32_t at = wr_index_find(t, user, hash);
 
-	*created = at < 0;
-	if (at < 0) {
+	*created = at == WR_TABLE_NONE;
+	if (*created) {
 		if (wr_table_sessions(t) == t->n_rows && !evict_one(t))
 			return WR_TABLE_NONE;
-		at = rte_hash_add_key(t->hash, &user);
-		if (at < 0)
-			return WR_TABLE_NONE;
+		at = wr_index_add(t, hash);
 		add_live(t, 1);
 		if (t->n_rows > 3)
-			look_ahead(t, (uint32_t)at);
+			look_ahead(t, at);
 	}
-	struct wr_session *s = table_row(t, (uint32_t)at);
+	struct wr_session *s = table_row(t, at);
 	s->user = user;
 	s->live = 1;
 	s->used = 1;
 	s->burst = t->burst;
-	return (uint32_t)at;
+	return at;
 }
 
 bool wr_table_forget(struct wr_table *t, uint64_t user)
 {
-	int32_t at = rte_hash_del_key(t->hash, &user);
-	if (at < 0)
+	uint64_t hash = wr_index_hash(&t->index, user);
+	uint32_t at = wr_index_find(t, user, hash);
+	if (at == WR_TABLE_NONE)
 		return false;
-	struct wr_session *s = table_row(t, (uint32_t)at);
+	wr_index_remove(t, hash, at);
+	struct wr_session *s = table_row(t, at);
 	empty(t, s);
 	memset(s, 0, t->layout.row_bytes);
 	return true;

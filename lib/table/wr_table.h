@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Session rows of one lcore: user → row, bounded, with eviction. Built for 10^5 … 10^6 rows of some
- * KB each in hugepages and bursts of 1 … 64 look-ups; a look-up is four random cache lines, so all
- * of a burst are prefetched before any is read.
+ * KB each in hugepages and bursts of 1 … 64 look-ups; a look-up is a few random cache lines, so
+ * all of a burst are prefetched before any is read.
  *
  * Row = header (64 bytes) | ring of the last history_events tokens (16 bytes each) | seen filter:
  * exact bitmap of n_items bits | the encoder's ring: cached keys, values and user vector, opaque
@@ -10,8 +10,9 @@
  * catalogue size in this version; beyond 64 k items it outweighs the rest of the row (1 M items:
  * 125 KB), which the memory plan shows.
  *
- * Hash: rte_hash (cuckoo, with its extension table, so that every row can be filled); a key's
- * position in it is its row. Eviction: CLOCK, the second-chance approximation of least recently
+ * Index: one cache line of tags and rows, then the row's own header: two random lines a look-up
+ * where rte_hash takes three (its key slots) and asks for a fourth. Every row can be filled.
+ * Eviction: CLOCK, the second-chance approximation of least recently
  * used (Corbató 1968), with at most WR_TABLE_CLOCK_STEPS looks a creation; rows of the running
  * burst are never taken.
  *
@@ -82,14 +83,14 @@ struct wr_table_layout {
 	uint32_t seen_words; /* u64 */
 };
 void wr_table_layout(const struct wr_table_shape *s, struct wr_table_layout *out);
-/* Rows and hash, for the memory plan. */
+/* Rows and index, for the memory plan. */
 uint64_t wr_table_bytes_needed(const struct wr_table_shape *s, uint32_t rows);
 
 struct wr_table;
 /* rows: WR_TABLE_MIN_ROWS or more. EAL must run; memory comes from its heap of this NUMA socket.
- * WR_EINVAL, WR_ENOMEM; *t is NULL then. name is unique in the process. */
-int wr_table_new(struct wr_table **t, const char *name, const struct wr_table_shape *s,
-	uint32_t rows, int socket_id, struct wr_errmsg *msg) WR_MUST_CHECK;
+ * WR_EINVAL, WR_ENOMEM; *t is NULL then. */
+int wr_table_new(struct wr_table **t, const struct wr_table_shape *s, uint32_t rows, int socket_id,
+	struct wr_errmsg *msg) WR_MUST_CHECK;
 void wr_table_free(struct wr_table *t);
 uint32_t wr_table_rows(const struct wr_table *t);
 /* Any thread. */
@@ -97,11 +98,25 @@ uint32_t wr_table_sessions(const struct wr_table *t);
 uint64_t wr_table_evicted(const struct wr_table *t);
 
 /*
+ * What a user's request will want, asked for ahead of wr_table_locate while other work runs: first
+ * the index's line; then, some dozens of nanoseconds later, the row's header. Neither is needed,
+ * and neither changes anything.
+ */
+void wr_table_expect(const struct wr_table *t, uint64_t user);
+void wr_table_expect_row(const struct wr_table *t, uint64_t user);
+/* What a request touches of a row beside its header. */
+struct wr_table_want {
+	uint32_t item; /* of its first event, 0 = none */
+	bool tokens;   /* the newest token and the place behind it */
+	bool filter;   /* the whole filter */
+};
+/*
  * Rows of n ≤ 64 users, WR_TABLE_NONE for unknown ones: hashes all, prefetches all, then reads all;
- * the found rows' headers, newest tokens and filters are prefetched, and they are safe from
+ * of the found rows the header has arrived, what want says is prefetched, and they are safe from
  * eviction until the next call.
  */
-void wr_table_locate(struct wr_table *t, unsigned int n, const uint64_t *users, uint32_t *rows);
+void wr_table_locate(struct wr_table *t, unsigned int n, const uint64_t *users,
+	const struct wr_table_want *want, uint32_t *rows);
 /* The user's row, made if need be (someone else's session may be evicted for it). WR_TABLE_NONE
  * only when every row belongs to this burst. */
 uint32_t wr_table_get_or_create(struct wr_table *t, uint64_t user, bool *created);

@@ -25,12 +25,9 @@ static const struct wr_table_shape shape = {.n_items = N_ITEMS,
 
 static struct wr_table *new_table(uint32_t rows)
 {
-	static unsigned int n;
 	struct wr_table *t;
 	struct wr_errmsg msg = {""};
-	char name[24];
-	snprintf(name, sizeof(name), "t%u", n++);
-	if (wr_table_new(&t, name, &shape, rows, 0, &msg)) {
+	if (wr_table_new(&t, &shape, rows, 0, &msg)) {
 		printf("%s\n", msg.text);
 		return NULL;
 	}
@@ -290,7 +287,7 @@ static void test_model(void)
 		uint64_t id = wr_mix64(i + 1);
 		uint32_t row;
 		bool created;
-		wr_table_locate(t, 1, &id, &row);
+		wr_table_locate(t, 1, &id, &(struct wr_table_want){.filter = step % 2}, &row);
 		wrong += (row == WR_TABLE_NONE) == u->exists;
 		if (wr_rng_below(&r, 60) == 0 || u->n > 3900) {
 			wrong += wr_table_forget(t, id) != u->exists;
@@ -355,10 +352,10 @@ static void test_refusals(void)
 {
 	struct wr_table *t = (void *)1;
 	struct wr_errmsg msg = {""};
-	CU_ASSERT_EQUAL(wr_table_new(&t, "few", &shape, WR_TABLE_MIN_ROWS - 1, 0, &msg), WR_EINVAL);
+	CU_ASSERT_EQUAL(wr_table_new(&t, &shape, WR_TABLE_MIN_ROWS - 1, 0, &msg), WR_EINVAL);
 	CU_ASSERT_PTR_NULL(t);
 	CU_ASSERT_PTR_NOT_NULL(strstr(msg.text, "rows_per_lcore"));
-	CU_ASSERT_EQUAL(wr_table_new(&t, "many", &shape, 1u << 26, 0, &msg), WR_ENOMEM);
+	CU_ASSERT_EQUAL(wr_table_new(&t, &shape, 1u << 26, 0, &msg), WR_ENOMEM);
 	CU_ASSERT_PTR_NULL(t);
 }
 
@@ -400,10 +397,11 @@ static void test_eviction(void)
 	CU_ASSERT_EQUAL(wr_table_evicted(t), 0);
 	uint64_t favourites[WR_TABLE_MAX_BURST];
 	uint32_t rows[WR_TABLE_MAX_BURST];
+	struct wr_table_want want[WR_TABLE_MAX_BURST] = {{.item = N_ITEMS}, {.item = UINT32_MAX}};
 	for (unsigned int i = 0; i < WR_TABLE_MAX_BURST; i++)
 		favourites[i] = 2 * i;
 	for (uint64_t u = 1000; u < 1400; u++) {
-		wr_table_locate(t, WR_TABLE_MAX_BURST, favourites, rows);
+		wr_table_locate(t, WR_TABLE_MAX_BURST, favourites, want, rows);
 		for (unsigned int i = 0; i < WR_TABLE_MAX_BURST; i++)
 			CU_ASSERT_FATAL(rows[i] != WR_TABLE_NONE);
 		uint32_t row = wr_table_get_or_create(t, u, &created);
@@ -417,9 +415,60 @@ static void test_eviction(void)
 	wr_table_free(t);
 }
 
+/* A table that is kept full for a while: every user is found, nobody else is, each in a row of its
+ * own; single look-ups and bursts agree. */
+static void test_index(void)
+{
+	enum { ROWS = 5000, STEPS = 40000 };
+	static uint64_t user[ROWS];
+	static bool taken[ROWS];
+	struct wr_table *t = new_table(ROWS);
+	struct wr_rng r;
+	bool created;
+
+	CU_ASSERT_PTR_NOT_NULL_FATAL(t);
+	wr_rng_init(&r, 17, 0);
+	for (unsigned int i = 0; i < ROWS; i++) {
+		user[i] = wr_rng_u64(&r);
+		CU_ASSERT_FATAL(wr_table_get_or_create(t, user[i], &created) < ROWS && created);
+	}
+	for (unsigned int step = 0; step < STEPS; step++) {
+		unsigned int i = wr_rng_below(&r, ROWS);
+		CU_ASSERT_FATAL(wr_table_forget(t, user[i]));
+		CU_ASSERT_FALSE(wr_table_forget(t, user[i]));
+		user[i] = step % 3 ? wr_rng_u64(&r) : user[i];
+		CU_ASSERT_FATAL(wr_table_get_or_create(t, user[i], &created) < ROWS && created);
+	}
+	CU_ASSERT_EQUAL(wr_table_evicted(t), 0);
+	for (unsigned int i = 0; i < ROWS; i += 40) {
+		uint64_t ask[WR_TABLE_MAX_BURST];
+		uint32_t rows[WR_TABLE_MAX_BURST];
+		struct wr_table_want want[WR_TABLE_MAX_BURST] = {{0}};
+		memcpy(ask, user + i, 40 * sizeof(ask[0]));
+		for (unsigned int j = 40; j < WR_TABLE_MAX_BURST; j++)
+			ask[j] = wr_rng_u64(&r);
+		wr_table_expect(t, ask[0]);
+		wr_table_expect_row(t, ask[0]);
+		wr_table_locate(t, WR_TABLE_MAX_BURST, ask, want, rows);
+		for (unsigned int j = 0; j < WR_TABLE_MAX_BURST; j++) {
+			if (j >= 40) {
+				CU_ASSERT_EQUAL(rows[j], WR_TABLE_NONE);
+				continue;
+			}
+			CU_ASSERT_FATAL(rows[j] < ROWS && !taken[rows[j]]);
+			taken[rows[j]] = true;
+			CU_ASSERT_EQUAL(wr_table_session(t, rows[j])->user, ask[j]);
+			CU_ASSERT_EQUAL(wr_table_get_or_create(t, ask[j], &created), rows[j]);
+			CU_ASSERT_FALSE(created);
+		}
+	}
+	wr_table_free(t);
+}
+
 int main(void)
 {
 	static const struct wr_test tests[] = {
+		{"index, kept full", test_index},
 		{"known history changes nothing", test_known_history_changes_nothing},
 		{"random operations against plain arrays", test_model},
 		{"row layout of the reference student", test_layout},
