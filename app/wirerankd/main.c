@@ -100,6 +100,7 @@ static void fill_options(const struct wr_config *c, const struct wr_bundle *b, c
 		.allow = allow,
 		.rows_per_lcore = (uint32_t)c->sessions_rows_per_lcore,
 		.burst = (unsigned int)c->corridor_burst,
+		.gather_us = (unsigned int)c->corridor_gather,
 		.handover_ring = (unsigned int)c->corridor_handover_ring,
 		.cookie_rotate_s = (uint32_t)c->admit_cookie_rotate_s,
 		.huge = huge,

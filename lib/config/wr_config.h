@@ -90,6 +90,8 @@
 		"users that each worker remembers; the least recently used is evicted") \
 	X(corridor, burst, U64, "frames", "32", 1, 64, false, NULL, \
 		"frames that go through the stages together, at most") \
+	X(corridor, gather, U64, "us", "5", 0, 1000, false, NULL, \
+		"time that a burst may wait for more frames under load, so that it is worth its work; 0 = never") \
 	X(corridor, handover_ring, POW2, "entries", "1024", 64, 65536, false, NULL, \
 		"requests that may wait between two workers") \
 	X(admit, allow, PREFIXES, "prefixes", "0.0.0.0/0, ::/0", 1, WR_CONFIG_MAX_PREFIXES, false, NULL, \

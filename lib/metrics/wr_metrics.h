@@ -47,6 +47,7 @@
 	X(handed_over, "frames given to another lcore")                              \
 	X(taken_over, "frames taken from other lcores")                              \
 	X(bursts, "non-empty bursts")                                                \
+	X(gathered, "bursts that waited for more frames, under load")                \
 	X(recommends, "RECOMMEND with K > 0")                                        \
 	X(echoes, "RECOMMEND with K = 0")                                            \
 	X(event_messages, "EVENT messages")                                          \

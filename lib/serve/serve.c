@@ -167,6 +167,7 @@ int wr_serve_new(struct wr_serve **out, const struct wr_serve_options *o,
 	s->ring_bytes = (uint32_t)wr_ring_bytes(&s->shape);
 	s->tsc_hz = wr_clock_tsc_hz();
 	s->ns_mult = (uint64_t)(((unsigned __int128)1000000000 << 32) / s->tsc_hz);
+	s->gather_ticks = o->gather_us * s->tsc_hz / 1000000;
 	wr_serve_rebase_clock(s);
 	describe(s);
 	struct wr_admit_config admit = {
@@ -240,6 +241,7 @@ int wr_serve_open(struct wr_serve *s, struct wr_errmsg *msg)
 		s->port = NULL;
 		return err;
 	}
+	wr_serve_map_code(); /* the driver's, too */
 	s->opened_ns = wr_clock_ns();
 	wr_serve_rebase_clock(s);
 	atomic_store_explicit(&s->open, true, memory_order_release);

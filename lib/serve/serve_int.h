@@ -82,7 +82,13 @@ struct burst {
 	/* replies in order */
 	unsigned int n_out;
 	struct rte_mbuf *out[2 * BURST];
-	bool had_frames;
+	bool had_frames, any_stateful; /* a request of the burst needs its user's session */
+};
+
+/* How large a burst is waited for: stage_receive.c. */
+struct gather {
+	unsigned int target;         /* frames; 1 = none is waited for */
+	unsigned int rest, back_off; /* bursts until the next attempt; of the last one in vain */
 };
 
 struct worker {
@@ -97,6 +103,7 @@ struct worker {
 	struct rte_ring *handover; /* frames from other workers: many producers, this consumer */
 	struct rte_ring *returns; /* replies of workers without a queue, to be sent on this one's */
 	struct burst burst;
+	struct gather gather;
 	struct wr_admit_memo memo;
 	unsigned int n_deferred;
 	struct rte_mbuf *deferred[BURST];
@@ -148,6 +155,7 @@ struct wr_serve {
 	uint32_t epoch, generation, history_events;
 	uint32_t ring_bytes; /* of the encoder's rings */
 	uint64_t tsc_hz, ns_mult, opened_ns;
+	uint64_t gather_ticks; /* that a burst may wait for frames */
 	/* the known request of the self-test and its list at the reference level */
 	uint32_t n_test_rows, test_rows[8];
 	int64_t test_times[9]; /* of the clicks, and of the request */
@@ -188,6 +196,8 @@ static inline void end_stage(struct worker *w, enum wr_stage stage)
 /* ---- stages, in order ---- */
 /* Deferred first, then handed over, then the port (n_live: queue pairs that the peer has). */
 void wr_serve_stage_receive(struct worker *w, struct burst *b, unsigned int n_live);
+/* A burst of n frames has come, in_vain: after a wait for more that did not come. max: largest. */
+void wr_serve_gather_next(struct gather *g, unsigned int n, unsigned int max, bool in_vain);
 void wr_serve_stage_parse(struct worker *w, struct burst *b);
 void wr_serve_stage_admit(struct worker *w, struct burst *b);
 void wr_serve_stage_locate(struct worker *w, struct burst *b);
@@ -221,6 +231,8 @@ int wr_serve_worker_main(void *arg); /* lcore_function_t */
 /* Encodes and ranks one known request at the reference level, for the workers to compare with. */
 int wr_serve_selftest_prepare(struct wr_serve *s, struct wr_errmsg *msg) WR_MUST_CHECK;
 int wr_serve_selftest_run(struct worker *w, struct wr_errmsg *msg) WR_MUST_CHECK;
+/* Asks the kernel to map all code now, not page by page while the first requests wait. */
+void wr_serve_map_code(void);
 /* Hugepages (or ordinary pages) of a NUMA socket for lib/model and lib/rank. */
 extern const struct wr_allocator wr_serve_allocator;
 

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* From the port to a decoded, admitted request that is at its owner: receive, parse, admit,
+/* From a received frame to a decoded, admitted request that is at its owner: parse, admit,
  * hand-over. */
 #include "serve_int.h"
 
 #include <rte_mbuf.h>
-#include <rte_prefetch.h>
 #include <rte_ring.h>
 
 #include <stdlib.h>
@@ -25,40 +24,6 @@ void wr_serve_frame_defer(struct worker *w, struct burst *b, unsigned int i)
 	f->deferred = true;
 	w->deferred[w->n_deferred++] = b->mbuf[i];
 	b->todo[i] = TODO_NOTHING;
-}
-
-void wr_serve_stage_receive(struct worker *w, struct burst *b, unsigned int n_live)
-{
-	unsigned int max = w->serve->o.burst;
-
-	b->n = w->n_deferred;
-	memcpy(b->mbuf, w->deferred, b->n * sizeof(b->mbuf[0]));
-	w->n_deferred = 0;
-	unsigned int taken =
-		rte_ring_sc_dequeue_burst(w->handover, (void **)(b->mbuf + b->n), max - b->n, NULL);
-	if (taken)
-		count(w, WR_COUNTER_taken_over, taken);
-	b->n += taken;
-	unsigned int known = b->n;
-	uint16_t got = 0;
-	if (w->receiving && w->index < n_live && b->n < max)
-		got = wr_port_receive(w->serve->port, w->index, b->mbuf + b->n, max - b->n);
-	uint64_t now = wr_clock_tsc(), bytes = 0;
-	b->n += got;
-	for (unsigned int i = 0; i < b->n; i++) {
-		b->state[i] = rte_mbuf_to_priv(b->mbuf[i]);
-		rte_prefetch0(rte_pktmbuf_mtod(b->mbuf[i], void *));
-		b->todo[i] = TODO_ANSWER;
-		if (i < known)
-			continue;
-		*b->state[i] = (struct frame_state){.arrival_tsc = now};
-		bytes += rte_pktmbuf_pkt_len(b->mbuf[i]);
-	}
-	b->had_frames = b->n != 0;
-	if (got) {
-		count(w, WR_COUNTER_received, got);
-		count(w, WR_COUNTER_received_bytes, bytes);
-	}
 }
 
 /*
@@ -198,10 +163,17 @@ static void carry_out(
 	}
 	if (b->todo[i] == TODO_RECOMMEND)
 		b->k[i] = b->message[i].ask->k;
-	if (needs_owner(b->todo[i]))
-		hand_over(w, b, i);
-	if (b->todo[i] != TODO_NOTHING && needs_owner(b->todo[i]))
-		wr_table_expect_row(w->table, b->message[i].header.user_id);
+	else if (b->todo[i] == TODO_ECHO)
+		count(w, WR_COUNTER_echoes, 1);
+	else if (b->todo[i] == TODO_HELLO)
+		count(w, WR_COUNTER_hellos, 1);
+	if (!needs_owner(b->todo[i]))
+		return;
+	hand_over(w, b, i);
+	if (b->todo[i] == TODO_NOTHING)
+		return;
+	b->any_stateful = true;
+	wr_table_expect_row(w->table, b->message[i].header.user_id);
 }
 
 void wr_serve_stage_admit(struct worker *w, struct burst *b)
@@ -209,6 +181,7 @@ void wr_serve_stage_admit(struct worker *w, struct burst *b)
 	unsigned int n = 0;
 	uint8_t at[BURST];
 
+	b->any_stateful = false;
 	for (unsigned int i = 0; i < b->n; i++) {
 		if (b->todo[i] == TODO_NOTHING)
 			continue;

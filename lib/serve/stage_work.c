@@ -285,10 +285,6 @@ void wr_serve_stage_recall(struct worker *w, struct burst *b)
 	for (unsigned int i = 0; i < b->n; i++) {
 		if (is_stateful(b->todo[i]))
 			recall_one(w, b, i);
-		else if (b->todo[i] == TODO_ECHO)
-			count(w, WR_COUNTER_echoes, 1);
-		else if (b->todo[i] == TODO_HELLO)
-			count(w, WR_COUNTER_hellos, 1);
 		wr_prefetch_lines(&ahead, lines);
 	}
 	evicted = wr_table_evicted(w->table) - evicted;

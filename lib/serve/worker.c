@@ -62,11 +62,13 @@ static void pass(struct worker *w, unsigned int n_live)
 		end_stage(w, WR_STAGE_parse);
 		wr_serve_stage_admit(w, b);
 		end_stage(w, WR_STAGE_admit);
-		wr_serve_stage_locate(w, b);
-		end_stage(w, WR_STAGE_locate);
-		wr_serve_stage_recall(w, b);
-		end_stage(w, WR_STAGE_recall);
-		wr_serve_stage_score(w, b);
+		if (b->any_stateful) {
+			wr_serve_stage_locate(w, b);
+			end_stage(w, WR_STAGE_locate);
+			wr_serve_stage_recall(w, b);
+			end_stage(w, WR_STAGE_recall);
+			wr_serve_stage_score(w, b);
+		}
 		wr_serve_stage_reply(w, b);
 		end_stage(w, WR_STAGE_reply);
 	}

@@ -39,7 +39,9 @@ struct wr_serve_options {
 		port; /* n_queues and udp_port are the server's: queue i listens on udp_port + i */
 	const char *allow; /* source prefixes, as lib/admit reads them */
 	uint32_t rows_per_lcore;
-	unsigned int burst;         /* 1 … WR_SERVE_MAX_BURST */
+	unsigned int burst; /* 1 … WR_SERVE_MAX_BURST */
+	unsigned int
+		gather_us; /* a burst may wait so long for more frames, under load; 0 = never */
 	unsigned int handover_ring; /* slots, a power of two */
 	uint32_t cookie_rotate_s;
 	bool huge;                   /* false: EAL runs on ordinary pages (--no-huge) */

@@ -101,6 +101,8 @@ int wr_index_new(struct wr_table *t, uint32_t rows, int socket_id)
 	x->free = rte_malloc_socket("wr_free", rows * sizeof(*x->free), WR_CACHE_LINE, socket_id);
 	if (!x->buckets || !x->free)
 		return WR_ENOMEM;
+	/* Fresh memory is zero, but on ordinary pages not there yet. */
+	memset(x->buckets, 0, x->n_buckets * sizeof(*x->buckets));
 	wr_wire_random(&x->seed, sizeof(x->seed));
 	for (uint32_t i = 0; i < rows; i++)
 		x->free[i] = rows - 1 - i;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The memory plan: what it counts, what it refuses. No EAL; a running server is tested in
  * tests/integ/daemon. */
-#include "wr_serve.h"
+#include "serve_int.h"
 #include "wr_test.h"
 #include "wr_test_bundle.h"
 
@@ -91,9 +91,40 @@ static void test_state_names(void)
 	CU_ASSERT_STRING_EQUAL(wr_serve_state_name((enum wr_serve_state)99), "unknown");
 }
 
+/* Bursts of a steady stream: how many are waited for, and how often in vain. */
+static void test_gather(void)
+{
+	struct gather g = {.target = 1};
+	unsigned int in_vain = 0;
+
+	/* Up to three frames are no load, whatever came before. */
+	for (unsigned int n = 1; n < 4; n++) {
+		g.target = 32;
+		wr_serve_gather_next(&g, n, 32, false);
+		CU_ASSERT_EQUAL(g.target, 1);
+	}
+	/* As long as more come in time, the burst doubles up to the largest. */
+	for (unsigned int n = 4; n < 32; n = g.target) {
+		wr_serve_gather_next(&g, n, 32, false);
+		CU_ASSERT_EQUAL(g.target, 2 * n);
+	}
+	wr_serve_gather_next(&g, 32, 32, false);
+	CU_ASSERT_EQUAL(g.target, 32);
+	/* Clients that have eight under way and no more: one burst of 64 waits in the end. */
+	g = (struct gather){.target = 1};
+	for (unsigned int i = 0; i < 1000; i++) {
+		bool waits = g.target > 8;
+		in_vain += i >= 360 && waits;
+		wr_serve_gather_next(&g, 8, 32, waits);
+		CU_ASSERT(g.target >= 1 && g.target <= 32);
+	}
+	CU_ASSERT(in_vain >= 9 && in_vain <= 11);
+}
+
 int main(void)
 {
 	static const struct wr_test tests[] = {
+		{"gathering", test_gather},
 		{"lines and their sum", test_sum},
 		{"plans that do not fit", test_refusals},
 		{"a level that the CPU lacks", test_isa},
