@@ -88,6 +88,7 @@ struct burst {
 /* How large a burst is waited for: stage_receive.c. */
 struct gather {
 	unsigned int target;         /* frames; 1 = none is waited for */
+	bool trying;                 /* target is more than has come before */
 	unsigned int rest, back_off; /* bursts until the next attempt; of the last one in vain */
 };
 

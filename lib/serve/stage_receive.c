@@ -68,16 +68,19 @@ void wr_serve_gather_next(struct gather *g, unsigned int n, unsigned int max, bo
 		g->target = n < GATHER_FROM ? 1 : n - n / 4;
 		g->back_off = WR_MIN(2 * g->back_off + 1, GATHER_MAX_REST);
 		g->rest = g->back_off;
+		g->trying = false;
 		return;
 	}
 	if (n < GATHER_FROM) {
 		g->target = 1;
+		g->trying = false;
 	} else if (g->rest) {
 		g->rest--;
 	} else {
-		if (g->target > GATHER_FROM)
+		if (g->trying)
 			g->back_off /= 2;
 		g->target = WR_MIN(max, 2 * n);
+		g->trying = g->target > n;
 	}
 }
 
