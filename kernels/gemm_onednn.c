@@ -9,8 +9,9 @@
 
 #include <oneapi/dnnl/dnnl.h>
 
-/* Enough of them that rounding up wastes little, few enough that start is quick. */
-const unsigned int wr_gemm_onednn_rows[] = {1, 2, 4, 8, 16, 24, 32, 40, 48, 56, 64};
+/* Enough of them that rounding up wastes little, few enough that start is quick. A call costs about
+ * as much as 16 rows do: 128 and 256 are for those who have so many. */
+const unsigned int wr_gemm_onednn_rows[] = {1, 2, 4, 8, 16, 24, 32, 40, 48, 56, 64, 128, 256};
 #define N_STEPS WR_GEMM_ONEDNN_STEPS
 #define N_ARGS  4
 

@@ -15,11 +15,11 @@
 #include "wr_base.h"
 
 /* A run computes up to WR_GEMM_ONEDNN_ROWS rows. */
-#define WR_GEMM_ONEDNN_ROWS 64
+#define WR_GEMM_ONEDNN_ROWS 256
 
 /* Numbers of rows that have a primitive, ascending; a run of m rows takes step
  * wr_gemm_onednn_step(m). */
-#define WR_GEMM_ONEDNN_STEPS 11
+#define WR_GEMM_ONEDNN_STEPS 13
 extern const unsigned int wr_gemm_onednn_rows[WR_GEMM_ONEDNN_STEPS];
 static inline unsigned int wr_gemm_onednn_step(size_t m)
 {

@@ -143,6 +143,13 @@ static void ask_rings(struct wr_encoder *e, unsigned int b, size_t portions)
 	e->ahead_lines = (unsigned int)(wr_prefetch_left(&e->ahead) / WR_MAX(portions, 1u)) + 1;
 }
 
+/* Products that n tokens take, about. */
+static size_t tiles(const struct wr_encoder *e, size_t n)
+{
+	size_t most = wr_encoder_tile(e, TILE);
+	return (n + most - 1) / most;
+}
+
 static void ask_portion(struct wr_encoder *e)
 {
 	wr_prefetch_lines(&e->ahead, e->ahead_lines);
@@ -227,8 +234,8 @@ static void project(struct wr_encoder *e, unsigned int b, enum product part, siz
 	size_t dh = s->head_dim, n_q = part == KV ? 0 : s->n_heads;
 	struct wr_gemm_weights w = wr_encoder_weights(e, b, part);
 	unsigned int seq = 0;
-	for (size_t first = 0; first < n_tokens; first += TILE) {
-		size_t m = WR_MIN((size_t)TILE, n_tokens - first);
+	for (size_t first = 0, m; first < n_tokens; first += m) {
+		m = wr_encoder_tile(e, n_tokens - first);
 		k->norm_quantise(m, s->d, s->norm_eps, e->x + first * s->d, s->d, e->act, s->d,
 			e->act_scale);
 		ask_portion(e);
@@ -320,9 +327,9 @@ static void feed_forward(struct wr_encoder *e, unsigned int b, size_t n_tokens)
 	const struct wr_bundle_model *s = &e->m->s;
 	const struct wr_kernels *k = e->m->kernels;
 	size_t width = (size_t)s->n_heads * s->head_dim;
-	ask_rings(e, b + 1, 5 * ((n_tokens + TILE - 1) / TILE));
-	for (size_t first = 0; first < n_tokens; first += TILE) {
-		size_t m = WR_MIN((size_t)TILE, n_tokens - first);
+	ask_rings(e, b + 1, 5 * tiles(e, n_tokens));
+	for (size_t first = 0, m; first < n_tokens; first += m) {
+		m = wr_encoder_tile(e, n_tokens - first);
 		float *x = e->x + first * s->d;
 		k->quantise(m, width, e->o + first * width, width, e->act, width, e->act_scale, 1);
 		ask_portion(e);
@@ -453,7 +460,7 @@ static void run_block(struct wr_encoder *e, unsigned int b, unsigned int n_seqs)
 	bool narrowed = narrow(e, n_seqs, keep);
 	e->stage = e->warm && longest_output(e, n_seqs) > ring_at_once(s);
 	if (b == 0)
-		ask_rings(e, 0, 3 * ((e->in_off[n_seqs] + TILE - 1) / TILE));
+		ask_rings(e, 0, 3 * tiles(e, e->in_off[n_seqs]));
 	if (narrowed) {
 		project(e, b, KV, e->in_off[n_seqs]);
 		compact(e, n_seqs);

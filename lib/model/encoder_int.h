@@ -10,12 +10,14 @@
 
 #include <assert.h>
 
-/* Tokens a product runs over at once: its activations (48 KB at d = 64) stay near. */
-#define TILE WR_GEMM_ONEDNN_ROWS
+/* Tokens a product runs over at once: with own kernels few, so that its activations (48 KB at d =
+ * 64) stay near; where all is oneDNN's, as many as make a call's own cost small. */
+#define TILE_OWN 64
+#define TILE     WR_GEMM_ONEDNN_ROWS
 
 /* The products of a block; KV and Q are QKV's parts, for tokens that need only one of them. */
 enum product { QKV, KV, Q, OUT, UP, DOWN, N_PRODUCTS };
-static_assert(N_PRODUCTS == WR_ENGINE_SHAPES && WR_ENGINE_STEPS == WR_GEMM_ONEDNN_STEPS, "tables");
+static_assert(N_PRODUCTS == WR_ENGINE_SHAPES && WR_ENGINE_STEPS <= WR_GEMM_ONEDNN_STEPS, "tables");
 
 /* Where a sequence's keys and values of the running block are. */
 struct place {
@@ -103,6 +105,8 @@ void wr_encoder_linear(struct wr_encoder *e, unsigned int b, enum product i, siz
 /* The weights of product i of block b; those of KV and Q are slices of QKV's. */
 struct wr_gemm_weights wr_encoder_weights(
 	const struct wr_encoder *e, unsigned int b, enum product i);
+/* How many of the tokens that are left the next product takes. */
+size_t wr_encoder_tile(const struct wr_encoder *e, size_t left);
 /* Makes oneDNN's primitives and, with AUTO, times both engines. */
 int wr_encoder_start_onednn(struct wr_encoder *e, struct wr_errmsg *msg) WR_MUST_CHECK;
 

@@ -34,6 +34,15 @@ struct wr_gemm_weights wr_encoder_weights(
 	}
 }
 
+size_t wr_encoder_tile(const struct wr_encoder *e, size_t left)
+{
+	if (e->m->gemm == WR_GEMM_ONEDNN)
+		for (size_t m = TILE; m > TILE_OWN; m /= 2)
+			if (left >= m)
+				return m;
+	return WR_MIN(left, (size_t)TILE_OWN);
+}
+
 static void product_onednn(struct wr_encoder *e, unsigned int b, enum product i,
 	const struct wr_gemm_weights *w, size_t m, float *y, size_t ldy, bool add)
 {
@@ -87,7 +96,7 @@ static void choose_engines(struct wr_encoder *e)
 	for (unsigned int i = 0; i < N_PRODUCTS; i++) {
 		struct wr_gemm_weights w = wr_encoder_weights(e, 0, (enum product)i);
 		e->times[i] = (struct wr_engine_times){.name = names[i], .n = w.n, .k = w.k};
-		for (unsigned int s = 0; s < WR_GEMM_ONEDNN_STEPS; s++) {
+		for (unsigned int s = 0; s < WR_ENGINE_STEPS; s++) {
 			uint32_t own, onednn, rows = wr_gemm_onednn_rows[s];
 			time_product(e, (enum product)i, rows, &own, &onednn);
 			bool choice = (double)onednn <= (double)own * ONEDNN_ALLOWANCE;

@@ -31,6 +31,15 @@ struct wr_table_shape wr_serve_table_shape(const struct wr_serve_options *o)
 	};
 }
 
+/* Few, so that the rings of one group come near while another is scored. Where oneDNN does all
+ * products half a burst, for a call of its costs as much for 8 rows as for one. */
+unsigned int wr_serve_group(const struct wr_serve_options *o)
+{
+	unsigned int few = WR_MIN(o->burst, 8u);
+	return o->gemm == WR_GEMM_ONEDNN ? WR_MAX(few, WR_MIN(o->burst / 2, (unsigned int)GROUP))
+					 : few;
+}
+
 unsigned int wr_serve_mbufs(const struct wr_serve_options *o)
 {
 	struct wr_port_options p = o->port;
@@ -111,7 +120,7 @@ int wr_serve_plan(
 	port.n_mbufs = wr_serve_mbufs(o);
 	add_line(plan, "session tables", n * wr_table_bytes_needed(&shape, o->rows_per_lcore));
 	add_line(plan, "model", wr_model_bytes_needed(m));
-	unsigned int group = WR_MIN(o->burst, (unsigned int)GROUP);
+	unsigned int group = wr_serve_group(o);
 	add_line(plan, "encoders", n * wr_encoder_bytes_needed(m, o->burst, group * history));
 	add_line(plan, "rankers", n * wr_ranker_bytes_needed(m, group));
 	add_line(plan, "rings and scratch", n * worker_scratch_bytes(o, history));

@@ -97,7 +97,7 @@ static void warm(struct worker *w)
 {
 	struct wr_serve *s = w->serve;
 	struct burst *b = &w->burst;
-	unsigned int most = WR_MIN(s->o.burst, (unsigned int)GROUP);
+	unsigned int most = s->group;
 
 	for (unsigned int n = 1; n <= most; n = n < most && 2 * n > most ? most : 2 * n) {
 		for (unsigned int full = 0; full < 2; full++) {

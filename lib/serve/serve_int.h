@@ -18,7 +18,7 @@ struct rte_ring;
 struct rte_mbuf;
 
 #define BURST        WR_SERVE_MAX_BURST
-#define GROUP        8      /* recommendations that are encoded and scored together */
+#define GROUP        32     /* most recommendations that are encoded and scored together */
 #define LIFT_POOL    65535u /* lifts of one burst; one request's are cut there */
 #define MARK_SLOTS   256    /* power of two, at least 4 · BURST */
 #define MAX_SEQ_WARM 4
@@ -155,6 +155,7 @@ struct wr_serve {
 	uint8_t shards[WR_WIRE_N_SHARDS];
 	uint32_t epoch, generation, history_events;
 	uint32_t ring_bytes; /* of the encoder's rings */
+	unsigned int group;  /* recommendations that are encoded and scored together */
 	uint64_t tsc_hz, ns_mult, opened_ns;
 	uint64_t gather_ticks; /* that a burst may wait for frames */
 	/* the known request of the self-test and its list at the reference level */
@@ -226,6 +227,8 @@ void wr_serve_kernel_tick(struct wr_serve *s, uint64_t now_ns); /* main */
 /* ---- plan.c ---- */
 struct wr_table_shape wr_serve_table_shape(const struct wr_serve_options *o);
 unsigned int wr_serve_mbufs(const struct wr_serve_options *o);
+/* Recommendations that are encoded and scored together, at most GROUP. */
+unsigned int wr_serve_group(const struct wr_serve_options *o);
 
 /* ---- worker.c, selftest.c ---- */
 int wr_serve_worker_main(void *arg); /* lcore_function_t */

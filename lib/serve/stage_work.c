@@ -264,7 +264,7 @@ static void recall_one(struct worker *w, struct burst *b, unsigned int i)
 static struct wr_prefetch first_rings(struct worker *w, struct burst *b, void **ring)
 {
 	struct wr_prefetch p = {.block = ring, .bytes = w->serve->ring_bytes};
-	for (unsigned int i = 0; i < b->n && p.n < GROUP; i++)
+	for (unsigned int i = 0; i < b->n && p.n < w->serve->group; i++)
 		if (b->todo[i] == TODO_RECOMMEND && b->row[i] != WR_TABLE_NONE)
 			ring[p.n++] =
 				wr_session_ring(w->table, wr_table_session(w->table, b->row[i]));
@@ -338,11 +338,11 @@ void wr_serve_stage_score(struct worker *w, struct burst *b)
 	uint32_t d = w->serve->shape.d;
 
 	for (unsigned int first = 0; first < b->n_recommends; first += n) {
-		n = WR_MIN(b->n_recommends - first, (unsigned int)GROUP);
+		n = WR_MIN(b->n_recommends - first, w->serve->group);
 		struct wr_encoder_batch cold = next_group(&b->cold, &cold_at, first + n),
 					warm = next_group(&b->warm, &warm_at, first + n);
 		struct wr_prefetch ahead = {.block = b->warm.ring + warm_at,
-			.n = WR_MIN(b->warm.n - warm_at, (unsigned int)GROUP),
+			.n = WR_MIN(b->warm.n - warm_at, w->serve->group),
 			.bytes = w->serve->ring_bytes};
 		struct wr_user_vectors users = wr_encoder_cold(w->encoder, &cold);
 		users = wr_encoder_warm(w->encoder, &warm);

@@ -14,7 +14,7 @@ static int prepare(struct worker *w)
 {
 	struct wr_serve *s = w->serve;
 	/* Vectors of a burst, scratch of a group. */
-	unsigned int burst = s->o.burst, group = WR_MIN(burst, (unsigned int)GROUP);
+	unsigned int burst = s->o.burst, group = s->group;
 	int err = wr_encoder_new(&w->encoder, s->model, burst, group * s->history_events,
 		&wr_serve_allocator, &w->msg);
 	if (!err)
