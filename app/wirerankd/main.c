@@ -155,6 +155,56 @@ static int plan_memory(const struct wr_config *c, struct wr_serve_options *o,
 	return err;
 }
 
+/* "items,d,blocks,heads,key heads,head width,window,ffn,time buckets" */
+static int parse_model(const char *text, struct wr_bundle_model *m, struct wr_errmsg *msg)
+{
+	uint32_t v[9];
+	unsigned int n = 0;
+	int err = wr_opt_u32_list("model", text, 0, 1u << 30, v, WR_ARRAY_LEN(v), &n, msg);
+	if (err)
+		return err;
+	if (n != WR_ARRAY_LEN(v) || !v[0] || !v[1] || !v[2] || v[2] > WR_BUNDLE_MAX_BLOCKS ||
+		!v[3] || !v[4] || !v[5] || !v[6] || !v[7])
+		return wr_fail(msg, WR_EINVAL,
+			"--model=%s: items, d, blocks, heads, key heads, head width, window, ffn, "
+			"time "
+			"buckets, all but the last above 0",
+			text);
+	*m = (struct wr_bundle_model){.n_items = v[0],
+		.d = v[1],
+		.n_blocks = v[2],
+		.n_heads = v[3],
+		.n_kv_heads = v[4],
+		.head_dim = v[5],
+		.window = v[6],
+		.ffn = v[7],
+		.time_buckets = v[8]};
+	return 0;
+}
+
+/* The memory plan of this configuration on any machine, as JSON. */
+static int print_plan_json(const struct wr_config *c, const char *model, struct wr_errmsg *msg)
+{
+	struct wr_bundle *b = NULL;
+	struct wr_bundle_model shape;
+	struct wr_serve_options o;
+	struct wr_serve_plan p;
+	int err = model ? parse_model(model, &shape, msg) : wr_bundle_open(&b, c->bundle_path, msg);
+	if (err)
+		return err;
+	fill_options(c, b, "", true, &o);
+	o.shape = model ? &shape : NULL;
+	wr_serve_plan_lines(&o, &p);
+	printf("{\"workers\": %u, \"rows_per_lcore\": %" PRIu32 ", \"lines\": [", o.n_workers,
+		o.rows_per_lcore);
+	for (unsigned int i = 0; i < p.n_lines; i++)
+		printf("%s{\"what\": \"%s\", \"bytes\": %" PRIu64 "}", i ? ", " : "",
+			p.line[i].what, p.line[i].bytes);
+	printf("], \"total_bytes\": %" PRIu64 "}\n", p.total_bytes);
+	wr_bundle_close(b);
+	return 0;
+}
+
 static void report_end(const struct wr_serve *s)
 {
 	struct wr_metrics *sum = aligned_alloc(WR_CACHE_LINE, sizeof(*sum));
@@ -270,12 +320,21 @@ static int run(struct wr_config *c, bool check_only, struct wr_errmsg *msg)
 int main(int argc, char **argv)
 {
 	const char *file = NULL, *check = NULL, *dump = NULL, *isa = NULL, *no_huge = NULL;
+	const char *plan = NULL, *model = NULL;
 	const struct wr_opt opts[] = {
 		{"config", "FILE", "INI file; every key has a default but bundle.path", &file},
 		{"check", NULL, "check configuration, bundle, memory and socket; start nothing",
 			&check},
 		{"dump-config", NULL, "print every key with its value and where it came from",
 			&dump},
+		{"plan", NULL,
+			"print the memory plan as JSON, whatever this machine has (wrctl plan)",
+			&plan},
+		{"model", "N,…",
+			"plan: instead of a bundle: items, d, blocks, heads, key heads, head "
+			"width, "
+			"window, ffn, time buckets",
+			&model},
 		{"isa", "LEVEL", "same as --set=server.isa=LEVEL: auto, ref, avx2, avx512vnni",
 			&isa},
 		{"no-huge", NULL, "same as --set=memory.huge=no", &no_huge},
@@ -304,6 +363,11 @@ int main(int argc, char **argv)
 	if (!err && dump) {
 		wr_config_dump(&c, stdout);
 		return EXIT_SUCCESS;
+	}
+	if (!err && plan) {
+		err = print_plan_json(&c, model, &msg);
+		if (!err)
+			return EXIT_SUCCESS;
 	}
 	if (!err)
 		err = wr_config_check(&c, &msg);

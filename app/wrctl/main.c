@@ -35,6 +35,9 @@ static const struct command {
 		MAY_LACK_DAEMON, cmd_ask, check_ask},
 	{"top", NULL, "live view: rates, latency, workers, stages; q quits, p pauses", NO_DAEMON,
 		cmd_top, check_top},
+	{"plan", NULL,
+		"cores, memory, network and servers for a load, a model and a catalogue; no daemon",
+		NO_DAEMON, cmd_plan, check_plan},
 	{"completion", NULL, "a completion script for bash: source <(wrctl completion)", NO_DAEMON,
 		cmd_completion, NULL},
 	{"raw", "PATH", "any telemetry command, such as /ethdev/list or /wirerank/stats,all,0",
@@ -176,10 +179,27 @@ int main(int argc, char **argv)
 		{"exclude", "ID,…", "ask: items that are not wanted", &c.ask.exclude},
 		{"include-seen", NULL, "ask: items seen before may come back", &c.ask.include_seen},
 		{"forget", NULL, "ask: erase the user first", &c.ask.forget},
-		{"bundle", "FILE", "ask: titles from this bundle", &c.ask.bundle},
+		{"bundle", "FILE", "ask: titles from this bundle; plan: the model", &c.ask.bundle},
 		{"items", "FILE", "ask: titles from this items.tsv", &c.ask.items},
+		{"load", "N", "plan: requests a second; k, M, G may follow a number (1M)",
+			&c.plan.load},
+		{"mix", "KIND:N,…", "plan: weights of warm, cold, event, echo (warm)", &c.plan.mix},
+		{"users", "N", "plan: resident users (1M)", &c.plan.users},
+		{"model", "KEY:N,…",
+			"plan: items, d, blocks, heads, kv, W, ffn, time; else the reference "
+			"student",
+			&c.plan.model},
+		{"bench", "FILE", "plan: rates from a bench's JSON; else those of docs/capacity.md",
+			&c.plan.bench},
+		{"cores", "N", "plan: worker cores of a server (10)", &c.plan.cores},
+		{"memory", "BYTES", "plan: hugepages of a server, such as 64G (no limit)",
+			&c.plan.memory},
+		{"nic", "BITS", "plan: a server's link, bits a second (100G)", &c.plan.nic},
+		{"headroom", "SHARE", "plan: share of a core that stays idle (0.3)",
+			&c.plan.headroom},
+		{"spare", "N", "plan: servers that may fail (1)", &c.plan.spare},
 	};
-	char usage[6144];
+	char usage[8192];
 	unsigned int n_words;
 	struct wr_errmsg msg;
 	make_usage(usage, sizeof(usage));

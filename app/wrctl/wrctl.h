@@ -37,6 +37,9 @@ enum daemon_need { NEEDS_DAEMON, MAY_LACK_DAEMON, NO_DAEMON };
 struct capture_options {
 	const char *output, *packets, *seconds, *snaplen, *bytes, *filter;
 };
+struct plan_options {
+	const char *load, *mix, *users, *model, *bench, *cores, *memory, *nic, *headroom, *spare;
+};
 struct context {
 	struct link *link;        /* NULL: none was needed, or none could be made */
 	struct wr_errmsg no_link; /* why, for MAY_LACK_DAEMON */
@@ -52,6 +55,7 @@ struct context {
 	unsigned int n_opts;
 	struct ask_options ask;
 	struct capture_options capture;
+	struct plan_options plan;
 };
 /* A number of seconds from 1 to 3600. */
 int option_seconds(const char *option, const char *text, unsigned int *out,
@@ -71,6 +75,8 @@ int check_ask(struct context *c, struct wr_errmsg *msg);
 int cmd_capture(const struct context *c, struct wr_errmsg *msg);
 int check_capture(struct context *c, struct wr_errmsg *msg);
 int cmd_top(const struct context *c, struct wr_errmsg *msg);
+int cmd_plan(const struct context *c, struct wr_errmsg *msg);
+int check_plan(struct context *c, struct wr_errmsg *msg);
 int check_stats(struct context *c, struct wr_errmsg *msg);
 int check_doctor(struct context *c, struct wr_errmsg *msg);
 int check_top(struct context *c, struct wr_errmsg *msg);

@@ -20,9 +20,14 @@
 	(24u << 20) /* heap overhead, ethdev, telemetry, rings' names: seen below 16 MB \
 		     */
 
+static const struct wr_bundle_model *shape_of(const struct wr_serve_options *o)
+{
+	return o->shape ? o->shape : wr_bundle_model(o->bundle);
+}
+
 struct wr_table_shape wr_serve_table_shape(const struct wr_serve_options *o)
 {
-	const struct wr_bundle_model *m = wr_bundle_model(o->bundle);
+	const struct wr_bundle_model *m = shape_of(o);
 	return (struct wr_table_shape){
 		.n_items = m->n_items,
 		.history_events = wr_bundle_history_events(m),
@@ -52,7 +57,7 @@ unsigned int wr_serve_mbufs(const struct wr_serve_options *o)
 
 static uint64_t worker_scratch_bytes(const struct wr_serve_options *o, uint32_t history_events)
 {
-	bool timed = wr_bundle_model(o->bundle)->time_buckets;
+	bool timed = shape_of(o)->time_buckets;
 	uint64_t token = sizeof(uint32_t) + (timed ? sizeof(int64_t) : 0);
 	return sizeof(struct worker) + sizeof(struct wr_metrics) +
 	       (uint64_t)LIFT_POOL * sizeof(struct wr_rank_lift) +
@@ -100,15 +105,31 @@ static int check_cpus(const struct wr_serve_options *o, struct wr_errmsg *msg)
 	return 0;
 }
 
-int wr_serve_plan(
-	const struct wr_serve_options *o, struct wr_serve_plan *plan, struct wr_errmsg *msg)
+void wr_serve_plan_lines(const struct wr_serve_options *o, struct wr_serve_plan *plan)
 {
-	const struct wr_bundle_model *m = wr_bundle_model(o->bundle);
+	const struct wr_bundle_model *m = shape_of(o);
 	struct wr_table_shape shape = wr_serve_table_shape(o);
 	struct wr_port_options port = o->port;
 	uint64_t n = o->n_workers;
 	uint32_t history = wr_bundle_history_events(m);
+	unsigned int group = wr_serve_group(o);
 
+	memset(plan, 0, sizeof(*plan));
+	port.n_mbufs = wr_serve_mbufs(o);
+	add_line(plan, "session tables", n * wr_table_bytes_needed(&shape, o->rows_per_lcore));
+	add_line(plan, "model", wr_model_bytes_needed(m));
+	add_line(plan, "encoders", n * wr_encoder_bytes_needed(m, o->burst, group * history));
+	add_line(plan, "rankers", n * wr_ranker_bytes_needed(m, group));
+	add_line(plan, "rings and scratch", n * worker_scratch_bytes(o, history));
+	add_line(plan, "packet buffers", wr_port_bytes_needed(&port));
+	if (o->capture)
+		add_line(plan, "packet capture", wr_capture_bytes_needed((unsigned int)n));
+	add_line(plan, "DPDK itself", EAL_BYTES);
+}
+
+int wr_serve_plan(
+	const struct wr_serve_options *o, struct wr_serve_plan *plan, struct wr_errmsg *msg)
+{
 	memset(plan, 0, sizeof(*plan));
 	if (o->isa != WR_ISA_AUTO && !wr_isa_supported(o->isa))
 		return wr_fail(msg, WR_ENOTSUP,
@@ -117,17 +138,7 @@ int wr_serve_plan(
 	int err = check_cpus(o, msg);
 	if (err)
 		return err;
-	port.n_mbufs = wr_serve_mbufs(o);
-	add_line(plan, "session tables", n * wr_table_bytes_needed(&shape, o->rows_per_lcore));
-	add_line(plan, "model", wr_model_bytes_needed(m));
-	unsigned int group = wr_serve_group(o);
-	add_line(plan, "encoders", n * wr_encoder_bytes_needed(m, o->burst, group * history));
-	add_line(plan, "rankers", n * wr_ranker_bytes_needed(m, group));
-	add_line(plan, "rings and scratch", n * worker_scratch_bytes(o, history));
-	add_line(plan, "packet buffers", wr_port_bytes_needed(&port));
-	if (o->capture)
-		add_line(plan, "packet capture", wr_capture_bytes_needed((unsigned int)n));
-	add_line(plan, "DPDK itself", EAL_BYTES);
+	wr_serve_plan_lines(o, plan);
 	plan->have_bytes = o->huge ? meminfo("HugePages_Free") * meminfo("Hugepagesize") << 10
 				   : meminfo("MemAvailable") << 10;
 	if (o->memory_limit_bytes && plan->total_bytes > o->memory_limit_bytes)

@@ -32,6 +32,8 @@ struct wr_serve_options {
 	unsigned int cpus[WR_SERVE_MAX_WORKERS]; /* CPU of each worker lcore */
 	unsigned int realtime; /* SCHED_FIFO priority of the workers, 0 = ordinary threads */
 	const struct wr_bundle *bundle; /* outlives the server */
+	/* For wr_serve_plan_lines alone: plans for this model, bundle may be NULL then. */
+	const struct wr_bundle_model *shape;
 	const struct wr_config *config; /* may be NULL; outlives the server */
 	enum wr_isa isa;
 	enum wr_gemm_engine gemm;
@@ -63,6 +65,10 @@ struct wr_serve_plan {
 /* Fills plan (on failure too); WR_ENOMEM with the mend when it does not fit. WR_ENOTSUP: isa. */
 int wr_serve_plan(const struct wr_serve_options *o, struct wr_serve_plan *plan,
 	struct wr_errmsg *msg) WR_MUST_CHECK;
+
+/* The same lines for any machine: nothing is looked at but o (have_bytes stays 0), nothing fails.
+ */
+void wr_serve_plan_lines(const struct wr_serve_options *o, struct wr_serve_plan *plan);
 
 /* rte_eal_init with lcores mapped to the CPUs, once a process. */
 int wr_serve_eal_init(const struct wr_serve_options *o, const struct wr_serve_plan *plan,
