@@ -13,33 +13,30 @@ FRAMES_MIB = 256
 WORKLOADS = ("warm", "event", "echo", "cold")
 
 
-def available_bytes():
-    """What session tables may take: free hugepages when ./run reserved some, else a third of the free memory."""
+def memory():
+    """(bytes that session tables may take, whether they are hugepages): those that ./run reserved, if they are worth it, else a
+    third of the free memory."""
     with open("/proc/meminfo", encoding="utf-8") as f:
         info = dict(line.split(":", 1) for line in f)
     number = {k: int(v.split()[0]) for k, v in info.items()}
     free_huge = number["HugePages_Free"] * number["Hugepagesize"] * 1024
-    if wr.huge() and free_huge > 1 << 30:
-        return int(free_huge * 0.8)
-    return number["MemAvailable"] * 1024 // 3
+    if wr.huge() and free_huge >= 512 << 20:
+        return int(free_huge * 0.8), True
+    return number["MemAvailable"] * 1024 // 3, False
 
 
 def cpus():
     return sorted(os.sched_getaffinity(0))
 
 
-def sessions(n_workers):
-    have = available_bytes() // n_workers
-    return max(1000, min(SESSIONS, int((have - (64 << 20)) / ROW_BYTES / 1.125)))
-
-
 def run(work, bundle, log, on, workloads=WORKLOADS, gemm="auto", rounds=9, ms=250, svg=None):
     """The bench on the CPUs `on`; its result."""
-    n = sessions(len(on))
+    have, huge = memory()
+    n = max(1000, min(SESSIONS, int((have / len(on) - (64 << 20)) / ROW_BYTES / 1.125)))
     command = [os.path.join(wr.ROOT, "build", "tests", "bench", "capacity", "capacity"), f"--bundle={bundle}",
                f"--cpus={','.join(map(str, on))}", f"--users={n}", f"--workloads={','.join(workloads)}", f"--gemm={gemm}",
                f"--rounds={rounds}", f"--ms={ms}", f"--frames-mib={FRAMES_MIB}"]
-    if not wr.huge():
+    if not huge:
         command.append("--no-huge")
     if svg:
         command.append(f"--svg={svg}")

@@ -20,10 +20,10 @@ const struct wr_bundle_model plan_reference = {.n_items = 3416,
 /* docs/capacity.md, "Measured": one worker lcore of `./run bench capacity`, feeding taken off. */
 void plan_rates_default(struct plan_rates *r)
 {
-	*r = (struct plan_rates){.rate = {[PLAN_WARM] = {4450, 1420, 2290},
-					 [PLAN_COLD] = {32500, 28500, 2250},
-					 [PLAN_EVENT] = {450, 0, 0},
-					 [PLAN_ECHO] = {260, 0, 0}},
+	*r = (struct plan_rates){.rate = {[PLAN_WARM] = {4464, 1490, 2311},
+					 [PLAN_COLD] = {33400, 28090, 2214},
+					 [PLAN_EVENT] = {413, 0, 0},
+					 [PLAN_ECHO] = {140, 0, 0}},
 		.machine = "AMD EPYC (Zen 4, AVX-512 VNNI, 2 virtual cores of a shared host)",
 		.source = "docs/capacity.md"};
 }
