@@ -301,7 +301,7 @@ static json_t *plan_json(const struct plan_input *in, const struct server *s, co
 		"packets_s_each_way", s->packets, "gbits_s_each_way", s->bits / 1e9, "nic_gbits_s",
 		in->nic_bits / 1e9, "memory_gb", memory_of(s) / 1e9, "memory", s->memory);
 	return json_pack("{s:f, s:f, s:o, s:o, s:s, s:s, s:f, s:f, s:f, s:i, s:i, s:i, s:s, s:f, "
-			 "s:f, s:o, s:o}",
+			 "s:o, s:o, s:o}",
 		"load", in->load, "users", in->users, "model", model, "kinds", rates_json(in),
 		"rates_machine", in->rates.machine, "rates_source", in->rates.source, "headroom",
 		in->headroom, "busy_cores", busy, "cores_with_headroom",

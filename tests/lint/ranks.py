@@ -30,7 +30,7 @@ OUTSIDE = [
     ("SIMDe", r"simde/.*\.h", {"tests"}),
     ("compiler and system", r"(x86intrin|immintrin|cpuid)\.h|(sys|linux|arpa|netinet|net)/.*\.h|"
      r"(assert|ctype|dirent|dlfcn|link|endian|errno|fcntl|float|ftw|getopt|glob|ifaddrs|inttypes|libgen|limits|locale|malloc|math|netdb|poll|"
-     r"pthread|regex|sched|setjmp|signal|stdalign|stdarg|stdatomic|stdbool|stddef|stdint|stdio|stdlib|string|strings|syslog|"
+     r"pthread|regex|sched|setjmp|signal|spawn|stdalign|stdarg|stdatomic|stdbool|stddef|stdint|stdio|stdlib|string|strings|syslog|"
      r"termios|time|unistd|wchar)\.h", None),
 ]
 
