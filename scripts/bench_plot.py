@@ -65,7 +65,7 @@ def decades(a, b):
 
 
 def microseconds(v):
-    return f"{v / 1000:g} ms" if v >= 1000 else f"{v:g} us"
+    return f"{v / 1e6:g} s" if v >= 1e6 else f"{v / 1000:g} ms" if v >= 1000 else f"{v:g} us"
 
 
 def machine_line(bench):
@@ -78,9 +78,11 @@ def latency(bench, path):
     drawn = [w for w in bench["workloads"] if w.get("curve")]
     if not drawn:
         return False
-    plot = Plot("Latency against load", "load, share of the highest rate", "latency from the intended time", (0, 1), (1, 1e5))
-    plot.axes([0, 0.2, 0.4, 0.6, 0.8, 1], decades(1, 1e5), lambda v: f"{v:.0%}", microseconds)
     dashes = {"p50": "", "p99": "7 4", "p999": "2 3"}
+    slowest = max(p[f"{q}_us"] or 1 for w in drawn for p in w["curve"] for q in dashes)
+    top = 10.0 ** math.ceil(math.log10(slowest))
+    plot = Plot("Latency against load", "load, share of the highest rate", "latency from the intended time", (0, 1), (1, top))
+    plot.axes([0, 0.2, 0.4, 0.6, 0.8, 1], decades(1, top), lambda v: f"{v:.0%}", microseconds)
     y = TOP + 12
     for w, colour in zip(drawn, COLOURS):
         prefix = "ask_" if w["name"] == "mixed" else ""
@@ -116,13 +118,18 @@ def roofline(bench, path):
     plot.line([(1, slope), (ridge, top), (10000, top)], "#222", 2.4)
     plot.text(plot.px(ridge) + 6, plot.py(top) - 8, f"{top:.0f} G int8 multiply-adds/s")
     plot.text(plot.px(1) + 8, plot.py(slope) + 20, f"{slope:.1f} GB/s of random blocks")
+    names = []  # where they stand: those of neighbours move down
     for w, colour in zip(drawn, COLOURS[1:]):
         intensity = w["work"]["macs"] / (w["work"]["bytes"] or w["datagram"])
         rate = w["per_core_qps"] * w["work"]["macs"] / 1e9
         roof = min(top, slope * intensity)
         plot.line([(intensity, rate), (intensity, roof)], colour, 1.2, "3 3")
         plot.dot(intensity, rate, colour, 5.5)
-        plot.text(plot.px(intensity) + 9, plot.py(rate) + 16, f"{w['name']}: {rate:.0f} G/s, {rate / roof:.0%} of its roof",
+        x, y = plot.px(intensity) + 9, plot.py(rate) + 16
+        while any(abs(x - a) < 260 and abs(y - b) < 18 for a, b in names):
+            y += 18
+        names.append((x, y))
+        plot.text(x, y, f"{w['name']}: {rate:.0f} G/s, {rate / roof:.0%} of its roof",
                   colour=colour, weight="bold")
     plot.write(path, f"{machine_line(bench)}; ./run bench; scripts/bench_plot.py")
     return True

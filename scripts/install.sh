@@ -13,6 +13,7 @@ packages_build=(gcc libc6-dev pkg-config meson ninja-build python3
 packages_test=(clang-format-14 universal-ctags shellcheck tcpdump lua5.3 g++ groff-base)
 # The peer that echo is measured against (dpdk-testpmd).
 packages_bench=(dpdk-dev)
+packages_count=(valgrind)
 # Peers (./run bench --peers): Redis without its service, a virtual environment for ONNX Runtime and PyTorch.
 packages_peers=(redis-tools python3-venv)
 # Namespaces with a veth pair for what shares an interface with the kernel (scripts/veth.py), and what asks there:
@@ -28,7 +29,7 @@ missing_packages() {
 	done
 }
 
-# install_packages GROUP…: makes sure that the groups (build test bench peers doors chroot) are there.
+# install_packages GROUP…: makes sure that the groups (build test bench count peers doors chroot) are there.
 install_packages() {
 	local group missing wanted=() log=out/install.log start=$SECONDS
 	for group in "$@"; do
