@@ -60,12 +60,13 @@ static int open_slate(
 {
 	struct wr_impressions *x = l->x;
 	struct wr_slate *last = x->n_slates ? &x->slate[x->n_slates - 1] : NULL;
-	if (last && l->last_id == id && last->time_ms == time_ms)
+	bool same = last && l->last_id == id;
+	if (same && last->time_ms == time_ms)
 		return WR_OK;
+	uint32_t user = same ? last->user : find_user(l, id); /* before slates move */
 	if (x->n_slates == UINT32_MAX - 1 ||
 		wr_learn_grow(&x->slate, &l->cap_slates, x->n_slates, sizeof(*x->slate)))
 		return wr_fail(msg, WR_ENOMEM, "%s: out of memory for slates", t->path);
-	uint32_t user = last && l->last_id == id ? last->user : find_user(l, id);
 	x->slate[x->n_slates++] = (struct wr_slate){.user = user,
 		.n_history = tokens_before(l->ds, user, time_ms),
 		.first = x->n,
