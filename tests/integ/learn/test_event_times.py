@@ -4,13 +4,13 @@
 when the same times are sent, cold and click by click, and without new clicks; other times give other lists, so times do matter.
 
 usage: test_event_times.py WRTRAIN WIRERANKD WRLOAD"""
-import json
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
-import time
+
+import served
 
 WRTRAIN, WIRERANKD, WRLOAD = map(os.path.abspath, sys.argv[1:4])
 WORK = tempfile.mkdtemp(prefix="wr-times-")
@@ -59,40 +59,6 @@ def log(timed):
     return path("log.inter")
 
 
-class Daemon:
-    def __enter__(self):
-        self.socket = path("d.sock")
-        with open(path("d.ini"), "w", encoding="utf-8") as f:
-            f.write(f"[server]\nname = {NAME}\nlcores = 0\n[bundle]\npath = {path('timed.wrb')}\n[port]\nsocket = {self.socket}\n"
-                    "[memory]\nhuge = no\n[sessions]\nrows_per_lcore = 1024\n")
-        self.out = open(path("d.log"), "w+", encoding="utf-8")
-        self.process = subprocess.Popen([WIRERANKD, f"--config={path('d.ini')}"], stdout=self.out, stderr=subprocess.STDOUT)
-        end = time.monotonic() + 60
-        while time.monotonic() < end and self.process.poll() is None:
-            with open(path("d.log"), encoding="utf-8") as f:
-                if "\nready: " in "\n" + f.read():
-                    return self
-            time.sleep(0.05)
-        with open(path("d.log"), encoding="utf-8") as f:
-            raise SystemExit(f"wirerankd did not start: {f.read()[-500:]}")
-
-    def __exit__(self, *_):
-        self.process.terminate()
-        try:
-            check("the daemon ends well", self.process.wait(20) == 0)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-            check("the daemon ends", False)
-        self.out.close()
-
-    def wrload(self, verb, *options):
-        subprocess.run([WRLOAD, verb, f"--memif={self.socket}", "--quiet", "--wait=20", f"--json={path('out.json')}", *options],
-                       capture_output=True, timeout=120, check=False)
-        with open(path("out.json"), encoding="utf-8") as f:
-            return json.load(f)
-
-
 def other_times(steps):
     """The same lists with requests a month later."""
     with open(steps, encoding="utf-8") as f:
@@ -117,7 +83,7 @@ def main():
     must(*lists, f"--lists={steps}", "--steps=6", "--users=40")
     with open(full, "rb") as a, open(reference, "rb") as b:
         check("the reference level gives the same lists", a.read() == b.read())
-    with Daemon() as daemon:
+    with served.Daemon(WIRERANKD, WRLOAD, WORK, NAME, path('timed.wrb')) as daemon:
         told = daemon.wrload("eval", f"--data={path('data')}", f"--lists={full}")
         check("told histories give the offline lists", told["compared"] == 300 and not told["different"] and not told["wrong"],
               str({k: told[k] for k in ("compared", "different", "wrong", "errors")}))
@@ -128,6 +94,7 @@ def main():
               not watched["lists_wrong"] and not live["wrong"], str(watched))
         moved = daemon.wrload("run", f"--lists={other_times(steps)}", *load)["watched"]
         check("another time of the request gives another list", moved["lists_wrong"] > moved["lists_checked"] / 2, str(moved))
+    check("the daemon ends well", daemon.ended_well)
 
 
 try:

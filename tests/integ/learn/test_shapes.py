@@ -5,13 +5,13 @@ width, width with heads that do not fill it) and wide ones are trained; of each,
 told as a history and click by click.
 
 usage: test_shapes.py WRTRAIN WIRERANKD WRLOAD"""
-import json
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
-import time
+
+import served
 
 WRTRAIN, WIRERANKD, WRLOAD = map(os.path.abspath, sys.argv[1:4])
 WORK = tempfile.mkdtemp(prefix="wr-shapes-")
@@ -66,39 +66,6 @@ def log():
     return path("log.txt")
 
 
-class Daemon:
-    def __enter__(self):
-        self.socket = path("d.sock")
-        with open(path("d.ini"), "w", encoding="utf-8") as f:
-            f.write(f"[server]\nname = {NAME}\nlcores = 0\n[bundle]\npath = {path('b.wrb')}\n[port]\nsocket = {self.socket}\n"
-                    "[memory]\nhuge = no\n[sessions]\nrows_per_lcore = 1024\n")
-        self.out = open(path("d.log"), "w+", encoding="utf-8")
-        self.process = subprocess.Popen([WIRERANKD, f"--config={path('d.ini')}"], stdout=self.out, stderr=subprocess.STDOUT)
-        end = time.monotonic() + 60
-        while time.monotonic() < end and self.process.poll() is None:
-            with open(path("d.log"), encoding="utf-8") as f:
-                if "\nready: " in "\n" + f.read():
-                    return self
-            time.sleep(0.05)
-        with open(path("d.log"), encoding="utf-8") as f:
-            raise SystemExit(f"wirerankd did not start: {f.read()[-500:]}")
-
-    def __exit__(self, *_):
-        self.process.terminate()
-        try:
-            self.process.wait(20)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        self.out.close()
-
-    def wrload(self, verb, *options):
-        subprocess.run([WRLOAD, verb, f"--memif={self.socket}", "--quiet", "--wait=20", f"--json={path('out.json')}", *options],
-                       capture_output=True, timeout=120, check=False)
-        with open(path("out.json"), encoding="utf-8") as f:
-            return json.load(f)
-
-
 def serve(what):
     """path('b.wrb') offline, at the reference level, and on the wire."""
     full, steps, reference = path("full.tsv"), path("steps.tsv"), path("ref.tsv")
@@ -108,7 +75,7 @@ def serve(what):
     must(*lists, f"--lists={steps}", "--steps=4", "--users=40")
     with open(full, "rb") as a, open(reference, "rb") as b:
         check(f"{what}: the reference level gives the same lists", a.read() == b.read())
-    with Daemon() as daemon:
+    with served.Daemon(WIRERANKD, WRLOAD, WORK, NAME, path('b.wrb')) as daemon:
         told = daemon.wrload("eval", f"--data={path('data')}", f"--lists={full}")
         check(f"{what}: told histories give the offline lists", told["compared"] == 120 and not told["different"] and not told["wrong"],
               str({k: told[k] for k in ("compared", "different", "wrong", "errors")}))
@@ -116,6 +83,7 @@ def serve(what):
                                 "--seconds=1.5", "--timeout-ms=2000")["watched"]
         check(f"{what}: so do cold and warm answers", watched["warm_checked"] >= 20 and not watched["lists_wrong"],
               str({k: watched[k] for k in ("cold_checked", "warm_checked", "lists_wrong")}))
+    check(f"{what}: the daemon ends well", daemon.ended_well)
 
 
 def main():
