@@ -1,25 +1,20 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/*
- * gemm_s8.h on AVX2: |a| as unsigned bytes times w with a's sign, exact because both stay in [-127,
- * 127]. Four rows × one block of 16 outputs are kept in registers.
- */
+/* gemm_s8.h on AVX2: four rows × one block of 16 outputs of micro256.h's product. */
 #include "gemm_s8.h"
 
-#include "simd256.h"
+#include "micro256.h"
 
-#define MAX_ROWS 4
+/* Magnitudes of so many bytes are made at once: some rows of any length. */
+#define PANEL (8 * WR_GEMM_MAX_K)
 
-/* Named members, not arrays: arrays indexed by unrolled loops end up on the stack. */
-struct row {
-	__m256i low, high;
+struct product {
+	const struct wr_gemm_weights *w;
+	const int8_t *a, *size; /* rows, and their magnitudes k bytes apart */
+	const float *a_scale;
+	float *y;
+	size_t m, lda, ldy;
+	bool add;
 };
-
-SIMD_INLINE void row_step(struct row *acc, __m256i w0, __m256i w1, const int8_t *a)
-{
-	__m256i v = simd256_broadcast4(a), size = _mm256_abs_epi8(v);
-	acc->low = simd256_dot4(acc->low, size, _mm256_sign_epi8(w0, v));
-	acc->high = simd256_dot4(acc->high, size, _mm256_sign_epi8(w1, v));
-}
 
 SIMD_INLINE void row_store(
 	const struct row *acc, const float *scale, float row_scale, float *y, bool add)
@@ -33,51 +28,37 @@ SIMD_INLINE void row_store(
 	_mm256_storeu_ps(y + 8, add ? _mm256_add_ps(_mm256_loadu_ps(y + 8), v1) : v1);
 }
 
-/* n_rows ≤ 4 (a constant after inlining) times one block of 16 outputs. */
-SIMD_INLINE void micro(size_t n_rows, const struct wr_gemm_weights *w, const int8_t *a, size_t lda,
-	const float *a_scale, float *y, size_t ldy, bool add)
+/* Rows i … i+n_rows-1, n_rows ≤ 4 (a constant after inlining), times outputs o … o+15. */
+SIMD_INLINE void micro(size_t n_rows, const struct product *p, size_t i, size_t o)
 {
-	struct row r0 = {_mm256_setzero_si256(), _mm256_setzero_si256()};
-	struct row r1 = r0, r2 = r0, r3 = r0;
-	size_t c = 0;
-	do {
-		const __m256i *column = (const __m256i *)(const void *)(w->packed + c * 16);
-		__m256i w0 = _mm256_load_si256(column), w1 = _mm256_load_si256(column + 1);
-		row_step(&r0, w0, w1, a + c);
-		if (n_rows > 1)
-			row_step(&r1, w0, w1, a + lda + c);
-		if (n_rows > 2)
-			row_step(&r2, w0, w1, a + 2 * lda + c);
-		if (n_rows > 3)
-			row_step(&r3, w0, w1, a + 3 * lda + c);
-		c += 4;
-	} while (c < w->k);
-	row_store(&r0, w->scale, a_scale[0], y, add);
+	const size_t k = p->w->k, ldy = p->ldy;
+	struct sums s = micro_sums(
+		n_rows, p->w->packed + o * k, k, p->a + i * p->lda, p->lda, p->size + i * k, k);
+	const float *scale = p->w->scale + o, *by = p->a_scale + i;
+	float *y = p->y + i * ldy + o;
+	row_store(&s.r0, scale, by[0], y, p->add);
 	if (n_rows > 1)
-		row_store(&r1, w->scale, a_scale[1], y + ldy, add);
+		row_store(&s.r1, scale, by[1], y + ldy, p->add);
 	if (n_rows > 2)
-		row_store(&r2, w->scale, a_scale[2], y + 2 * ldy, add);
+		row_store(&s.r2, scale, by[2], y + 2 * ldy, p->add);
 	if (n_rows > 3)
-		row_store(&r3, w->scale, a_scale[3], y + 3 * ldy, add);
+		row_store(&s.r3, scale, by[3], y + 3 * ldy, p->add);
 }
 
-SIMD_INLINE void block(const struct wr_gemm_weights *w, size_t m, const int8_t *a, size_t lda,
-	const float *s, float *y, size_t ldy, bool add)
+SIMD_INLINE void block(const struct product *p, size_t o)
 {
 	size_t i = 0;
-	for (; i + MAX_ROWS <= m; i += MAX_ROWS)
-		micro(MAX_ROWS, w, a + i * lda, lda, s + i, y + i * ldy, ldy, add);
-	a += i * lda;
-	y += i * ldy;
-	switch (m - i) {
+	for (; i + MICRO_ROWS <= p->m; i += MICRO_ROWS)
+		micro(MICRO_ROWS, p, i, o);
+	switch (p->m - i) {
 	case 3:
-		micro(3, w, a, lda, s + i, y, ldy, add);
+		micro(3, p, i, o);
 		break;
 	case 2:
-		micro(2, w, a, lda, s + i, y, ldy, add);
+		micro(2, p, i, o);
 		break;
 	case 1:
-		micro(1, w, a, lda, s + i, y, ldy, add);
+		micro(1, p, i, o);
 		break;
 	default:
 		break;
@@ -87,12 +68,16 @@ SIMD_INLINE void block(const struct wr_gemm_weights *w, size_t m, const int8_t *
 void wr_gemm_s8_avx2(const struct wr_gemm_weights *w, size_t m, const int8_t *a, size_t lda,
 	const float *a_scale, float *y, size_t ldy, bool add)
 {
-	for (uint32_t o = 0; o < w->n; o += WR_GEMM_BLOCK) {
-		struct wr_gemm_weights part = wr_gemm_slice(w, o, WR_GEMM_BLOCK);
-		if (add)
-			block(&part, m, a, lda, a_scale, y + o, ldy, true);
-		else
-			block(&part, m, a, lda, a_scale, y + o, ldy, false);
+	int8_t size[PANEL];
+	const size_t most = PANEL / w->k;
+	for (size_t i = 0; i < m; i += most) {
+		const size_t n = m - i < most ? m - i : most;
+		const struct product p = {
+			w, a + i * lda, size, a_scale + i, y + i * ldy, n, lda, ldy, add};
+		for (size_t r = 0; r < n; r++)
+			micro_magnitudes(p.a + r * lda, w->k, size + r * w->k);
+		for (size_t o = 0; o < w->n; o += WR_GEMM_BLOCK)
+			block(&p, o);
 	}
 }
 

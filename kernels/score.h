@@ -17,15 +17,24 @@
 /* Items of a tile: one word of a bitmap. */
 #define WR_SCORE_TILE 64
 
+/* Bytes of one user of k channels as score_best reads it. */
+#define WR_SCORE_USER_BYTES(k) (2 * (size_t)(k))
+
 /*
- * For users 0 … m-1 (q + i·ldq: k bytes in [-127, 127]): best[i·ld_best + l] = the largest v among
+ * Users 0 … m-1 (q + i·ldq: k bytes in [-127, 127], k a multiple of 16, no alignment) as
+ * score_best of the same level wants them: m·WR_SCORE_USER_BYTES(k) bytes at users, 32-byte aligned.
+ */
+typedef void wr_score_users_fn(size_t m, size_t k, const int8_t *q, size_t ldq, void *users);
+wr_score_users_fn wr_score_users_ref, wr_score_users_avx2;
+
+/*
+ * For users 0 … m-1 of score_users: best[i·ld_best + l] = the largest v among
  * the tile's items l, l+16, l+32, l+48 whose bit is set in allowed[i·ld_allowed], and, when more,
  * what stood there; -inf when there is none. tile: up to WR_SCORE_TILE items; bits of others are 0.
  * A zero's sign is not specified; scales finite.
  */
-typedef void wr_score_best_fn(const struct wr_gemm_weights *tile, size_t m, const int8_t *q,
-	size_t ldq, const uint64_t *allowed, size_t ld_allowed, float *best, size_t ld_best,
-	bool more);
+typedef void wr_score_best_fn(const struct wr_gemm_weights *tile, size_t m, const void *users,
+	const uint64_t *allowed, size_t ld_allowed, float *best, size_t ld_best, bool more);
 wr_score_best_fn wr_score_best_ref, wr_score_best_avx2, wr_score_best_avx512vnni;
 
 /*

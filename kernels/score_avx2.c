@@ -1,24 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* score.h on AVX2: four users × 16 items in registers; a user's bits are spread to lanes. */
+/* score.h on AVX2: four users × 16 items of micro256.h's product; a user's bits are spread to lanes. */
 #include "score.h"
 
-#include "simd256.h"
+#include "micro256.h"
 
 #include <math.h>
-
-#define MAX_ROWS 4
-
-/* Named members, not arrays: arrays indexed by unrolled loops end up on the stack. */
-struct row {
-	__m256i low, high;
-};
-
-SIMD_INLINE void row_step(struct row *acc, __m256i w0, __m256i w1, const int8_t *a)
-{
-	__m256i v = simd256_broadcast4(a), size = _mm256_abs_epi8(v);
-	acc->low = simd256_dot4(acc->low, size, _mm256_sign_epi8(w0, v));
-	acc->high = simd256_dot4(acc->high, size, _mm256_sign_epi8(w1, v));
-}
 
 /* Lanes whose bit (0 … 7) is set. */
 SIMD_INLINE __m256 spread(uint64_t bits)
@@ -37,10 +23,10 @@ SIMD_INLINE void best8(__m256i sum, const float *scale, uint64_t allowed, float 
 }
 
 struct users {
-	const int8_t *q;
+	const int8_t *q; /* k bytes, then their magnitudes */
 	const uint64_t *allowed;
 	float *best;
-	size_t ldq, ld_allowed, ld_best;
+	size_t ld_allowed, ld_best;
 };
 
 SIMD_INLINE void row_best(const struct row *sum, const float *scale, const struct users *u,
@@ -52,43 +38,39 @@ SIMD_INLINE void row_best(const struct row *sum, const float *scale, const struc
 	best8(sum->high, scale + 8, allowed >> 8, best + 8, more);
 }
 
-/* n_rows ≤ 4 users (a constant after inlining) times outputs o … o+15 of the tile. */
+/* n_rows ≤ 4 users (a constant after inlining) from user i on times outputs o … o+15 of the tile. */
 SIMD_INLINE void micro(size_t n_rows, const struct wr_gemm_weights *w, const struct users *u,
 	size_t i, size_t o, bool more)
 {
-	struct row r0 = {_mm256_setzero_si256(), _mm256_setzero_si256()};
-	struct row r1 = r0, r2 = r0, r3 = r0;
-	const int8_t *packed = w->packed + o * w->k, *a = u->q + i * u->ldq;
-	size_t c = 0;
-	do {
-		const __m256i *column = (const __m256i *)(const void *)(packed + c * 16);
-		__m256i w0 = _mm256_load_si256(column), w1 = _mm256_load_si256(column + 1);
-		row_step(&r0, w0, w1, a + c);
-		if (n_rows > 1)
-			row_step(&r1, w0, w1, a + u->ldq + c);
-		if (n_rows > 2)
-			row_step(&r2, w0, w1, a + 2 * u->ldq + c);
-		if (n_rows > 3)
-			row_step(&r3, w0, w1, a + 3 * u->ldq + c);
-		c += 4;
-	} while (c < w->k);
-	row_best(&r0, w->scale + o, u, i, o, more);
+	const size_t k = w->k, ld = WR_SCORE_USER_BYTES(k);
+	const int8_t *q = u->q + i * ld;
+	struct sums s = micro_sums(n_rows, w->packed + o * k, k, q, ld, q + k, ld);
+	row_best(&s.r0, w->scale + o, u, i, o, more);
 	if (n_rows > 1)
-		row_best(&r1, w->scale + o, u, i + 1, o, more);
+		row_best(&s.r1, w->scale + o, u, i + 1, o, more);
 	if (n_rows > 2)
-		row_best(&r2, w->scale + o, u, i + 2, o, more);
+		row_best(&s.r2, w->scale + o, u, i + 2, o, more);
 	if (n_rows > 3)
-		row_best(&r3, w->scale + o, u, i + 3, o, more);
+		row_best(&s.r3, w->scale + o, u, i + 3, o, more);
 }
 
-void wr_score_best_avx2(const struct wr_gemm_weights *tile, size_t m, const int8_t *q, size_t ldq,
+void wr_score_users_avx2(size_t m, size_t k, const int8_t *q, size_t ldq, void *users)
+{
+	for (size_t i = 0; i < m; i++) {
+		int8_t *to = (int8_t *)users + i * WR_SCORE_USER_BYTES(k);
+		memcpy(to, q + i * ldq, k);
+		micro_magnitudes(to, k, to + k);
+	}
+}
+
+void wr_score_best_avx2(const struct wr_gemm_weights *tile, size_t m, const void *users,
 	const uint64_t *allowed, size_t ld_allowed, float *best, size_t ld_best, bool more)
 {
-	const struct users u = {q, allowed, best, ldq, ld_allowed, ld_best};
+	const struct users u = {users, allowed, best, ld_allowed, ld_best};
 	for (size_t o = 0; o < tile->n; o += WR_GEMM_BLOCK, more = true) {
 		size_t i = 0;
-		for (; i + MAX_ROWS <= m; i += MAX_ROWS)
-			micro(MAX_ROWS, tile, &u, i, o, more);
+		for (; i + MICRO_ROWS <= m; i += MICRO_ROWS)
+			micro(MICRO_ROWS, tile, &u, i, o, more);
 		switch (m - i) {
 		case 3:
 			micro(3, tile, &u, i, o, more);

@@ -71,11 +71,10 @@ SIMD_INLINE void all_users(size_t n_blocks, const struct wr_gemm_weights *w, siz
 	}
 }
 
-void wr_score_best_avx512vnni(const struct wr_gemm_weights *tile, size_t m, const int8_t *q,
-	size_t ldq, const uint64_t *allowed, size_t ld_allowed, float *best, size_t ld_best,
-	bool more)
+void wr_score_best_avx512vnni(const struct wr_gemm_weights *tile, size_t m, const void *users,
+	const uint64_t *allowed, size_t ld_allowed, float *best, size_t ld_best, bool more)
 {
-	struct users u = {q, allowed, best, ldq, ld_allowed, ld_best};
+	struct users u = {users, allowed, best, WR_SCORE_USER_BYTES(tile->k), ld_allowed, ld_best};
 	switch (tile->n / WR_GEMM_BLOCK) {
 	case 4:
 		all_users(4, tile, m, &u, more);

@@ -5,10 +5,18 @@
 #include <math.h>
 #include <string.h>
 
-void wr_score_best_ref(const struct wr_gemm_weights *tile, size_t m, const int8_t *q, size_t ldq,
+/* As they are, for levels whose products take bytes. */
+void wr_score_users_ref(size_t m, size_t k, const int8_t *q, size_t ldq, void *users)
+{
+	for (size_t i = 0; i < m; i++)
+		memcpy((uint8_t *)users + i * WR_SCORE_USER_BYTES(k), q + i * ldq, k);
+}
+
+void wr_score_best_ref(const struct wr_gemm_weights *tile, size_t m, const void *users,
 	const uint64_t *allowed, size_t ld_allowed, float *best, size_t ld_best, bool more)
 {
 	for (size_t i = 0; i < m; i++) {
+		const int8_t *q = (const int8_t *)users + i * WR_SCORE_USER_BYTES(tile->k);
 		float *b = best + i * ld_best;
 		for (size_t l = 0; l < WR_SCORE_LANES && !more; l++)
 			b[l] = -INFINITY;
@@ -20,7 +28,7 @@ void wr_score_best_ref(const struct wr_gemm_weights *tile, size_t m, const int8_
 					       o % WR_GEMM_BLOCK * 4;
 			int32_t sum = 0;
 			for (size_t c = 0; c < tile->k; c++)
-				sum += q[i * ldq + c] * column[c / 4 * 64 + c % 4];
+				sum += q[c] * column[c / 4 * 64 + c % 4];
 			float v = (float)sum * tile->scale[o];
 			if (v > b[o % WR_SCORE_LANES])
 				b[o % WR_SCORE_LANES] = v;

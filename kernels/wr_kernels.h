@@ -32,6 +32,7 @@ struct wr_kernels {
 	wr_attend_fn *attend, *decode;
 	wr_topk_above_fn *topk_above;
 	wr_topk_order_fn *topk_order;
+	wr_score_users_fn *score_users;
 	wr_score_best_fn *score_best;
 	wr_score_bound_fn *score_bound;
 	wr_score_rows_fn *score_rows;

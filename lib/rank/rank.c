@@ -69,6 +69,7 @@ struct wr_ranker {
 	struct list *list;       /* [max_queries] */
 	uint64_t *recommendable; /* bitmap [n_items] */
 	uint64_t *allowed;       /* [max_queries][words]: recommendable, not seen, not excluded */
+	uint8_t *users;          /* [max_queries][WR_SCORE_USER_BYTES(d)]: for score_best */
 	float *best;             /* [max_queries][n_vectors][16]: of every group */
 };
 
@@ -81,7 +82,8 @@ static void *carve(uint8_t *base, size_t *used, size_t bytes)
 	return p;
 }
 
-static size_t layout(struct wr_ranker *r, uint8_t *base, size_t n_items, unsigned int max_queries)
+static size_t layout(struct wr_ranker *r, uint8_t *base, size_t n_items, size_t d,
+	unsigned int max_queries)
 {
 	size_t used = 0;
 	r->words = (uint32_t)((n_items + 63) / 64);
@@ -95,6 +97,7 @@ static size_t layout(struct wr_ranker *r, uint8_t *base, size_t n_items, unsigne
 	r->list = carve(base, &used, max_queries * sizeof(*r->list));
 	r->recommendable = carve(base, &used, r->words * sizeof(*r->recommendable));
 	r->allowed = carve(base, &used, (size_t)max_queries * r->words * sizeof(*r->allowed));
+	r->users = carve(base, &used, max_queries * WR_SCORE_USER_BYTES(d));
 	r->best = carve(base, &used,
 		(size_t)max_queries * r->n_vectors * WR_SCORE_LANES * sizeof(*r->best));
 	return used;
@@ -103,7 +106,7 @@ static size_t layout(struct wr_ranker *r, uint8_t *base, size_t n_items, unsigne
 size_t wr_ranker_bytes_needed(const struct wr_bundle_model *s, unsigned int max_queries)
 {
 	struct wr_ranker r;
-	return layout(&r, NULL, s->n_items, max_queries);
+	return layout(&r, NULL, s->n_items, s->d, max_queries);
 }
 
 static void *default_alloc(void *ctx, size_t bytes, size_t align)
@@ -190,7 +193,7 @@ int wr_ranker_new(struct wr_ranker **out, const struct wr_model *m, const struct
 		.d = s->d,
 		.max_queries = max_queries,
 		.alloc = a};
-	layout(r, (uint8_t *)r, s->n_items, max_queries);
+	layout(r, (uint8_t *)r, s->n_items, s->d, max_queries);
 	fill_items(r, wr_bundle_section(b, WR_SEC_ITEM_FLAGS, NULL));
 	if (fill_popularity(r, wr_bundle_section(b, WR_SEC_POPULARITY, NULL))) {
 		wr_ranker_free(r);
@@ -263,14 +266,13 @@ static void list_insert(struct list *l, struct entry e)
 /* ---- the whole catalogue ---- */
 
 /* The groups' best values of tile t for users first … first+n-1. */
-static void sweep_tile(struct wr_ranker *r, uint32_t t, unsigned int first, unsigned int n,
-	const struct wr_user_vectors *users)
+static void sweep_tile(struct wr_ranker *r, uint32_t t, unsigned int first, unsigned int n)
 {
 	size_t ld = (size_t)r->n_vectors * WR_SCORE_LANES;
 	struct wr_gemm_weights tile =
 		wr_gemm_slice(r->items, t * TILE, WR_MIN((uint32_t)TILE, r->items->n - t * TILE));
 	float *best = r->best + first * ld + (size_t)(t / r->tiles_per_vector) * WR_SCORE_LANES;
-	r->kernels->score_best(&tile, n, users->q + (size_t)first * r->d, r->d,
+	r->kernels->score_best(&tile, n, r->users + first * WR_SCORE_USER_BYTES(r->d),
 		allowed_of(r, first) + t, r->words, best, ld, t % r->tiles_per_vector != 0);
 }
 
@@ -279,9 +281,10 @@ static void sweep(struct wr_ranker *r, unsigned int n, const struct wr_user_vect
 {
 	unsigned int lines = wr_prefetch_left(ahead), step = lines ? USERS_BETWEEN : n;
 	unsigned int steps = r->words * ((n + step - 1) / step), each = (lines + steps - 1) / steps;
+	r->kernels->score_users(n, r->d, users->q, r->d, r->users);
 	for (uint32_t t = 0; t < r->words; t++) {
 		for (unsigned int i = 0; i < n; i += step) {
-			sweep_tile(r, t, i, WR_MIN(n - i, step), users);
+			sweep_tile(r, t, i, WR_MIN(n - i, step));
 			wr_prefetch_lines(ahead, each);
 		}
 	}

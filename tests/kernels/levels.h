@@ -25,6 +25,7 @@ static inline const struct wr_kernels *wr_level_kernels(const char *name)
 		simde.decode = wr_decode_simde;
 		simde.topk_above = wr_topk_above_simde;
 		simde.topk_order = wr_topk_order_simde;
+		simde.score_users = wr_score_users_ref;
 		simde.score_best = wr_score_best_simde;
 		simde.score_bound = wr_score_bound_simde;
 		simde.score_rows = wr_score_rows_simde;

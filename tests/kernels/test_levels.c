@@ -540,15 +540,20 @@ static bool score_best_case(size_t m, size_t n, size_t k, unsigned int fill, boo
 	best[0] = floats(m ? (m - 1) * ldb + WR_SCORE_LANES : 0, 0);
 	best[1] = wr_guarded_new(best[0].bytes);
 	memcpy(best[1].p, best[0].p, best[0].bytes);
-	for (int i = 0; i < 2; i++)
-		(i ? level : ref)
-			->score_best(&w.w, m, q.p, ldq, allowed.p, lda, best[i].p, ldb, more);
-	bool ok = wr_guarded_intact(&best[0]) && wr_guarded_intact(&best[1]);
+	struct wr_guarded users = wr_guarded_new(m * WR_SCORE_USER_BYTES(k));
+	bool ok = true;
+	for (int i = 0; i < 2; i++) {
+		const struct wr_kernels *x = i ? level : ref;
+		x->score_users(m, k, q.p, ldq, users.p);
+		x->score_best(&w.w, m, users.p, allowed.p, lda, best[i].p, ldb, more);
+		ok = ok && wr_guarded_intact(&users);
+	}
+	ok = ok && wr_guarded_intact(&best[0]) && wr_guarded_intact(&best[1]);
 	const float *a = best[0].p, *b = best[1].p;
 	for (size_t i = 0; i < best[0].bytes / sizeof(float); i++)
 		ok = ok && a[i] == b[i]; /* a zero's sign is free */
 	weights_free(&w);
-	struct wr_guarded *all[] = {&q, &allowed, &best[0], &best[1]};
+	struct wr_guarded *all[] = {&q, &users, &allowed, &best[0], &best[1]};
 	for (size_t i = 0; i < WR_ARRAY_LEN(all); i++)
 		wr_guarded_free(all[i]);
 	return ok;
