@@ -80,6 +80,7 @@ __attribute__((target("avx2,tune=haswell"))) uint64_t wr_frame_add_words_avx2(
 	sum = _mm_add_epi32(sum, _mm_shuffle_epi32(sum, 0x4e));
 	sum = _mm_add_epi32(sum, _mm_shuffle_epi32(sum, 0xb1));
 	int64_t total = _mm_cvtsi128_si32(sum) + (int64_t)n_words * TAKEN_OFF;
+	_mm256_zeroupper(); /* gcc 12 leaves it out here; SSE code that follows would wait */
 	return (uint64_t)total + sum_tail(p, n);
 }
 
