@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Reads a dataset directory (docs/architecture.md) and turns its log into tokens (docs/model.md).
  */
-#include "text_file.h"
-#include "wr_learn.h"
+#include "dataset_int.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +9,7 @@
 struct loader {
 	struct wr_dataset *ds;
 	struct names categories;
+	struct side_builder side;
 	size_t cap_items[3], cap_users, cap_off, cap_tokens, cap_times;
 	size_t n_tokens;
 };
@@ -22,6 +22,10 @@ static int add_item(struct loader *l, struct text *t, char **field, struct wr_er
 		return wr_learn_text_fail(t, msg,
 			"item id '%s': ids ascend by one from 1; expected %u", field[0],
 			ds->n_items + 1);
+	int err = wr_learn_side_add_all(&l->side, field[2], msg);
+	if (err)
+		return err;
+	field[2][strcspn(field[2], "|")] = '\0';
 	uint32_t category = field[2][0] ? wr_learn_names_put(&l->categories, field[2]) : 0;
 	if (category > UINT16_MAX)
 		return wr_learn_text_fail(t, msg, "more than %d categories", UINT16_MAX);
@@ -176,6 +180,7 @@ int wr_dataset_load(struct wr_dataset **out, const char *dir, struct wr_errmsg *
 	char *items = NULL, *log = NULL;
 	int err = WR_ENOMEM;
 	wr_learn_names_init(&l.categories);
+	wr_learn_names_init(&l.side.names);
 	if (!l.ds || asprintf(&items, "%s/items.tsv", dir) < 0 ||
 		asprintf(&log, "%s/interactions.tsv", dir) < 0 ||
 		wr_learn_names_put(&l.categories, "") == UINT32_MAX) {
@@ -184,13 +189,18 @@ int wr_dataset_load(struct wr_dataset **out, const char *dir, struct wr_errmsg *
 	}
 	err = load_items(&l, items, msg);
 	if (!err)
+		err = wr_learn_side_finish(&l.side, &l.ds->item_side, msg);
+	if (!err)
 		err = load_interactions(&l, log, msg);
+	if (!err)
+		err = wr_learn_users_load(l.ds, dir, msg);
 	l.ds->category_name = l.categories.name; /* handed over */
 	l.ds->n_categories = l.categories.n;
 	l.categories.name = NULL;
 	l.categories.n = 0;
 out:
 	wr_learn_names_free(&l.categories);
+	wr_learn_side_discard(&l.side);
 	free(items);
 	free(log);
 	if (err)
@@ -218,5 +228,7 @@ void wr_dataset_free(struct wr_dataset *ds)
 	free(ds->token_off);
 	free(ds->token_row);
 	free(ds->token_time);
+	wr_learn_side_free(&ds->item_side);
+	wr_learn_side_free(&ds->user_side);
 	free(ds);
 }

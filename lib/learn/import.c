@@ -60,6 +60,17 @@ int wr_learn_import_describe(struct import_log *l, const char *item, const char 
 	return WR_OK;
 }
 
+int wr_learn_import_profile(
+	struct import_log *l, const char *user, const char *const *value, struct wr_errmsg *msg)
+{
+	uint32_t u = wr_learn_names_find(&l->users, user);
+	l->profiled = true;
+	for (int i = 0; i < N_PROFILE && u != UINT32_MAX; i++)
+		if (put_text(&l->profile[i], &l->cap_profile[i], u, value[i]))
+			return wr_fail(msg, WR_ENOMEM, "out of memory for profiles");
+	return WR_OK;
+}
+
 /* ---- ids ---- */
 struct catalogue {
 	struct names names; /* number = id - 1 */
@@ -195,9 +206,15 @@ static void write_interactions(
 
 static void write_users(FILE *f, const struct import_log *l, const uint64_t *user_id)
 {
-	fputs("#user\tname\n", f);
-	for (uint32_t u = 0; u < l->users.n; u++)
-		fprintf(f, "%llu\t%s\n", (unsigned long long)user_id[u], l->users.name[u]);
+	fputs(l->profiled ? "#user\tname\tage\tgender\toccupation\n" : "#user\tname\n", f);
+	for (uint32_t u = 0; u < l->users.n; u++) {
+		fprintf(f, "%llu\t%s", (unsigned long long)user_id[u], l->users.name[u]);
+		for (int i = 0; i < N_PROFILE && l->profiled; i++) {
+			const char *value = u < l->cap_profile[i] ? l->profile[i][u] : NULL;
+			fprintf(f, "\t%s", value ? value : "");
+		}
+		fputc('\n', f);
+	}
 }
 
 static int write_summary(
@@ -303,6 +320,11 @@ static void log_free(struct import_log *l)
 		free(l->title[i]);
 	for (size_t i = 0; i < l->cap_category; i++)
 		free(l->category[i]);
+	for (int k = 0; k < N_PROFILE; k++) {
+		for (size_t i = 0; i < l->cap_profile[k]; i++)
+			free(l->profile[k][i]);
+		free(l->profile[k]);
+	}
 	free(l->title);
 	free(l->category);
 	free(l->event);

@@ -49,7 +49,6 @@ static int read_movies(struct import_log *l, const char *movies, const struct na
 				continue;
 			name = l->items.name[item[k]];
 		}
-		field[2][strcspn(field[2], "|")] = '\0';
 		char *title = wr_learn_text_from_latin1(field[1]),
 		     *genre = wr_learn_text_from_latin1(field[2]);
 		if (!title || !genre)
@@ -63,10 +62,39 @@ static int read_movies(struct import_log *l, const char *movies, const struct na
 	return err;
 }
 
-/* `item original` lines: original's number → item number of the log (UINT32_MAX: not in the log).
- */
-static int sasrec_map(const struct import_log *l, const char *path, struct names *original,
-	uint32_t **item, struct wr_errmsg *msg)
+/* MovieLens' user::sex::age::occupation::zip; zip codes are left out. Names as in read_movies. */
+static int read_users(struct import_log *l, const char *users, const struct names *original,
+	const uint32_t *number, struct wr_errmsg *msg)
+{
+	struct text t;
+	char *line, *field[6];
+	int err = wr_learn_text_open(&t, users, msg);
+	while (!err && (line = wr_learn_text_next(&t, NULL))) {
+		if (!wr_utf8_valid(line, strlen(line)))
+			err = wr_learn_text_fail(&t, msg, "a text is no UTF-8");
+		else if (wr_learn_text_split(line, "::", field, 6) != 5)
+			err = wr_learn_text_fail(
+				&t, msg, "expected user::sex::age::occupation::zip");
+		if (err)
+			break;
+		const char *name = field[0], *value[N_PROFILE] = {[PROFILE_AGE] = field[2],
+						     [PROFILE_GENDER] = field[1],
+						     [PROFILE_OCCUPATION] = field[3]};
+		if (original) {
+			uint32_t k = wr_learn_names_find(original, name);
+			if (k == UINT32_MAX || number[k] == UINT32_MAX)
+				continue;
+			name = l->users.name[number[k]];
+		}
+		err = wr_learn_import_profile(l, name, value, msg);
+	}
+	wr_learn_text_close(&t);
+	return err;
+}
+
+/* `own original` lines: original's number → number among `own` (UINT32_MAX: not in the log). */
+static int sasrec_map(const struct names *own, const char *path, struct names *original,
+	uint32_t **number, struct wr_errmsg *msg)
 {
 	struct text t;
 	size_t cap = 0;
@@ -74,19 +102,40 @@ static int sasrec_map(const struct import_log *l, const char *path, struct names
 	char *line, *field[3];
 	while (!err && (line = wr_learn_text_next(&t, NULL))) {
 		if (wr_learn_text_split(line, " ", field, 3) != 2) {
-			err = wr_learn_text_fail(&t, msg, "expected `item original`");
+			err = wr_learn_text_fail(&t, msg, "expected `own original`");
 			break;
 		}
 		uint32_t n = original->n, k = wr_learn_names_put(original, field[1]);
-		if (k == UINT32_MAX || wr_learn_grow(item, &cap, k, sizeof(**item)))
+		if (k == UINT32_MAX || wr_learn_grow(number, &cap, k, sizeof(**number)))
 			err = wr_fail(msg, WR_ENOMEM, "%s: out of memory", path);
 		else if (k != n)
 			err = wr_learn_text_fail(
 				&t, msg, "original id '%s' occurs twice", field[1]);
 		else
-			(*item)[k] = wr_learn_names_find(&l->items, field[0]);
+			(*number)[k] = wr_learn_names_find(own, field[0]);
 	}
 	wr_learn_text_close(&t);
+	return err;
+}
+
+/* Texts of the log's items or users, whose names lead to others' through a map (NULL = are the
+ * same). */
+static int sasrec_described(struct import_log *l, const struct names *own, const char *path,
+	const char *map,
+	int (*read)(struct import_log *l, const char *path, const struct names *original,
+		const uint32_t *number, struct wr_errmsg *msg),
+	struct wr_errmsg *msg)
+{
+	struct names original;
+	uint32_t *number = NULL;
+	int err = WR_OK;
+	wr_learn_names_init(&original);
+	if (map)
+		err = sasrec_map(own, map, &original, &number, msg);
+	if (!err)
+		err = read(l, path, map ? &original : NULL, number, msg);
+	wr_learn_names_free(&original);
+	free(number);
 	return err;
 }
 
@@ -103,17 +152,10 @@ int wr_learn_import_read_sasrec(
 	while (!err && (line = wr_learn_text_next(&t, &bytes)))
 		err = sasrec_line(l, &t, line, bytes, msg);
 	wr_learn_text_close(&t);
-	if (err || !in->titles)
-		return err;
-	struct names original;
-	uint32_t *item = NULL;
-	wr_learn_names_init(&original);
-	if (in->item_map)
-		err = sasrec_map(l, in->item_map, &original, &item, msg);
-	if (!err)
-		err = read_movies(l, in->titles, in->item_map ? &original : NULL, item, msg);
-	wr_learn_names_free(&original);
-	free(item);
+	if (!err && in->titles)
+		err = sasrec_described(l, &l->items, in->titles, in->item_map, read_movies, msg);
+	if (!err && in->profiles)
+		err = sasrec_described(l, &l->users, in->profiles, in->user_map, read_users, msg);
 	return err;
 }
 
@@ -185,6 +227,19 @@ static int recbole_inter(struct import_log *l, const char *path, struct wr_errms
 	return err;
 }
 
+/* A token_seq, in place: tokens with | between. */
+static void to_categories(char *text)
+{
+	char *to = text;
+	for (char *at = text; *at; at++)
+		if (*at != ' ' && *at != ',')
+			*to++ = *at;
+		else if (to > text && to[-1] != '|')
+			*to++ = '|';
+	to -= to > text && to[-1] == '|';
+	*to = '\0';
+}
+
 static int recbole_item(struct import_log *l, const char *path, struct wr_errmsg *msg)
 {
 	static const char *const title_names[] = {
@@ -198,10 +253,12 @@ static int recbole_item(struct import_log *l, const char *path, struct wr_errmsg
 	if (!err)
 		err = recbole_header(&t, &c, msg);
 	int item = column(&c, "item_id:token");
+	bool sequence;
 	for (size_t i = 0; i < WR_ARRAY_LEN(title_names); i++) {
 		title = title < 0 ? column(&c, title_names[i]) : title;
 		class = class < 0 ? column(&c, class_names[i]) : class;
 	}
+	sequence = class >= 0 && strstr(c.name[class], "_seq");
 	if (!err && item < 0)
 		err = wr_learn_text_fail(&t, msg, "column item_id:token is needed");
 	while (!err && (line = wr_learn_text_next(&t, NULL))) {
@@ -210,8 +267,8 @@ static int recbole_item(struct import_log *l, const char *path, struct wr_errmsg
 				&t, msg, "expected %u columns as in the header", c.n);
 			break;
 		}
-		if (class >= 0)
-			field[class][strcspn(field[class], " ,")] = '\0';
+		if (sequence)
+			to_categories(field[class]);
 		if ((title >= 0 && !wr_utf8_valid(field[title], strlen(field[title]))) ||
 			(class >= 0 && !wr_utf8_valid(field[class], strlen(field[class]))))
 			err = wr_learn_text_fail(&t, msg, "a text is no UTF-8");
@@ -225,17 +282,36 @@ static int recbole_item(struct import_log *l, const char *path, struct wr_errmsg
 	return err;
 }
 
-/* Users' features serve a later model; the header is checked, so that a wrong file is not taken for
- * one. */
-static int recbole_user(const char *path, struct wr_errmsg *msg)
+/* Age, gender and occupation; what else the file tells of users is left out. */
+static int recbole_user(struct import_log *l, const char *path, struct wr_errmsg *msg)
 {
+	static const char *const names[N_PROFILE][2] = {{"age:token", "age:float"},
+		{"gender:token", "sex:token"}, {"occupation:token", "occupation:token"}};
 	struct text t;
 	struct columns c = {0};
-	int err = wr_learn_text_open(&t, path, msg);
+	char *line, *field[MAX_COLUMNS + 1];
+	const char *value[N_PROFILE];
+	int at[N_PROFILE], err = wr_learn_text_open(&t, path, msg);
 	if (!err)
 		err = recbole_header(&t, &c, msg);
-	if (!err && column(&c, "user_id:token") < 0)
+	int user = column(&c, "user_id:token");
+	for (int i = 0; i < N_PROFILE; i++) {
+		at[i] = column(&c, names[i][0]);
+		at[i] = at[i] < 0 ? column(&c, names[i][1]) : at[i];
+	}
+	if (!err && user < 0)
 		err = wr_learn_text_fail(&t, msg, "column user_id:token is needed");
+	while (!err && (line = wr_learn_text_next(&t, NULL))) {
+		if (!wr_utf8_valid(line, strlen(line)))
+			err = wr_learn_text_fail(&t, msg, "a text is no UTF-8");
+		else if (wr_learn_text_split(line, "\t", field, MAX_COLUMNS + 1) != c.n)
+			err = wr_learn_text_fail(
+				&t, msg, "expected %u columns as in the header", c.n);
+		for (int i = 0; i < N_PROFILE && !err; i++)
+			value[i] = at[i] >= 0 ? field[at[i]] : "";
+		if (!err)
+			err = wr_learn_import_profile(l, field[user], value, msg);
+	}
 	free(c.header);
 	wr_learn_text_close(&t);
 	return err;
@@ -259,7 +335,7 @@ int wr_learn_import_read_recbole(
 		if (ends_with(in->sources[i], ".item"))
 			err = recbole_item(l, in->sources[i], msg);
 		else if (ends_with(in->sources[i], ".user"))
-			err = recbole_user(in->sources[i], msg);
+			err = recbole_user(l, in->sources[i], msg);
 		else if (!ends_with(in->sources[i], ".inter"))
 			err = wr_fail(msg, WR_EINVAL,
 				"%s: expected a name ending in .inter, .item or .user",
@@ -291,20 +367,6 @@ static int movielens_ratings(struct import_log *l, const char *path, struct wr_e
 	return err;
 }
 
-/* Users' features serve a later model; the form is checked. */
-static int movielens_users(const char *path, struct wr_errmsg *msg)
-{
-	struct text t;
-	char *line, *field[6];
-	int err = wr_learn_text_open(&t, path, msg);
-	while (!err && (line = wr_learn_text_next(&t, NULL)))
-		if (wr_learn_text_split(line, "::", field, 6) != 5)
-			err = wr_learn_text_fail(
-				&t, msg, "expected user::sex::age::occupation::zip");
-	wr_learn_text_close(&t);
-	return err;
-}
-
 int wr_learn_import_read_movielens(
 	struct import_log *l, const struct wr_import *in, struct wr_errmsg *msg)
 {
@@ -323,7 +385,7 @@ int wr_learn_import_read_movielens(
 		if (ends_with(in->sources[i], "movies.dat"))
 			err = read_movies(l, in->sources[i], NULL, NULL, msg);
 		else if (ends_with(in->sources[i], "users.dat"))
-			err = movielens_users(in->sources[i], msg);
+			err = read_users(l, in->sources[i], NULL, NULL, msg);
 		else if (!ends_with(in->sources[i], "ratings.dat"))
 			err = wr_fail(msg, WR_EINVAL,
 				"%s: expected ratings.dat, movies.dat or users.dat",

@@ -15,6 +15,13 @@
 #include "wr_model.h"
 
 /* ---- dataset ---- */
+/* What is known of items or of users beside the log, as values that several share. */
+struct wr_side {
+	uint32_t n_values; /* 0 = nothing is known of any */
+	char **value_name; /* [n_values], in strcmp's order */
+	uint32_t *off;     /* [n_rows + 1]; NULL without values */
+	uint32_t *value;   /* [off[n_rows]], those of row r from off[r] on, each < n_values */
+};
 /* What a log became, users in file order. Immutable after load. Rows are item ids - 1. */
 struct wr_dataset {
 	uint32_t n_items, n_users, n_categories; /* category 0 is "" */
@@ -23,15 +30,17 @@ struct wr_dataset {
 	char **category_name;                    /* [n_categories] */
 	uint64_t *user_id;                       /* [n_users] */
 	uint32_t *token_off;                     /* [n_users + 1] */
-	uint32_t *token_row; /* a user's tokens, oldest first (docs/model.md, "What counts as a
-				token") */
-	int64_t *token_time; /* their times, unix ms, 0 = unknown */
-	bool timed;          /* any time is known */
+	uint32_t *token_row;      /* a user's tokens, oldest first (docs/model.md, "What counts as a
+				     token") */
+	int64_t *token_time;      /* their times, unix ms, 0 = unknown */
+	bool timed;               /* any time is known */
+	struct wr_side item_side; /* categories, all of them; item_category is the first */
+	struct wr_side user_side; /* profiles, "field=value"; ages by MovieLens' borders */
 };
 /*
- * Reads DIR/items.tsv and DIR/interactions.tsv and applies the token rule. *ds is the caller's on
- * success (wr_dataset_free), NULL on failure. WR_ENOENT, WR_EIO, WR_EFORMAT (file:line: reason),
- * WR_ENOMEM.
+ * Reads DIR/items.tsv, DIR/interactions.tsv and, where it is there, DIR/users.tsv
+ * (docs/architecture.md), and applies the token rule. *ds is the caller's on success
+ * (wr_dataset_free), NULL on failure. WR_ENOENT, WR_EIO, WR_EFORMAT (file:line: reason), WR_ENOMEM.
  */
 int wr_dataset_load(struct wr_dataset **ds, const char *dir, struct wr_errmsg *msg) WR_MUST_CHECK;
 void wr_dataset_free(struct wr_dataset *ds);
@@ -65,6 +74,8 @@ struct wr_import {
 	const char *titles;   /* SASREC: movies.dat that names original items, or NULL */
 	const char *item_map; /* SASREC: `item original` lines that lead from ids of the log to
 				 those of titles, or NULL */
+	const char *profiles; /* SASREC: users.dat that describes original users, or NULL */
+	const char *user_map; /* SASREC: `user original` lines, or NULL */
 };
 /*
  * Writes the dataset directory out (made when missing). Items that out already has keep their ids;

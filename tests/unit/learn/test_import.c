@@ -80,8 +80,9 @@ static void test_titles(void)
 		.titles = learn_test_path("movies.dat"),
 		.item_map = learn_test_path("t.map")};
 	CU_ASSERT_EQUAL_FATAL(wr_import_run(&in, learn_test_path("t"), &msg), WR_OK);
-	expect("t/items.tsv", "#id\tname\tcategory\ttitle\n1\t1\tComedy\tAm\xc3\xa9lie (2001)\n"
-			      "2\t2\tAction\tHeat (1995)\n3\t3\t\t\n");
+	expect("t/items.tsv",
+		"#id\tname\tcategory\ttitle\n1\t1\tComedy|Romance\tAm\xc3\xa9lie (2001)\n"
+		"2\t2\tAction\tHeat (1995)\n3\t3\t\t\n");
 	/* Texts outlive an import that does not know them. */
 	static const char *const again[] = {"t.txt"};
 	CU_ASSERT_EQUAL(import(WR_IMPORT_SASREC, again, 1, "t", &msg), WR_OK);
@@ -99,10 +100,16 @@ static void test_recbole(void)
 	learn_test_text("r.item",
 		"item_id:token\tmovie_title:token_seq\trelease_year:token\tclass:token_seq\n"
 		"x\tToy Story\t1995\tAnimation Comedy\ny\tHeat\t\t\nz\tNever seen\t1\tWar\n");
-	learn_test_text("r.user", "user_id:token\tage:token\nu1\t24\n");
+	learn_test_text("r.user", "user_id:token\toccupation:token\tage:token\tzip_code:token\t"
+				  "gender:token\nu1\twriter\t24\t1234\tF\nu9\tx\t1\t2\tM\n");
 	CU_ASSERT_EQUAL_FATAL(import(WR_IMPORT_RECBOLE, source, 3, "r", &msg), WR_OK);
-	expect("r/items.tsv",
-		"#id\tname\tcategory\ttitle\n1\tx\tAnimation\tToy Story\n2\ty\t\tHeat\n");
+	expect("r/items.tsv", "#id\tname\tcategory\ttitle\n1\tx\tAnimation|Comedy\tToy "
+			      "Story\n2\ty\t\tHeat\n");
+	char *users = learn_test_read("r/users.tsv");
+	CU_ASSERT_PTR_NOT_NULL(strstr(users, "#user\tname\tage\tgender\toccupation\n"));
+	CU_ASSERT_PTR_NOT_NULL(strstr(users, "\tu1\t24\tF\twriter\n"));
+	CU_ASSERT_PTR_NOT_NULL(strstr(users, "\tu2\t\t\t\n"));
+	free(users);
 	char *log = learn_test_read("r/interactions.tsv");
 	CU_ASSERT_PTR_NOT_NULL(strstr(log, "\t2\tclick\t10000\n"));
 	CU_ASSERT(strstr(log, "\t2\tclick\t10000\n") < strstr(log, "\t1\tclick\t20500\n"));
@@ -123,10 +130,43 @@ static void test_movielens(void)
 		"m/movies.dat", "3::Grumpier Old Men (1995)::Comedy|Romance\n9::Caf\xe9::Drama\n");
 	learn_test_text("m/users.dat", "1::F::1::10::48067\n2::M::56::16::70072\n");
 	CU_ASSERT_EQUAL_FATAL(import(WR_IMPORT_MOVIELENS, source, 3, "md", &msg), WR_OK);
-	expect("md/items.tsv", "#id\tname\tcategory\ttitle\n1\t3\tComedy\tGrumpier Old Men "
-			       "(1995)\n2\t9\tDrama\tCaf\xc3\xa9\n");
+	expect("md/items.tsv", "#id\tname\tcategory\ttitle\n1\t3\tComedy|Romance\tGrumpier "
+			       "Old Men (1995)\n2\t9\tDrama\tCaf\xc3\xa9\n");
 	expect("md/interactions.tsv", "#user\titem\tkind\ttime_ms\n1\t1\tclick\t978300700000\n"
 				      "1\t2\tclick\t978300760000\n2\t2\tclick\t978300600000\n");
+	expect("md/users.tsv", "#user\tname\tage\tgender\toccupation\n1\t1\t1\tF\t10\n"
+			       "2\t2\t56\tM\t16\n");
+}
+
+static int import_profiles(struct wr_errmsg *msg)
+{
+	const char *source = learn_test_path("p.txt");
+	const struct wr_import in = {.format = WR_IMPORT_SASREC,
+		.sources = &source,
+		.n_sources = 1,
+		.profiles = learn_test_path("users.dat"),
+		.user_map = learn_test_path("p.map")};
+	return wr_import_run(&in, learn_test_path("p"), msg);
+}
+
+/* Users of a log under other numbers, through a map; the log has no user 3. */
+static void test_profiles(void)
+{
+	struct wr_errmsg msg;
+	learn_test_text("p.txt", "1 1\n1 2\n2 1\n");
+	learn_test_text("p.map", "2 70\n1 80\n3 90\n");
+	learn_test_text("users.dat", "70::F::18::3::x\n80::M::35::4::y\n90::M::1::5::z\n");
+	CU_ASSERT_EQUAL_FATAL(import_profiles(&msg), WR_OK);
+	expect("p/users.tsv", "#user\tname\tage\tgender\toccupation\n1\t1\t35\tM\t4\n"
+			      "2\t2\t18\tF\t3\n");
+	learn_test_text("users.dat", "70::F::18::3::x\n80::M::35\n");
+	CU_ASSERT_EQUAL(import_profiles(&msg), WR_EFORMAT);
+	CU_ASSERT_PTR_NOT_NULL(strstr(msg.text, "users.dat:2: "));
+	learn_test_text("users.dat", "70::F\xff::18::3::x\n");
+	CU_ASSERT_EQUAL(import_profiles(&msg), WR_EFORMAT);
+	CU_ASSERT_PTR_NOT_NULL(strstr(msg.text, "users.dat:1: "));
+	expect("p/users.tsv", "#user\tname\tage\tgender\toccupation\n1\t1\t35\tM\t4\n"
+			      "2\t2\t18\tF\t3\n");
 }
 
 static void test_errors(void)
@@ -196,6 +236,7 @@ int main(void)
 		{"titles through an item map, Latin-1 to UTF-8", test_titles},
 		{"recbole: typed headers, order by time", test_recbole},
 		{"movielens: ratings, movies, users", test_movielens},
+		{"profiles of users through a map", test_profiles},
 		{"errors name file, line and reason and write nothing", test_errors},
 		{"a failed import leaves the data set as it was", test_nothing_half_written},
 	};
