@@ -10,7 +10,7 @@ struct options {
 		*ffn, *dropout, *attn_dropout, *seed, *threads, *resume, *max_seconds, *patience,
 		*quiet, *activation, *gated, *rotary, *context, *weight_decay, *ema, *future,
 		*future_decay, *teacher, *soft, *soft_share, *hidden_weight, *attention_weight,
-		*match, *init, *from, *qat, *keep_zeros, *age_time, *sampled;
+		*match, *init, *from, *qat, *keep_zeros, *age_time, *sampled, *side_features;
 };
 
 static int parse(int argc, char **argv, struct options *o, struct wr_errmsg *msg)
@@ -42,6 +42,10 @@ static int parse(int argc, char **argv, struct options *o, struct wr_errmsg *msg
 		{"age-time", NULL,
 			"a bias by age in time beside that by age in clicks; the log needs times",
 			&o->age_time},
+		{"side-features", "LIST",
+			"items: vectors of categories are part of item vectors; users: vectors of "
+			"profiles are added to the input; teachers; or items,users (none)",
+			&o->side_features},
 		{"dropout", "X", "of inputs and block outputs (0.2)", &o->dropout},
 		{"attn-dropout", "X", "of attention weights (0)", &o->attn_dropout},
 		{"weight-decay", "X", "decoupled, of matrices and embeddings (0)",
@@ -100,6 +104,16 @@ static int parse(int argc, char **argv, struct options *o, struct wr_errmsg *msg
 		WR_ARRAY_LEN(opts), NULL, 0, &n_words, msg);
 }
 
+static int set_side(const char *list, struct wr_fit *f, struct wr_errmsg *msg)
+{
+	f->side_items = list && (!strcmp(list, "items") || !strcmp(list, "items,users"));
+	f->side_users = list && (!strcmp(list, "users") || !strcmp(list, "items,users"));
+	return list && !f->side_items && !f->side_users
+		       ? wr_fail(msg, WR_EINVAL,
+				 "--side-features=%s: give items, users or items,users", list)
+		       : WR_OK;
+}
+
 static int settings(const struct options *o, struct wr_fit *f, struct wr_errmsg *msg)
 {
 	const struct {
@@ -150,6 +164,8 @@ static int settings(const struct options *o, struct wr_fit *f, struct wr_errmsg 
 			msg, WR_EINVAL, "--activation=%s: give relu, silu or gelu", o->activation);
 	if (o->soft && !o->soft_share)
 		f->distil.soft_share = 0.5;
+	if (!err)
+		err = set_side(o->side_features, f, msg);
 	f->distil.soft = o->soft;
 	f->distil.init = o->init != NULL;
 	f->shape.gated = o->gated != NULL;
@@ -194,10 +210,10 @@ static int load_from(
 	if (!o->from)
 		return WR_OK;
 	if (o->d || o->blocks || o->heads || o->kv_heads || o->window || o->ffn || o->activation ||
-		o->gated || o->rotary || o->context || o->age_time || o->init)
+		o->gated || o->rotary || o->context || o->age_time || o->init || o->side_features)
 		return wr_fail(msg, WR_EINVAL,
-			"--from takes the shape and the weights of its run: give no other shape "
-			"and no --init-from-teacher beside it");
+			"--from takes the shape and the weights of its run: give no other shape, "
+			"no --side-features and no --init-from-teacher beside it");
 	snprintf(path, sizeof(path), "%s/best.safetensors", o->from);
 	int err = wr_student_load(from, path, msg);
 	f->from = *from;
@@ -232,7 +248,8 @@ static int check_resume(const struct options *o, struct wr_errmsg *msg)
 			o->activation || o->gated || o->rotary || o->context || o->weight_decay ||
 			o->ema || o->future || o->future_decay || o->soft_share ||
 			o->hidden_weight || o->attention_weight || o->match || o->init ||
-			o->age_time || o->sampled || o->from || o->qat || o->keep_zeros))
+			o->age_time || o->sampled || o->from || o->qat || o->keep_zeros ||
+			o->side_features))
 		return wr_fail(msg, WR_EINVAL,
 			"--resume takes model, batch, rates and seed from the checkpoint: give "
 			"only --epochs, --threads, "

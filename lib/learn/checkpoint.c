@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Checkpoints: tensor names, metadata, writing and reading. A few MB an epoch. */
 #include "checkpoint_int.h"
+#include "side_int.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -24,7 +25,8 @@ unsigned int wr_learn_student_tensors(
 {
 	const struct wr_student_shape *p = &s->shape;
 	unsigned int n = 0;
-	add_tensor(t, &n, prefix, -1, "item.embedding", w + s->embedding, p->n_items, p->d);
+	add_tensor(t, &n, prefix, -1, p->categories ? "item.own" : "item.embedding",
+		w + s->embedding, p->n_items, p->d);
 	for (uint32_t b = 0; b < p->n_blocks; b++) {
 		const struct wr_student_block *o = &s->block[b];
 		int k = (int)b;
@@ -45,6 +47,12 @@ unsigned int wr_learn_student_tensors(
 		if (p->matched >> b & 1)
 			add_tensor(t, &n, prefix, (int)b, "to_teacher.weight", w + s->projection[b],
 				p->teacher_d, p->d);
+	if (p->profile_values)
+		add_tensor(t, &n, prefix, -1, "profile.embedding", w + s->profile,
+			p->profile_values, p->d);
+	if (p->categories)
+		add_tensor(t, &n, prefix, -1, "category.embedding", w + s->category, p->categories,
+			p->d);
 	return n;
 }
 
@@ -58,7 +66,7 @@ struct entry {
 	bool state; /* only in resumable checkpoints */
 	bool added; /* came later: left out while 0, and 0 where a file has none */
 };
-#define MAX_ENTRIES 48
+#define MAX_ENTRIES 64
 
 static unsigned int entries(struct wr_fit *f, struct progress_state *p, struct entry *e)
 {
@@ -76,6 +84,10 @@ static unsigned int entries(struct wr_fit *f, struct progress_state *p, struct e
 		{"rotary", .u32 = &f->shape.rotary, .added = true},
 		{"context", .u32 = &f->shape.context, .added = true},
 		{"time_buckets", .u32 = &f->shape.time_buckets, .added = true},
+		{"profile_values", .u32 = &f->shape.profile_values, .added = true},
+		{"profile_key", .u64 = &f->shape.profile_key, .added = true},
+		{"categories", .u32 = &f->shape.categories, .state = true, .added = true},
+		{"category_key", .u64 = &p->category_key, .state = true, .added = true},
 		{"matched", .u32 = &f->shape.matched, .added = true},
 		{"teacher_d", .u32 = &f->shape.teacher_d, .added = true},
 		{"batch", .u32 = &f->batch, .state = true},
@@ -128,9 +140,15 @@ int wr_learn_checkpoint_write(const char *path, const struct wr_student *s,
 	struct progress_state state = *p;
 	struct entry e[MAX_ENTRIES];
 	char text[40];
+	const struct wr_student_shape *shape = &s->shape;
+	float *whole = malloc(
+		(shape->categories ? (size_t)shape->n_items * shape->d : 1) * sizeof(*whole));
 	json_t *meta = json_object();
-	if (!t || !meta) {
+	fit.shape.categories = shape->categories;
+	state.category_key = shape->categories ? p->category_key : 0;
+	if (!t || !meta || !whole) {
 		free(t);
+		free(whole);
 		json_decref(meta);
 		return wr_fail(msg, WR_ENOMEM, "%s: out of memory", path);
 	}
@@ -145,6 +163,10 @@ int wr_learn_checkpoint_write(const char *path, const struct wr_student *s,
 		json_object_set_new(meta, e[i].key, json_string(text));
 	}
 	unsigned int n = wr_learn_student_tensors(s, s->w, "", t);
+	if (shape->categories) {
+		wr_learn_whole_items(s, s->w, whole);
+		add_tensor(t, &n, "", -1, "item.embedding", whole, shape->n_items, shape->d);
+	}
 	if (o) {
 		n += wr_learn_student_tensors(s, o->m, "adam.m.", t + n);
 		n += wr_learn_student_tensors(s, o->v, "adam.v.", t + n);
@@ -154,6 +176,7 @@ int wr_learn_checkpoint_write(const char *path, const struct wr_student *s,
 	int err = wr_learn_safetensors_write(path, t, n, meta, msg);
 	json_decref(meta);
 	free(t);
+	free(whole);
 	return err;
 }
 
@@ -247,6 +270,8 @@ int wr_learn_checkpoint_read(const char *path, struct wr_student **s, struct opt
 	f->shape.head_dim = 0;
 	f->qat = f->keep_zeros = false;
 	f->shape.activation = f->shape.gated = f->shape.rotary = f->shape.context = 0;
+	f->shape.profile_values = f->shape.categories = 0;
+	f->shape.profile_key = 0;
 	f->shape.matched = f->shape.teacher_d = f->shape.time_buckets = f->future = 0;
 	f->sampled = 0;
 	f->weight_decay = f->ema = f->future_decay = 0;

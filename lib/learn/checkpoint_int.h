@@ -7,7 +7,7 @@
 #include "learn_int.h"
 #include "safetensors_int.h"
 
-#define STUDENT_MAX_TENSORS (3 + 9 * WR_BUNDLE_MAX_BLOCKS)
+#define STUDENT_MAX_TENSORS (6 + 9 * WR_BUNDLE_MAX_BLOCKS)
 
 /* The student's tensors by name (docs/learning.md), pointing into w (an array laid out as s->w);
  * returns their number. */
@@ -19,15 +19,18 @@ struct progress_state {
 	uint64_t epoch, step, adam_step;
 	double loss_sum, loss_weight; /* of the epoch so far */
 	double soft_sum, hidden_sum, attention_sum;
+	uint64_t category_key;       /* which categories, and of which items; 0 = none */
 	uint64_t teacher_key, match; /* which teacher, and its blocks: 5 bits for each of ours */
 	double best_ndcg10, best_hr10;
 	uint64_t best_epoch; /* counted from 1, 0 = none yet */
 };
-/* o = NULL: weights only. */
+/* o = NULL: weights only. Where s has categories, item.embedding is written whole, beside what it
+ * is made of. */
 int wr_learn_checkpoint_write(const char *path, const struct wr_student *s,
 	const struct optimiser *o, const struct wr_fit *f, const struct progress_state *p,
 	struct wr_errmsg *msg) WR_MUST_CHECK;
 /*
+ * The student's categories (and category_key) are for the caller to check and to set item_side by.
  * Fills f (all but epochs, threads, patience, max_seconds, resume, quiet), p, and a new student
  * with its optimiser (the caller frees both).
  */

@@ -5,6 +5,7 @@
  * answers for every slate in between.
  */
 #include "encode_int.h"
+#include "side_int.h"
 
 #include <omp.h>
 #include <stdlib.h>
@@ -184,7 +185,8 @@ int wr_encode_histories(const struct wr_student *s, const struct wr_histories *h
 	if (s->shape.time_buckets && (!h->times || !h->asked))
 		return wr_fail(
 			msg, WR_EINVAL, "the student looks at times, and the histories have none");
-	return work_all(&w, msg);
+	int bad = wr_learn_no_profiles(s, "this use", msg);
+	return bad ? bad : work_all(&w, msg);
 }
 
 /* Where the moment of asking counts, no pass answers for two slates: each has its own history. */
@@ -233,6 +235,9 @@ int wr_learn_encode_slates(const struct wr_student *s, const struct wr_dataset *
 	if (s->shape.n_items != ds->n_items)
 		return wr_fail(msg, WR_EINVAL, "the model knows %u items, the data %u",
 			s->shape.n_items, ds->n_items);
+	int bad = wr_learn_no_profiles(s, "this use", msg);
+	if (bad)
+		return bad;
 	if (s->shape.time_buckets)
 		return encode_timed(s, ds, x, threads, u, msg);
 	struct segment *g = make_segments(x, &w.n);

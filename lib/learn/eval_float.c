@@ -7,6 +7,7 @@
 #include "fake_int.h"
 #include "judge_int.h"
 #include "sgemm.h"
+#include "side_int.h"
 
 #include <omp.h>
 #include <stdlib.h>
@@ -25,7 +26,7 @@ struct job {
 struct thread_ws {
 	struct net_ws net;
 	uint64_t *seen;
-	uint32_t *rows;
+	uint32_t *rows, user[CHUNK];
 	int64_t *times, *asked;
 };
 
@@ -72,10 +73,16 @@ static void rank_chunk(const struct job *j, struct thread_ws *t, uint32_t first)
 		/* One asks when the next event comes, the last time for the target. */
 		memcpy(t->times + off[i], j->ds->token_time + u->end - m, m * sizeof(int64_t));
 		memcpy(t->asked + off[i], j->ds->token_time + u->end - m + 1, m * sizeof(int64_t));
+		t->user[i] = u->user;
 		off[i + 1] = off[i] + m;
 	}
-	struct ragged in = {
-		.n_seqs = n, .off = off, .rows = t->rows, .times = t->times, .asked = t->asked};
+	struct ragged in = {.n_seqs = n,
+		.off = off,
+		.rows = t->rows,
+		.times = t->times,
+		.asked = t->asked,
+		.profile = &j->ds->user_side,
+		.user = t->user};
 	wr_learn_net_forward(j->s, &t->net, &in, &none);
 	for (uint32_t i = 0; i < n; i++)
 		memcpy(t->net.tile_u + (size_t)i * d, t->net.u + (size_t)(off[i + 1] - 1) * d,
@@ -123,6 +130,9 @@ int wr_judge_float(
 		return wr_fail(msg, WR_EINVAL,
 			"the model knows %u items, the data %u: train on this data",
 			s->shape.n_items, ds->n_items);
+	int bad = wr_learn_check_profiles(s, ds, msg);
+	if (bad)
+		return bad;
 	float *unit = aligned_alloc(64, WR_ALIGN_UP(n * d * sizeof(float), (size_t)64)),
 	      *norm = malloc(n * sizeof(float));
 	const struct job j = {.s = s,

@@ -29,6 +29,11 @@ void wr_learn_fake_all(struct wr_fake *fake, const struct wr_student *real)
 
 int wr_learn_served(const struct wr_student_shape *p, const char *what, struct wr_errmsg *msg)
 {
+	if (p->profile_values)
+		return wr_fail(msg, WR_EINVAL,
+			"%s is a teacher that reads profiles of users, which the server does not "
+			"know: distil a student with wrtrain fit --teacher",
+			what);
 	if (p->gated || p->activation != WR_ACTIVATION_RELU || p->rotary || p->context)
 		return wr_fail(msg, WR_EINVAL,
 			"%s is a teacher (activation, gate, rotary or context): the server runs "

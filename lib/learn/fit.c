@@ -7,6 +7,7 @@
 #include "checkpoint_int.h"
 #include "fit_log_int.h"
 #include "gemm_share_int.h"
+#include "side_int.h"
 #include "step_int.h"
 #include "text_file.h"
 
@@ -155,36 +156,43 @@ static int check_distil(const struct wr_fit *f, struct wr_errmsg *msg)
 	return WR_OK;
 }
 
-static int start_or_resume(struct run *r, struct wr_errmsg *msg)
+static int start(struct run *r, struct wr_errmsg *msg)
 {
-	if (!r->fit.resume) {
-		if (!access(r->checkpoint, F_OK))
-			return wr_fail(msg, WR_ESTATE,
-				"%s exists: continue it with --resume, or give another --out",
-				r->checkpoint);
-		if (r->fit.from)
-			r->fit.shape = r->fit.from->shape;
-		if (r->fit.from && r->fit.shape.n_items != r->ds->n_items)
-			return wr_fail(msg, WR_EINVAL,
-				"the run to start from knows %u items, the data %u",
-				r->fit.shape.n_items, r->ds->n_items);
-		r->fit.shape.n_items = r->ds->n_items;
-		set_projections(&r->fit);
-		int bad = check_distil(&r->fit, msg);
-		if (bad)
-			return bad;
-		r->at.teacher_key = teacher_key(&r->fit.distil);
-		r->at.match = match_bits(&r->fit.distil);
-		int err = wr_student_new(&r->s, &r->fit.shape, msg);
-		if (err)
-			return err;
-		wr_student_init(r->s, r->fit.seed);
-		if (r->fit.from) /* projections to a teacher lie behind the rest */
-			memcpy(r->s->w, r->fit.from->w, (r->s->logit_scale + 1) * sizeof(float));
-		if (r->fit.distil.init)
-			wr_learn_take_tensors(r->s, r->fit.distil.teacher, r->fit.distil.match);
-		return wr_learn_optimiser_new(&r->opt, r->s, r->fit.ema > 0, msg);
-	}
+	struct wr_fit *f = &r->fit;
+	if (!access(r->checkpoint, F_OK))
+		return wr_fail(msg, WR_ESTATE,
+			"%s exists: continue it with --resume, or give another --out",
+			r->checkpoint);
+	if (f->from)
+		f->shape = f->from->shape;
+	if (f->from && f->shape.n_items != r->ds->n_items)
+		return wr_fail(msg, WR_EINVAL, "the run to start from knows %u items, the data %u",
+			f->shape.n_items, r->ds->n_items);
+	f->shape.n_items = r->ds->n_items;
+	set_projections(f);
+	int err = check_distil(f, msg);
+	if (!err)
+		err = wr_learn_set_side(f, r->ds, msg);
+	if (!err)
+		err = wr_student_new(&r->s, &f->shape, msg);
+	if (err)
+		return err;
+	if (f->side_items)
+		r->at.category_key = wr_learn_side_key(&r->ds->item_side, r->ds->n_items);
+	r->at.teacher_key = teacher_key(&f->distil);
+	r->at.match = match_bits(&f->distil);
+	wr_student_init(r->s, f->seed);
+	if (f->from) /* projections to a teacher lie behind the rest */
+		memcpy(r->s->w, f->from->w,
+			(r->s->profile + (size_t)f->shape.profile_values * f->shape.d) *
+				sizeof(float));
+	if (f->distil.init)
+		wr_learn_take_tensors(r->s, f->distil.teacher, f->distil.match);
+	return wr_learn_optimiser_new(&r->opt, r->s, f->ema > 0, msg);
+}
+
+static int resume(struct run *r, struct wr_errmsg *msg)
+{
 	int err = wr_learn_checkpoint_read(r->checkpoint, &r->s, &r->opt, &r->fit, &r->at, msg);
 	if (!err && r->at.teacher_key != teacher_key(&r->fit.distil))
 		return wr_fail(msg, WR_EINVAL,
@@ -198,21 +206,27 @@ static int start_or_resume(struct run *r, struct wr_errmsg *msg)
 		return wr_fail(msg, WR_EINVAL,
 			"%s was trained on %u items, the data has %u: start a new run",
 			r->checkpoint, r->s->shape.n_items, r->ds->n_items);
-	return err;
+	return err ? err : wr_learn_check_categories(r->s, r->at.category_key, r->ds, msg);
 }
 
 static int prepare(struct run *r, struct wr_errmsg *msg)
 {
-	int err = start_or_resume(r, msg);
+	int err = r->fit.resume ? resume(r, msg) : start(r, msg);
 	if (!err)
 		err = check_settings(&r->fit, msg);
 	if (!err)
 		err = check_distil(&r->fit, msg);
+	const struct wr_dataset *ds = r->ds;
+	const struct wr_student *teacher = r->fit.distil.teacher;
+	if (!err)
+		err = wr_learn_check_profiles(r->s, ds, msg);
+	if (!err && teacher)
+		err = wr_learn_check_profiles(teacher, ds, msg);
 	if (err)
 		return err;
-	const struct wr_dataset *ds = r->ds;
 	size_t tokens = (size_t)r->fit.batch * r->fit.len;
-	const struct wr_student *teacher = r->fit.distil.teacher;
+	if (r->s->shape.categories)
+		r->s->item_side = &ds->item_side;
 	if ((r->s->shape.time_buckets || (teacher && teacher->shape.time_buckets)) && !ds->timed)
 		return wr_fail(msg, WR_EINVAL,
 			"age in time: no event of this data has a time: import a log with times, "
@@ -222,11 +236,12 @@ static int prepare(struct run *r, struct wr_errmsg *msg)
 	r->batch = (struct batch){.off = malloc((r->fit.batch + 1) * sizeof(uint32_t)),
 		.rows = malloc(tokens * sizeof(uint32_t)),
 		.targets = malloc(tokens * sizeof(uint32_t)),
+		.user = malloc(r->fit.batch * sizeof(uint32_t)),
 		.token = malloc(r->fit.batch * sizeof(uint32_t)),
 		.times = malloc(tokens * sizeof(int64_t)),
 		.asked = malloc(tokens * sizeof(int64_t))};
-	if (!r->order || !r->batch.off || !r->batch.rows || !r->batch.targets || !r->batch.token ||
-		!r->batch.times || !r->batch.asked)
+	if (!r->order || !r->batch.off || !r->batch.rows || !r->batch.targets || !r->batch.user ||
+		!r->batch.token || !r->batch.times || !r->batch.asked)
 		return wr_fail(msg, WR_ENOMEM, "out of memory for batches");
 	for (uint32_t u = 0; u < ds->n_users; u++)
 		if (wr_split_training(ds->token_off[u + 1] - ds->token_off[u]) >= 2)
@@ -275,6 +290,7 @@ static uint64_t make_batch(struct run *r)
 		const int64_t *times = r->ds->token_time + begin + start;
 		memcpy(b->times + b->off[i], times, m * sizeof(int64_t));
 		memcpy(b->asked + b->off[i], times + 1, m * sizeof(int64_t));
+		b->user[i] = u;
 		b->token[i] = begin + start;
 		b->off[i + 1] = b->off[i] + m;
 	}
@@ -368,10 +384,11 @@ static int judge(
 static int end_epoch(struct run *r, double lr, double seconds, struct wr_errmsg *msg)
 {
 	struct wr_metrics_at m;
-	struct wr_student judged = *r->s;
+	struct wr_student means = *r->s;
 	if (r->opt.mean)
-		judged.w = r->opt.mean;
-	int err = judge(r, &judged, &m, msg);
+		means.w = r->opt.mean;
+	const struct wr_student *judged = wr_learn_step_whole(&r->step, &means);
+	int err = judge(r, judged, &m, msg);
 	if (err)
 		return err;
 	if (!(r->peak > 0))
@@ -402,7 +419,7 @@ static int end_epoch(struct run *r, double lr, double seconds, struct wr_errmsg 
 		r->at.best_ndcg10 = line.ndcg10;
 		r->at.best_hr10 = line.hr10;
 		r->at.best_epoch = r->at.epoch;
-		err = wr_learn_checkpoint_write(r->best, &judged, NULL, &r->fit, &r->at, msg);
+		err = wr_learn_checkpoint_write(r->best, judged, NULL, &r->fit, &r->at, msg);
 	}
 	if (!err)
 		err = wr_learn_checkpoint_write(r->checkpoint, r->s, &r->opt, &r->fit, &r->at, msg);
@@ -474,6 +491,7 @@ int wr_fit_run(const struct wr_fit *f, const struct wr_dataset *ds, const char *
 	free(r.batch.off);
 	free(r.batch.rows);
 	free(r.batch.targets);
+	free(r.batch.user);
 	free(r.batch.token);
 	free(r.batch.times);
 	free(r.batch.asked);

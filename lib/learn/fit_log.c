@@ -162,6 +162,23 @@ void wr_learn_fit_log_close(struct fit_log *l)
 	*l = (struct fit_log){0};
 }
 
+/* Names of the values in the order of their vectors. */
+static json_t *names_of(const struct wr_side *side)
+{
+	json_t *j = json_array();
+	for (uint32_t v = 0; v < side->n_values; v++)
+		json_array_append_new(j, json_string(side->value_name[v]));
+	return j;
+}
+
+static void add_side(json_t *j, const struct wr_fit *f, const struct wr_dataset *ds)
+{
+	if (f->shape.categories)
+		json_object_set_new(j, "categories", names_of(&ds->item_side));
+	if (f->shape.profile_values)
+		json_object_set_new(j, "profile_values", names_of(&ds->user_side));
+}
+
 int wr_learn_fit_log_settings(
 	const char *dir, const struct wr_fit *f, const struct wr_dataset *ds, struct wr_errmsg *msg)
 {
@@ -186,6 +203,7 @@ int wr_learn_fit_log_settings(
 		(json_int_t)f->seed, "data", "users", (json_int_t)ds->n_users, "items",
 		(json_int_t)ds->n_items, "tokens", (json_int_t)ds->token_off[ds->n_users]);
 	json_object_set_new(json_object_get(j, "shape"), "head_dim", json_integer(p->head_dim));
+	add_side(j, f, ds);
 	json_object_set_new(j, "qat", json_boolean(f->qat));
 	json_object_set_new(j, "keep_zeros", json_boolean(f->keep_zeros));
 	/* The command that began the run is kept: it is what redoes it. */

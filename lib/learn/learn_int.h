@@ -83,6 +83,9 @@ struct ragged {
 	/* Unix ms of each token, and of when one asks behind it (training: the next token's); both
 	 * are needed by a net with time_buckets, and by no other. */
 	const int64_t *times, *asked;
+	/* Who each sequence belongs to, a row of profile; NULL = nobody is known. */
+	const struct wr_side *profile;
+	const uint32_t *user;
 };
 
 /* Dropout by a counter-based hash, so that the backward pass makes the same mask again. threshold 0

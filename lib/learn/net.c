@@ -7,6 +7,7 @@
 #include "fake_int.h"
 #include "guide_int.h"
 #include "sgemm.h"
+#include "side_int.h"
 #include "time_int.h"
 
 #include <math.h>
@@ -303,6 +304,7 @@ void wr_learn_net_forward(const struct wr_student *s, struct net_ws *ws, const s
 	if (s->shape.time_buckets)
 		wr_learn_time_buckets(s, ws, in);
 	embed(s->w + s->embedding, in->rows, t, d, x);
+	wr_learn_profile_forward(s, in, x);
 	if (drop->threshold)
 		wr_learn_dropout_apply(
 			x, (size_t)t * d, drop->threshold, drop->scale, drop->key, 0);
@@ -400,4 +402,5 @@ void wr_learn_net_backward(const struct wr_student *s, struct net_ws *ws, const 
 	if (drop->threshold)
 		wr_learn_dropout_apply(
 			ws->dx, (size_t)t * d, drop->threshold, drop->scale, drop->key, 0);
+	wr_learn_profile_backward(s, in, ws->dx, grad);
 }

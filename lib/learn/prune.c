@@ -6,6 +6,7 @@
  */
 #include "checkpoint_int.h"
 #include "prune_int.h"
+#include "side_int.h"
 #include "text_file.h"
 
 #include <math.h>
@@ -298,7 +299,9 @@ int wr_prune_run(const struct wr_prune *p, const struct wr_student *from,
 	if (from->shape.n_items != ds->n_items)
 		return wr_fail(msg, WR_EINVAL, "the run knows %u items, the data %u",
 			from->shape.n_items, ds->n_items);
-	int err = check(p, &from->shape, msg);
+	int err = wr_learn_no_profiles(from, "pruning", msg);
+	if (!err)
+		err = check(p, &from->shape, msg);
 	if (!err)
 		err = cut_inside(p, from, &shape, ds, &s, msg);
 	while (!err && p->blocks && s->shape.n_blocks > p->blocks)

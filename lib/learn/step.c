@@ -4,6 +4,7 @@
  * the sum goes in chunk order, so that thread count and timing change nothing. The chunk gradients
  * (some MB) cost little beside the softmax.
  */
+#include "side_int.h"
 #include "step_int.h"
 
 #include <math.h>
@@ -94,6 +95,7 @@ int wr_learn_step_new(struct step *st, const struct wr_fit *fit, struct wr_stude
 	*st = (struct step){.fit = fit,
 		.s = s,
 		.opt = opt,
+		.ds = ds,
 		.n_threads = fit->threads ? (int)fit->threads : omp_get_max_threads(),
 		.n_chunks = (fit->batch + STEP_CHUNK - 1) / STEP_CHUNK};
 	set_shares(&st->targets, fit);
@@ -111,8 +113,10 @@ int wr_learn_step_new(struct step *st, const struct wr_fit *fit, struct wr_stude
 			msg, WR_ENOMEM, "no memory for gradients: use a smaller --batch or --d");
 	for (int i = 0; i < st->n_threads && !err; i++)
 		err = wr_learn_net_ws_new(&st->ws[i], s, STEP_CHUNK * fit->len, msg);
+	if (!err && s->shape.categories)
+		err = wr_learn_whole_new(&st->whole, s, msg);
 	if (!err && fit->qat) {
-		wr_learn_fake_all(&st->fake, s);
+		wr_learn_fake_all(&st->fake, st->whole ? st->whole : s);
 		err = wr_learn_fake_new(&st->served, &st->fake, msg);
 	}
 	if (!err)
@@ -136,6 +140,7 @@ void wr_learn_step_free(struct step *st)
 	}
 	wr_learn_negatives_free(&st->sample);
 	wr_student_free(st->served);
+	wr_student_free(st->whole);
 	wr_learn_soft_targets_close(&st->soft);
 	free(st->soft_ws);
 	free(st->guide);
@@ -157,10 +162,16 @@ static size_t dense_from(const struct step *st)
 	return st->sample.n ? s->embedding + (size_t)s->shape.n_items * s->shape.d : 0;
 }
 
+/* What forward and backward passes run on; its weights lie where st->s has them. */
+static const struct wr_student *running(const struct step *st)
+{
+	return st->served ? st->served : st->whole ? st->whole : st->s;
+}
+
 static void run_chunk(
 	struct step *st, const struct batch *b, uint32_t chunk, struct net_ws *ws, uint64_t key)
 {
-	const struct wr_student *s = st->served ? st->served : st->s;
+	const struct wr_student *s = running(st);
 	uint32_t off[STEP_CHUNK + 1], first = chunk * STEP_CHUNK,
 				      n = WR_MIN((uint32_t)STEP_CHUNK, b->n_seqs - first);
 	uint32_t base = b->off[first], tokens = b->off[first + n] - base;
@@ -172,6 +183,10 @@ static void run_chunk(
 	if (b->times) {
 		in.times = b->times + base;
 		in.asked = b->asked + base;
+	}
+	if (b->user && st->ds) {
+		in.profile = &st->ds->user_side;
+		in.user = b->user + first;
 	}
 	struct dropout drop = wr_learn_dropout_make(
 		st->fit->dropout, st->fit->attn_dropout, wr_mix64(key + chunk));
@@ -253,9 +268,11 @@ void wr_learn_step_gradient(
 		 d = s->shape.d;
 	float *g = st->grad, *ge = g + s->embedding;
 	size_t n_w = s->n_weights;
+	if (st->whole)
+		wr_learn_whole_refresh(st->whole, s);
 	if (st->served)
 		wr_learn_fake_refresh(st->served);
-	wr_learn_student_units(st->served ? st->served : s, st->unit, st->norm);
+	wr_learn_student_units(running(st), st->unit, st->norm);
 	if (st->sample.n) {
 		wr_learn_negatives_draw(&st->sample, n, key);
 		wr_learn_negatives_gather(&st->sample, st->unit, d);
@@ -280,6 +297,8 @@ void wr_learn_step_gradient(
 	if (st->served)
 		wr_learn_fake_gradient(st->served, g);
 	scatter_inputs(ge, st->dx, b->rows, b->off[b->n_seqs], d);
+	if (st->whole)
+		wr_learn_category_gradient(s, g);
 	*loss = (struct loss_terms){0};
 	for (uint32_t c = 0; c < n_chunks; c++) {
 		loss->hard += st->chunk_loss[c].hard;
@@ -287,6 +306,13 @@ void wr_learn_step_gradient(
 		loss->hidden += st->chunk_loss[c].hidden;
 		loss->attention += st->chunk_loss[c].attention;
 	}
+}
+
+const struct wr_student *wr_learn_step_whole(struct step *st, const struct wr_student *s)
+{
+	if (st->whole)
+		wr_learn_whole_refresh(st->whole, s);
+	return st->whole ? st->whole : s;
 }
 
 double wr_learn_step_total(const struct step *st, const struct loss_terms *loss)
@@ -309,6 +335,8 @@ static void decay_weights(const struct wr_student *s, float k)
 {
 	const struct wr_student_shape *p = &s->shape;
 	shrink(s->w + s->embedding, (size_t)p->n_items * p->d, k);
+	shrink(s->w + s->profile, (size_t)p->profile_values * p->d, k);
+	shrink(s->w + s->category, (size_t)p->categories * p->d, k);
 	for (uint32_t b = 0; b < p->n_blocks; b++) {
 		const struct wr_student_block *o = &s->block[b];
 		shrink(s->w + o->qkv, (size_t)s->qkv_dim * p->d, k);

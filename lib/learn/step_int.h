@@ -14,6 +14,7 @@
 /* Sequences and what follows each of their tokens. */
 struct batch {
 	uint32_t n_seqs, *off, *rows, *targets; /* off[n_seqs + 1] */
+	uint32_t *user;         /* [n_seqs]; of a net or a teacher with profiles only */
 	uint32_t *token;        /* [n_seqs] place of each sequence's first token in the data set */
 	int64_t *times, *asked; /* as struct ragged; of a net with time_buckets only */
 };
@@ -21,6 +22,8 @@ struct batch {
 struct step {
 	const struct wr_fit *fit;
 	struct wr_student *s;
+	struct wr_student *whole; /* s with whole item vectors; NULL = s has no categories */
+	const struct wr_dataset *ds;
 	struct wr_fake fake;
 	struct wr_student *served; /* s through the server's rounding; NULL = trained in float */
 	int n_threads;
@@ -38,8 +41,8 @@ struct step {
 	struct distil distil;     /* teacher NULL = no guides */
 	struct guide *guide;      /* by thread */
 };
-/* ds is only looked at when fit->distil names soft answers (else it may be NULL), and for how often
- * items occur, which decides what is sampled. */
+/* ds is looked at for soft answers, for side data, and for how often items occur, which decides
+ * what is sampled; else it may be NULL. s->item_side is set when s has categories. */
 int wr_learn_step_new(struct step *st, const struct wr_fit *fit, struct wr_student *s,
 	struct optimiser *opt, const struct wr_dataset *ds, struct wr_errmsg *msg) WR_MUST_CHECK;
 void wr_learn_step_free(struct step *st);
@@ -47,6 +50,9 @@ void wr_learn_step_free(struct step *st);
  * seeds dropout. */
 void wr_learn_step_gradient(
 	struct step *st, const struct batch *b, uint64_t key, struct loss_terms *loss);
+/* A model laid out as st->s with whole item vectors: itself, or, where it has categories, st's
+ * copy, good until the next step. */
+const struct wr_student *wr_learn_step_whole(struct step *st, const struct wr_student *s);
 /* What the weights are trained for: the terms with the weights of the fit. */
 double wr_learn_step_total(const struct step *st, const struct loss_terms *loss);
 /* Adam with st->grad, weight decay and the running mean; step counts from 1. */

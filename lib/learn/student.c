@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define MAX_SIDE 65536u /* values of profiles, categories */
+
 static uint32_t head_dim_of(const struct wr_student_shape *p)
 {
 	return p->head_dim ? p->head_dim : p->d / p->n_heads;
@@ -46,6 +48,9 @@ static int check_shape(const struct wr_student_shape *p, struct wr_errmsg *msg)
 	if (p->time_buckets == 1 || p->time_buckets > 256)
 		return wr_fail(msg, WR_EINVAL, "%u buckets of age in time: give 2 … 256, or 0",
 			p->time_buckets);
+	if (p->profile_values > MAX_SIDE || p->categories > MAX_SIDE)
+		return wr_fail(msg, WR_EINVAL, "%u profile values, %u categories: at most %u each",
+			p->profile_values, p->categories, MAX_SIDE);
 	if (p->context > 65536)
 		return wr_fail(msg, WR_EINVAL, "context %u: at most 65536", p->context);
 	return WR_OK;
@@ -108,9 +113,11 @@ int wr_student_new(
 		};
 	s->final_gain = place(&at, d);
 	s->logit_scale = place(&at, 1);
+	s->profile = place(&at, shape->profile_values * d);
 	for (uint32_t b = 0; b < shape->n_blocks; b++)
 		if (shape->matched >> b & 1)
 			s->projection[b] = place(&at, shape->teacher_d * d);
+	s->category = place(&at, shape->categories * d);
 	s->n_weights = at;
 	s->w = aligned_alloc(64, at * sizeof(float));
 	if (!s->w) {
@@ -135,6 +142,7 @@ static void fill_matrix(float *w, size_t rows, size_t cols, struct wr_rng *r)
 	fill_normal(w, rows * cols, sqrt(2.0 / (double)(rows + cols)), r);
 }
 
+/* Vectors of categories and profiles start at 0: the model starts as one without them. */
 void wr_student_init(struct wr_student *s, uint64_t seed)
 {
 	const struct wr_student_shape *p = &s->shape;

@@ -5,6 +5,7 @@
  * a context. Softmax over all items and the choice of the best dominate.
  */
 #include "sgemm.h"
+#include "side_int.h"
 #include "soft_targets_int.h"
 
 #include <errno.h>
@@ -19,7 +20,7 @@
 
 /* Tokens first … first+n-1 of the data set are read, those from `from` on are answered. */
 struct window {
-	uint32_t first, n, from;
+	uint32_t first, n, from, user;
 };
 
 struct teaching {
@@ -47,7 +48,7 @@ static int plan(struct teaching *t, struct wr_errmsg *msg)
 			 n = wr_split_training(ds->token_off[u + 1] - begin);
 		for (uint32_t at = 0, done = 0; n >= 2 && done < n - 1; at += half) {
 			uint32_t m = WR_MIN(n - 1 - at, t->context);
-			t->window[t->n_windows++] = (struct window){begin + at, m, begin + done};
+			t->window[t->n_windows++] = (struct window){begin + at, m, begin + done, u};
 			done = at + m;
 		}
 	}
@@ -127,7 +128,7 @@ static void run_chunk(struct teaching *t, struct net_ws *ws, const struct readin
 {
 	static const struct dropout none = {0};
 	uint32_t n = WR_MIN((uint32_t)WINDOWS, t->n_windows - first), off[WINDOWS + 1] = {0},
-		 d = t->s->shape.d, items = t->ds->n_items;
+		 user[WINDOWS], d = t->s->shape.d, items = t->ds->n_items;
 	const struct window *w = t->window + first;
 	for (uint32_t i = 0; i < n; i++) {
 		const int64_t *time = t->ds->token_time + w[i].first;
@@ -135,13 +136,16 @@ static void run_chunk(struct teaching *t, struct net_ws *ws, const struct readin
 			w[i].n * sizeof(uint32_t));
 		memcpy(read->times + off[i], time, w[i].n * sizeof(int64_t));
 		memcpy(read->asked + off[i], time + 1, w[i].n * sizeof(int64_t));
+		user[i] = w[i].user;
 		off[i + 1] = off[i] + w[i].n;
 	}
 	struct ragged in = {.n_seqs = n,
 		.off = off,
 		.rows = read->rows,
 		.times = read->times,
-		.asked = read->asked};
+		.asked = read->asked,
+		.profile = &t->ds->user_side,
+		.user = user};
 	wr_learn_net_forward(t->s, ws, &in, &none);
 	for (uint32_t i = 0; i < n; i++)
 		for (uint32_t from = w[i].from - w[i].first; from < w[i].n; from += SOFTMAX_TILE) {
@@ -227,6 +231,9 @@ int wr_teach_run(const struct wr_teach *p, const struct wr_student *teacher,
 		return wr_fail(msg, WR_EINVAL,
 			"the teacher looks at event times, the data has none: give the data it "
 			"was trained on");
+	int bad = wr_learn_check_profiles(teacher, ds, msg);
+	if (bad)
+		return bad;
 	if (p->top < 1 || p->top > SOFT_MAX_TOP || !(p->temperature >= 0.1) || p->temperature > 10)
 		return wr_fail(msg, WR_EINVAL, "give 1 … %d items and a temperature in 0.1 … 10",
 			SOFT_MAX_TOP);

@@ -100,6 +100,12 @@ struct wr_student_shape {
 				  reaches, blocks·(window-1)+1 */
 	uint32_t time_buckets; /* a bias by age in time with so many buckets (wr_time_bucket), 2 …
 				  256; 0 = none. Served too. */
+	/* Teachers: a vector for each of so many profile values is added to the input, 0 = none;
+	 * profile_key tells whose values they are. */
+	uint32_t profile_values;
+	uint64_t profile_key;
+	uint32_t categories; /* item vectors are their own plus the mean of their categories', 0 =
+				are their own; training only: what is loaded has whole ones */
 	uint32_t matched, teacher_d; /* blocks (bits) whose outputs are projected to a teacher's
 					width; training only */
 };
@@ -123,6 +129,9 @@ struct wr_student {
 	uint32_t up_dim;                   /* rows of up: f, gated 2f */
 	size_t embedding, final_gain, logit_scale, n_weights;
 	size_t projection[WR_BUNDLE_MAX_BLOCKS]; /* [teacher_d][d] of matched blocks */
+	size_t profile;                          /* [profile_values][d] */
+	size_t category; /* [categories][d], behind all else; embedding: items' own vectors */
+	const struct wr_side *item_side; /* borrowed; NULL without categories */
 	struct wr_student_block block[WR_BUNDLE_MAX_BLOCKS];
 	float *w;
 	const struct wr_fake *fake; /* lib/learn: computes through the server's rounding; NULL = in
@@ -184,6 +193,7 @@ struct wr_fit {
 	struct wr_distil distil;
 	const struct wr_student *from; /* start from this model, in its shape; borrowed; NULL = from
 					  random weights */
+	bool side_items, side_users;   /* vectors for categories of items, for profiles of users */
 	bool qat;                      /* train through the server's rounding (docs/learning.md) */
 	bool keep_zeros;               /* weights of blocks that are 0 stay 0 */
 	double max_seconds;            /* 0 = no limit */

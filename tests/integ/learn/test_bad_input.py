@@ -129,6 +129,19 @@ def data_sets():
             write("set/items.tsv", items_tsv)
         write("set/interactions.tsv", log)
         refuse(f"data set: {name}", why, "fit", f"--data={path('set')}", f"--out={path('set-run')}", *FIT)
+    log = "1\t1\tclick\t0\n1\t2\tclick\t0\n"
+    for name, users, why in (
+            ("a profile cut short", "#user\tname\tage\n1\ta\n", ["users.tsv:2:", "3 columns"]),
+            ("a user described twice", "#user\tname\tage\n1\ta\t1\n1\ta\t1\n", "users.tsv:3:"),
+            ("profiles that are not there", "#user\tname\n1\ta\n", ["profile", "users' file"])):
+        write("set/items.tsv", items)
+        write("set/interactions.tsv", log)
+        write("set/users.tsv", users)
+        refuse(f"data set: {name}", why, "fit", f"--data={path('set')}", f"--out={path('set-run')}", "--side-features=users", *FIT)
+    refuse("data set: categories that are not there", ["category", "items' file"], "fit", f"--data={path('set')}",
+           f"--out={path('set-run')}", "--side-features=items", *FIT)
+    refuse("side features of another name", "items,users", "fit", f"--data={path('set')}", f"--out={path('set-run')}",
+           "--side-features=colours", *FIT)
     check("no run was begun", listing(path("set-run")) == [])
 
 

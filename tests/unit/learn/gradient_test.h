@@ -81,6 +81,10 @@ static inline void gradient_test_all(struct step *st, const struct batch *b, uin
 	}
 	CHECK("final gain", s->final_gain, d);
 	CHECK("logit scale", s->logit_scale, 1);
+	if (p->profile_values)
+		CHECK("profiles", s->profile, p->profile_values * d);
+	if (p->categories)
+		CHECK("categories", s->category, p->categories * d);
 #undef CHECK
 	free(g);
 }
