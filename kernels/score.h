@@ -22,7 +22,8 @@
 
 /*
  * Users 0 … m-1 (q + i·ldq: k bytes in [-127, 127], k a multiple of 16, no alignment) as
- * score_best of the same level wants them: m·WR_SCORE_USER_BYTES(k) bytes at users, 32-byte aligned.
+ * score_best of the same level wants them: m·WR_SCORE_USER_BYTES(k) bytes at users, 32-byte
+ * aligned.
  */
 typedef void wr_score_users_fn(size_t m, size_t k, const int8_t *q, size_t ldq, void *users);
 wr_score_users_fn wr_score_users_ref, wr_score_users_avx2;

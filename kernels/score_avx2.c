@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* score.h on AVX2: four users × 16 items of micro256.h's product; a user's bits are spread to lanes. */
+/* score.h on AVX2: four users × 16 items of micro256.h's product; a user's bits are spread to
+ * lanes. */
 #include "score.h"
 
 #include "micro256.h"
@@ -38,7 +39,8 @@ SIMD_INLINE void row_best(const struct row *sum, const float *scale, const struc
 	best8(sum->high, scale + 8, allowed >> 8, best + 8, more);
 }
 
-/* n_rows ≤ 4 users (a constant after inlining) from user i on times outputs o … o+15 of the tile. */
+/* n_rows ≤ 4 users (a constant after inlining) from user i on times outputs o … o+15 of the tile.
+ */
 SIMD_INLINE void micro(size_t n_rows, const struct wr_gemm_weights *w, const struct users *u,
 	size_t i, size_t o, bool more)
 {

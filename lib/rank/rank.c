@@ -82,8 +82,8 @@ static void *carve(uint8_t *base, size_t *used, size_t bytes)
 	return p;
 }
 
-static size_t layout(struct wr_ranker *r, uint8_t *base, size_t n_items, size_t d,
-	unsigned int max_queries)
+static size_t layout(
+	struct wr_ranker *r, uint8_t *base, size_t n_items, size_t d, unsigned int max_queries)
 {
 	size_t used = 0;
 	r->words = (uint32_t)((n_items + 63) / 64);
