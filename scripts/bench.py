@@ -57,7 +57,7 @@ def measure_limits(work, isa):
     # The best of the runs: what disturbs one only takes from it, and a limit that was disturbed flatters every share.
     limits = {"int8_gmacs": detail["int8_gmacs_most"], "mem_block_gbs": detail["mem_block_gbs_most"],
               "mem_line_ns": detail["mem_line_ns_least"]}
-    limits["testpmd_mpps"] = mpps
+    limits["testpmd_mpps"], limits["accounting_ns"] = mpps, accounting_ns()
     return limits, detail
 
 
@@ -77,9 +77,16 @@ def bundle(work):
 
 
 def stage_cycles(daemon):
-    """({stage: cycles} of all workers so far, cycles a second)."""
+    """({stage: cycles} of all workers so far, cycles a second, bursts so far)."""
     stats = daemon.ctl("stats")["all"]
-    return stats["cycles"], stats["tsc_hz"]
+    return stats["cycles"], stats["tsc_hz"], stats["counter"]["bursts"]
+
+
+def accounting_ns():
+    """Nanoseconds that the accounting of a burst of 1, 2, … stages takes, by itself."""
+    tool = os.path.join(wr.ROOT, "build", "tests", "bench", "accounting", "accounting")
+    run = subprocess.run(["taskset", "-c", str(SERVER_CORE), tool], capture_output=True, text=True, check=True)
+    return json.loads(run.stdout)["ns"]
 
 
 def run_load(work, daemon, name, users, log, *options, seconds=SECONDS):
@@ -97,10 +104,10 @@ def rate_run(work, daemon, name, users, limits):
     """Highest rate: WINDOW requests in flight, the warm-up left out."""
     w = WORKLOADS[name]
     warm_up = run_load(work, daemon, name, users, f"{name}-warm-up.log", f"--max={WINDOW}", seconds=WARM_UP)
-    (before, hz), cpu, steal, start = stage_cycles(daemon), daemon.cpu_seconds(), machine.steal_seconds(), time.monotonic()
+    (before, hz, bursts), cpu, steal, start = stage_cycles(daemon), daemon.cpu_seconds(), machine.steal_seconds(), time.monotonic()
     top = run_load(work, daemon, name, users, f"{name}-max.log", f"--max={WINDOW}")
     wall = time.monotonic() - start
-    (after, _), cpu = stage_cycles(daemon), daemon.cpu_seconds() - cpu
+    (after, _, now_bursts), cpu = stage_cycles(daemon), daemon.cpu_seconds() - cpu
     if top["answered"] == 0 or warm_up["answered"] == 0:
         raise wr.Failure(f"{name}: nothing was answered")
     cycles = {s: after[s] - before.get(s, 0) for s in after}
@@ -109,7 +116,10 @@ def rate_run(work, daemon, name, users, limits):
     per_wall, per_busy = top["qps"] * w["answers"], answers / busy_s
     times = limit_times_ns(w, limits)
     qps = per_busy if top["generator_bound"] else per_wall
-    return {"qps": qps, "per_wall_qps": per_wall, "per_busy_qps": per_busy, "share": max(times.values()) * qps / 1e9,
+    marked = [s for s, c in cycles.items() if c > 0 and s not in ("idle", "housekeeping")]
+    accounting_s = (now_bursts - bursts) * limits["accounting_ns"][len(marked) - 1] / 1e9
+    return {"accounting_share": accounting_s / busy_s, "frames_a_burst": top["answered"] / max(now_bursts - bursts, 1),
+            "qps": qps, "per_wall_qps": per_wall, "per_busy_qps": per_busy, "share": max(times.values()) * qps / 1e9,
             "busy_cycles_per_answer": busy_s * hz / answers, "tsc_hz": hz, "generator_bound": top["generator_bound"],
             "stage_ns": {s: c * 1e9 / hz / answers for s, c in cycles.items()}, "outcome": lost_of(top),
             "cold_share": top["flags"]["cold"] / top["answered"], "server_cpu_share": cpu / wall,
@@ -161,6 +171,7 @@ def conclude(name, rates, latencies, floors, limits):
             "work": {k: w[k] for k in ("macs", "bytes", "lines", "packets")},
             "busy_cycles_per_answer": round(middle(rates, "busy_cycles_per_answer")), "tsc_hz": rates[0]["tsc_hz"],
             "stage_ns_per_answer": {s: round(statistics.median(r["stage_ns"][s] for r in rates), 1) for s in rates[0]["stage_ns"]},
+            "accounting_share": round(middle(rates, "accounting_share"), 5), "frames_a_burst": round(middle(rates, "frames_a_burst"), 1),
             "cold_share": middle(rates, "cold_share"), "steal_s": round(sum(r["steal_s"] for r in rates + latencies), 2),
             "rate_runs": rates, "latency_runs": latencies, "floors": floors, "limits": limits}
 
@@ -221,7 +232,8 @@ def table(result):
         limits = w["limits"]
         lines.append(f"{'':9}rates {' … '.join(f'{v:,.0f}' for v in w['per_core_qps_range'])} in {w['runs']} runs; limits "
                      f"{limits['int8_gmacs']:.0f} G/s, {limits['mem_block_gbs']:.1f} GB/s, {limits['mem_line_ns']:.1f} ns, testpmd "
-                     f"{limits['testpmd_mpps'][WORKLOADS[w['name']]['testpmd']]:.1f} M/s; steal {w['steal_s']} s")
+                     f"{limits['testpmd_mpps'][WORKLOADS[w['name']]['testpmd']]:.1f} M/s; steal {w['steal_s']} s; {w['frames_a_burst']} frames "
+                     f"a burst, accounting of stages {100 * w['accounting_share']:.2f} %")
     return "\n".join(lines)
 
 

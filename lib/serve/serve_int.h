@@ -195,6 +195,9 @@ static inline void end_stage(struct worker *w, enum wr_stage stage)
 	w->stage_from = now;
 }
 
+/* The cycles of a burst's stages into counters and histograms, once a burst. */
+void wr_serve_account(struct worker *w);
+
 /* ---- stages, in order ---- */
 /* Deferred first, then handed over, then the port (n_live: queue pairs that the peer has). */
 void wr_serve_stage_receive(struct worker *w, struct burst *b, unsigned int n_live);

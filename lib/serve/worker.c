@@ -27,8 +27,7 @@ static int prepare(struct worker *w)
 	return err;
 }
 
-/* The cycles of a burst's stages into counters and histograms. */
-static void account(struct worker *w)
+void wr_serve_account(struct worker *w)
 {
 	for (unsigned int g = 0; g < WR_STAGE_N; g++) {
 		uint64_t cycles = w->stage_cycles[g];
@@ -74,7 +73,7 @@ static void pass(struct worker *w, unsigned int n_live)
 	}
 	wr_serve_stage_transmit(w, b, n_live);
 	end_stage(w, WR_STAGE_tx);
-	account(w);
+	wr_serve_account(w);
 }
 
 static bool own_work_left(const struct worker *w)
