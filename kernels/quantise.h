@@ -11,6 +11,7 @@
 #ifndef WR_QUANTISE_H
 #define WR_QUANTISE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -24,6 +25,17 @@ wr_quantise_fn wr_quantise_ref, wr_quantise_avx2, wr_quantise_avx512vnni;
 
 /* The same of max(x, 0). */
 wr_quantise_fn wr_relu_quantise_ref, wr_relu_quantise_avx2, wr_relu_quantise_avx512vnni;
+
+/*
+ * What rounding left of a row, as a second plane of int8: x, q and scale are as one of these left
+ * them (of max(x, 0) with relu). low = rint((x · (127 / a) - q) · 254), in [-127, 127] since the
+ * difference is at most 1/2; low_scale[i] = scale[i] / 254: x ≈ (q + low / 254) · scale.
+ */
+#define WR_QUANTISE_LOW 254.0f
+typedef void wr_quantise_low_fn(size_t m, size_t n, const float *x, size_t ldx, bool relu,
+	const int8_t *q, size_t ldq, const float *scale, int8_t *low, size_t ld_low,
+	float *low_scale);
+wr_quantise_low_fn wr_quantise_low_ref, wr_quantise_low_avx2, wr_quantise_low_avx512vnni;
 
 /* RMSNorm and quantise: scale[i] = (a / 127) · 1 / sqrt(mean(x²) + eps); eps > 0. */
 typedef void wr_norm_quantise_fn(size_t m, size_t n, float eps, const float *x, size_t ldx,

@@ -177,6 +177,41 @@ void wr_relu_quantise_avx2(size_t m, size_t n, const float *x, size_t ldx, int8_
 	run(RELU, SCALE, m, (struct job){{x, x, q, n, ldx, ldq}, scale, ld_scale, 0, 0});
 }
 
+/* 254 times what rounding left of 8 values. */
+SIMD_INLINE __m256i low8(__m256 v, __m256 by, const int8_t *q)
+{
+	__m128i bytes = _mm_loadl_epi64((const __m128i *)(const void *)q);
+	__m256 whole = _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes));
+	__m256 rest = _mm256_sub_ps(_mm256_mul_ps(v, by), whole);
+	return _mm256_cvtps_epi32(_mm256_mul_ps(rest, _mm256_set1_ps(WR_QUANTISE_LOW)));
+}
+
+SIMD_INLINE void low_row(enum shape shape, size_t n, const float *x, const int8_t *q, int8_t *low)
+{
+	__m128 most;
+	reduce_row(shape, n, x, x, &most, NULL);
+	float a = simd256_largest(_mm256_set_m128(most, most));
+	const __m256 by = _mm256_set1_ps(a < WR_QUANTISE_TINY ? 0 : 127.0f / a);
+	for (size_t c = 0; c < n; c += 16) {
+		__m256i v0 = low8(load8(shape, x + c, x), by, q + c);
+		__m256i v1 = low8(load8(shape, x + c + 8, x), by, q + c + 8);
+		_mm_storeu_si128((__m128i *)(void *)(low + c), simd256_pack16(v0, v1));
+	}
+}
+
+void wr_quantise_low_avx2(size_t m, size_t n, const float *x, size_t ldx, bool relu,
+	const int8_t *q, size_t ldq, const float *scale, int8_t *low, size_t ld_low,
+	float *low_scale)
+{
+	for (size_t i = 0; i < m; i++) {
+		if (relu)
+			low_row(RELU, n, x + i * ldx, q + i * ldq, low + i * ld_low);
+		else
+			low_row(PLAIN, n, x + i * ldx, q + i * ldq, low + i * ld_low);
+		low_scale[i] = scale[i] / WR_QUANTISE_LOW;
+	}
+}
+
 void wr_norm_quantise_avx2(size_t m, size_t n, float eps, const float *x, size_t ldx, int8_t *q,
 	size_t ldq, float *scale)
 {

@@ -165,6 +165,37 @@ void wr_relu_quantise_avx512vnni(size_t m, size_t n, const float *x, size_t ldx,
 	run(RELU, SCALE, m, (struct job){{x, x, q, n, ldx, ldq}, scale, ld_scale, 0, 0});
 }
 
+/* 254 times what rounding left of each value. */
+SIMD_INLINE void low_row(enum shape shape, size_t n, const float *x, const int8_t *q, int8_t *low)
+{
+	__m128 most;
+	reduce_row(shape, n, x, x, &most, NULL);
+	most = _mm_max_ps(most, _mm_movehl_ps(most, most));
+	float a = _mm_cvtss_f32(_mm_max_ss(most, _mm_shuffle_ps(most, most, 1)));
+	const __m512 by = _mm512_set1_ps(a < WR_QUANTISE_TINY ? 0 : 127.0f / a);
+	for (size_t c = 0; c < n; c += 16) {
+		__m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)(q + c));
+		__m512 whole = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes));
+		__m512 rest = _mm512_sub_ps(_mm512_mul_ps(load16(shape, x + c, x), by), whole);
+		rest = _mm512_mul_ps(rest, _mm512_set1_ps(WR_QUANTISE_LOW));
+		_mm_storeu_si128((__m128i *)(void *)(low + c),
+			_mm512_cvtsepi32_epi8(_mm512_cvtps_epi32(rest)));
+	}
+}
+
+void wr_quantise_low_avx512vnni(size_t m, size_t n, const float *x, size_t ldx, bool relu,
+	const int8_t *q, size_t ldq, const float *scale, int8_t *low, size_t ld_low,
+	float *low_scale)
+{
+	for (size_t i = 0; i < m; i++) {
+		if (relu)
+			low_row(RELU, n, x + i * ldx, q + i * ldq, low + i * ld_low);
+		else
+			low_row(PLAIN, n, x + i * ldx, q + i * ldq, low + i * ld_low);
+		low_scale[i] = scale[i] / WR_QUANTISE_LOW;
+	}
+}
+
 void wr_norm_quantise_avx512vnni(size_t m, size_t n, float eps, const float *x, size_t ldx,
 	int8_t *q, size_t ldq, float *scale)
 {

@@ -55,6 +55,24 @@ void wr_relu_quantise_ref(size_t m, size_t n, const float *x, size_t ldx, int8_t
 	}
 }
 
+void wr_quantise_low_ref(size_t m, size_t n, const float *x, size_t ldx, bool relu, const int8_t *q,
+	size_t ldq, const float *scale, int8_t *low, size_t ld_low, float *low_scale)
+{
+	for (size_t i = 0; i < m; i++, x += ldx, q += ldq, low += ld_low) {
+		float a = 0;
+		for (size_t c = 0; c < n; c++) {
+			float v = relu ? x[c] : fabsf(x[c]);
+			a = v > a ? v : a;
+		}
+		float inv = a < WR_QUANTISE_TINY ? 0 : 127.0f / a;
+		for (size_t c = 0; c < n; c++) {
+			float v = relu && !(x[c] > 0) ? 0 : x[c];
+			low[c] = (int8_t)rintf((v * inv - (float)q[c]) * WR_QUANTISE_LOW);
+		}
+		low_scale[i] = scale[i] / WR_QUANTISE_LOW;
+	}
+}
+
 void wr_norm_quantise_ref(size_t m, size_t n, float eps, const float *x, size_t ldx, int8_t *q,
 	size_t ldq, float *scale)
 {

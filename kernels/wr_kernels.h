@@ -25,6 +25,7 @@ struct wr_kernels {
 	wr_dequantise_fn *dequantise;
 	wr_dot_s8_fn *dot_s8;
 	wr_quantise_fn *quantise, *relu_quantise;
+	wr_quantise_low_fn *quantise_low;
 	wr_norm_quantise_fn *norm_quantise;
 	wr_user_quantise_fn *user_quantise;
 	wr_embed_fn *embed;

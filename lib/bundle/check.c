@@ -33,6 +33,10 @@ static int check_shape(const struct wr_bundle_model *m, struct wr_errmsg *msg)
 	if (m->time_buckets == 1 || m->time_buckets > 256)
 		return wr_fail(msg, WR_EFORMAT,
 			"model: %u buckets of age in time, not 0 or 2 … 256", m->time_buckets);
+	for (unsigned int p = 0; p < WR_BUNDLE_PROJECTIONS; p++)
+		if (m->kept[p] >> m->n_blocks)
+			return wr_fail(msg, WR_EFORMAT,
+				"model: keeps a projection of a block that it has not");
 	if (!(m->logit_scale > 0) || !isfinite(m->logit_scale) || !(m->norm_eps > 0) ||
 		!(m->norm_eps < 1))
 		return wr_fail(msg, WR_EFORMAT, "model: logit scale or norm epsilon out of range");
@@ -101,19 +105,19 @@ static int check_strings(
 static int check_block(const struct wr_bundle *b, const struct wr_bundle_model *m,
 	unsigned int block, struct wr_errmsg *msg)
 {
-	size_t d = m->d, qkv = (size_t)(m->n_heads + 2 * m->n_kv_heads) * m->head_dim,
-	       o = m->n_heads * m->head_dim;
-	const struct {
-		const char *name;
-		size_t out, in;
-	} w[] = {{"qkv", qkv, d}, {"out", d, o}, {"up", m->ffn, d}, {"down", d, m->ffn}};
 	char name[32];
-	for (size_t i = 0; i < WR_ARRAY_LEN(w); i++) {
-		snprintf(name, sizeof(name), "b%u.%s.q", block, w[i].name);
-		int err = require_s8(b, name, w[i].out * w[i].in, msg);
-		snprintf(name, sizeof(name), "b%u.%s.s", block, w[i].name);
+	for (unsigned int i = 0; i < WR_BUNDLE_PROJECTIONS; i++) {
+		enum wr_bundle_projection p = (enum wr_bundle_projection)i;
+		const char *part = wr_bundle_projection_name(p);
+		size_t out = wr_bundle_outputs(m, p), in = wr_bundle_inputs(m, p);
+		snprintf(name, sizeof(name), "b%u.%s.q", block, part);
+		int err = require_s8(b, name, out * in, msg);
+		snprintf(name, sizeof(name), "b%u.%s.low", block, part);
+		if (!err && wr_bundle_kept(m, block, p))
+			err = require_s8(b, name, out * in, msg);
+		snprintf(name, sizeof(name), "b%u.%s.s", block, part);
 		if (!err)
-			err = require_f32(b, name, w[i].out, false, msg);
+			err = require_f32(b, name, out, false, msg);
 		if (err)
 			return err;
 	}

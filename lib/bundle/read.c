@@ -60,10 +60,10 @@ static int check_frame(struct wr_bundle *b, const char *path, struct wr_errmsg *
 			msg, WR_EFORMAT, "%s: not a bundle (make one with wrtrain pack)", path);
 	b->head = (const struct bundle_head *)b->map;
 	b->table = (const struct bundle_entry *)(b->map + sizeof(struct bundle_head));
-	if (b->head->format != WR_BUNDLE_FORMAT)
+	if (b->head->format != WR_BUNDLE_FORMAT && b->head->format != WR_BUNDLE_FORMAT_KEPT)
 		return wr_fail(msg, WR_EVERSION,
-			"%s: bundle format %u, this build reads %u; pack it again", path,
-			b->head->format, WR_BUNDLE_FORMAT);
+			"%s: bundle format %u, this build reads %u and %u; pack it again", path,
+			b->head->format, WR_BUNDLE_FORMAT, WR_BUNDLE_FORMAT_KEPT);
 	if (b->head->file_bytes != b->bytes)
 		return wr_fail(msg, WR_EFORMAT,
 			"%s: has %zu bytes, its head says %llu: an incomplete copy", path, b->bytes,
@@ -118,6 +118,11 @@ int wr_bundle_open(struct wr_bundle **out, const char *path, struct wr_errmsg *m
 	if (!err) {
 		struct wr_errmsg what;
 		err = wr_bundle_check_contents(b, &what);
+		if (!err && b->head->format != WR_BUNDLE_FORMAT_KEPT &&
+			wr_bundle_n_kept(wr_bundle_model(b)))
+			err = wr_fail(&what, WR_EFORMAT,
+				"model: keeps projections, which format %u does not know",
+				b->head->format);
 		if (err)
 			wr_fail(msg, err, "%s: %.400s", path, what.text);
 	}
@@ -155,6 +160,12 @@ const void *wr_bundle_section(const struct wr_bundle *b, const char *name, size_
 const struct wr_bundle_model *wr_bundle_model(const struct wr_bundle *b)
 {
 	return wr_bundle_section(b, WR_SEC_MODEL, NULL);
+}
+
+const char *wr_bundle_projection_name(enum wr_bundle_projection p)
+{
+	static const char *const names[WR_BUNDLE_PROJECTIONS] = {"qkv", "out", "up", "down"};
+	return names[p];
 }
 
 const void *wr_bundle_block(const struct wr_bundle *b, unsigned int block, const char *what)

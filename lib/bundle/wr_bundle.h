@@ -19,8 +19,9 @@
 
 #include <assert.h>
 
-#define WR_BUNDLE_FORMAT     1
-#define WR_BUNDLE_MAX_BLOCKS 16
+#define WR_BUNDLE_FORMAT      1
+#define WR_BUNDLE_FORMAT_KEPT 2 /* with kept projections: builds that know none refuse it */
+#define WR_BUNDLE_MAX_BLOCKS  16
 
 /* Section names; tensors row-major. n = n_items, d, L = n_blocks, H = n_heads, G = n_kv_heads, f =
  * ffn. */
@@ -37,6 +38,8 @@
 /*   bB.qkv.q  [(H+2G)·dh][d]: query rows, then key rows, then value rows;  bB.qkv.s */
 /*   bB.out.q  [d][H·dh];  bB.out.s        bB.up.q [f][d];  bB.up.s        bB.down.q [d][f];
  * bB.down.s */
+/*   bB.qkv.low, bB.out.low, bB.up.low, bB.down.low: of a kept projection, as its .q: weight = (q +
+ * low / 254) · s */
 /*   bB.bias   f32 [H][W]: added to the logit of a key that is a clicks older (a = 0 … W-1) */
 /*   bB.time   f32 [H][time_buckets]: with time_buckets, added to the above by age in time */
 #define WR_SEC_POPULARITY "popularity"  /* u32 [n]: training interactions of an item */
@@ -49,15 +52,55 @@
 /* A strings section: u32 n, u32 offset[n + 1] (into the bytes behind the offsets), bytes, UTF-8, no
  * NULs between. */
 
+/* The projections of a block; their names are those of the sections. */
+enum wr_bundle_projection {
+	WR_BUNDLE_QKV,
+	WR_BUNDLE_OUT,
+	WR_BUNDLE_UP,
+	WR_BUNDLE_DOWN,
+	WR_BUNDLE_PROJECTIONS
+};
+/* "qkv", "out", "up", "down". */
+const char *wr_bundle_projection_name(enum wr_bundle_projection p);
+
 struct wr_bundle_model {
 	uint32_t n_items, d, n_blocks, n_heads, n_kv_heads, head_dim, window, ffn;
 	float logit_scale;       /* logits = logit_scale · cosine */
 	float norm_eps;          /* RMSNorm: 1 / sqrt(mean(x²) + eps) */
 	uint32_t bundle_version; /* given by the trainer, grows */
 	uint32_t time_buckets;   /* of age in time, 2 … 256; 0 = the model looks at no times */
-	uint32_t reserved[4];
+	/* Bit b: this projection of block b is kept in two int8 planes (docs/model.md). */
+	uint16_t kept[WR_BUNDLE_PROJECTIONS];
+	uint32_t reserved[2];
 };
 static_assert(sizeof(struct wr_bundle_model) == 64, "layout");
+static_assert(WR_BUNDLE_MAX_BLOCKS <= 16, "a bit a block");
+
+static inline size_t wr_bundle_outputs(const struct wr_bundle_model *m, enum wr_bundle_projection p)
+{
+	return p == WR_BUNDLE_QKV  ? (size_t)(m->n_heads + 2 * m->n_kv_heads) * m->head_dim
+	       : p == WR_BUNDLE_UP ? m->ffn
+				   : m->d;
+}
+static inline size_t wr_bundle_inputs(const struct wr_bundle_model *m, enum wr_bundle_projection p)
+{
+	return p == WR_BUNDLE_OUT    ? (size_t)m->n_heads * m->head_dim
+	       : p == WR_BUNDLE_DOWN ? m->ffn
+				     : m->d;
+}
+static inline bool wr_bundle_kept(
+	const struct wr_bundle_model *m, unsigned int block, enum wr_bundle_projection p)
+{
+	return m->kept[p] >> block & 1;
+}
+/* How many projections are kept. */
+static inline unsigned int wr_bundle_n_kept(const struct wr_bundle_model *m)
+{
+	unsigned int n = 0;
+	for (unsigned int p = 0; p < WR_BUNDLE_PROJECTIONS; p++)
+		n += (unsigned int)__builtin_popcount(m->kept[p]);
+	return n;
+}
 
 /* ---- reading ---- */
 struct wr_bundle;

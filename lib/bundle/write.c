@@ -77,11 +77,21 @@ static uint64_t lay_out(struct wr_bundle_builder *w)
 	return at;
 }
 
+/* The oldest format that says all of it: most readers can read it. */
+static uint32_t format_of(const struct wr_bundle_builder *w)
+{
+	struct wr_bundle_model m = {0};
+	for (uint32_t i = 0; i < w->n; i++)
+		if (!strcmp(w->table[i].name, WR_SEC_MODEL) && w->table[i].bytes == sizeof(m))
+			memcpy(&m, w->data[i], sizeof(m));
+	return wr_bundle_n_kept(&m) ? WR_BUNDLE_FORMAT_KEPT : WR_BUNDLE_FORMAT;
+}
+
 static void write_all(const struct wr_bundle_builder *w, uint64_t file_bytes, FILE *f)
 {
 	static const char zeros[BUNDLE_ALIGN];
 	struct bundle_head head = {
-		.format = WR_BUNDLE_FORMAT, .n_sections = w->n, .file_bytes = file_bytes};
+		.format = format_of(w), .n_sections = w->n, .file_bytes = file_bytes};
 	memcpy(head.magic, BUNDLE_MAGIC, 8);
 	head.crc = wr_bundle_crc32(0, &head, sizeof(head));
 	head.crc = wr_bundle_crc32(head.crc, w->table, w->n * sizeof(w->table[0]));

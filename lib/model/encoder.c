@@ -18,7 +18,7 @@
 
 static void layout(struct wr_carve *c, const struct wr_bundle_model *s, struct wr_encoder *e)
 {
-	size_t o = (size_t)s->n_heads * s->head_dim, qkv = wr_model_qkv_width(s);
+	size_t o = (size_t)s->n_heads * s->head_dim, qkv = wr_bundle_outputs(s, WR_BUNDLE_QKV);
 	size_t n = e->max_seqs, t = e->max_tokens;
 	if (s->time_buckets) /* each may be asked again */
 		t = WR_MAX(t, n);
@@ -36,8 +36,12 @@ static void layout(struct wr_carve *c, const struct wr_bundle_model *s, struct w
 	e->q_scale = wr_carve(c, t * s->n_heads * sizeof(float));
 	e->kv = wr_carve(c, s->n_kv_heads * wr_kv_panel_bytes(e->max_slots, s->head_dim));
 	e->o = wr_carve(c, t * o * sizeof(float));
-	e->act = wr_carve(c, TILE * WR_MAX(WR_MAX((size_t)s->d, o), (size_t)s->ffn));
+	size_t input = WR_MAX(WR_MAX((size_t)s->d, o), (size_t)s->ffn);
+	e->act = wr_carve(c, TILE * input);
 	e->act_scale = wr_carve(c, TILE * sizeof(float));
+	size_t low = wr_bundle_n_kept(s) ? TILE : 0;
+	e->act_low = wr_carve(c, low * input);
+	e->act_low_scale = wr_carve(c, low * sizeof(float));
 	size_t widest = WR_MAX(WR_MAX(qkv, (size_t)s->d), (size_t)s->ffn);
 	e->y = wr_carve(c, TILE * widest * sizeof(float));
 	e->acc = wr_carve(c, TILE * widest * sizeof(int32_t));
@@ -239,7 +243,7 @@ static void project(struct wr_encoder *e, unsigned int b, enum product part, siz
 		k->norm_quantise(m, s->d, s->norm_eps, e->x + first * s->d, s->d, e->act, s->d,
 			e->act_scale);
 		ask_portion(e);
-		wr_encoder_linear(e, b, part, m, e->y, w.n, false);
+		wr_encoder_linear(e, b, part, m, e->x + first * s->d, e->y, w.n, false);
 		ask_portion(e);
 		k->quantise(m * n_heads, dh, e->y, dh, e->heads, dh, e->head_scale, 1);
 		ask_portion(e);
@@ -330,18 +334,18 @@ static void feed_forward(struct wr_encoder *e, unsigned int b, size_t n_tokens)
 	ask_rings(e, b + 1, 5 * tiles(e, n_tokens));
 	for (size_t first = 0, m; first < n_tokens; first += m) {
 		m = wr_encoder_tile(e, n_tokens - first);
-		float *x = e->x + first * s->d;
-		k->quantise(m, width, e->o + first * width, width, e->act, width, e->act_scale, 1);
+		float *x = e->x + first * s->d, *o = e->o + first * width;
+		k->quantise(m, width, o, width, e->act, width, e->act_scale, 1);
 		ask_portion(e);
-		wr_encoder_linear(e, b, OUT, m, x, s->d, true);
+		wr_encoder_linear(e, b, OUT, m, o, x, s->d, true);
 		ask_portion(e);
 		k->norm_quantise(m, s->d, s->norm_eps, x, s->d, e->act, s->d, e->act_scale);
 		ask_portion(e);
-		wr_encoder_linear(e, b, UP, m, e->y, s->ffn, false);
+		wr_encoder_linear(e, b, UP, m, x, e->y, s->ffn, false);
 		ask_portion(e);
 		k->relu_quantise(m, s->ffn, e->y, s->ffn, e->act, s->ffn, e->act_scale, 1);
 		ask_portion(e);
-		wr_encoder_linear(e, b, DOWN, m, x, s->d, true);
+		wr_encoder_linear(e, b, DOWN, m, e->y, x, s->d, true);
 	}
 }
 

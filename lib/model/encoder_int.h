@@ -50,14 +50,18 @@ struct wr_encoder {
 	uint8_t *kv;                /* per sequence G panels of its slots */
 	float *o;                   /* [max_tokens][H·dh] */
 
-	int8_t *act;                   /* [TILE][widest input] */
-	float *act_scale;              /* [TILE] */
+	int8_t *act;      /* [TILE][widest input] */
+	float *act_scale; /* [TILE] */
+	int8_t *act_low;  /* the same of second planes; with kept projections only */
+	float *act_low_scale;
 	float *y;                      /* [TILE][widest output] */
 	int8_t *heads;                 /* [TILE][(H+2G)·dh] */
 	float *head_scale;             /* [TILE][H+2G] */
 	int32_t *acc;                  /* [TILE][widest output]: oneDNN's sums */
 	struct wr_gemm_onednn *onednn; /* NULL with own kernels */
-	unsigned int matrix[WR_BUNDLE_MAX_BLOCKS][N_PRODUCTS]; /* oneDNN's numbers */
+	/* oneDNN's numbers, and those of kept projections' second planes. */
+	unsigned int matrix[WR_BUNDLE_MAX_BLOCKS][N_PRODUCTS];
+	unsigned int matrix_low[WR_BUNDLE_MAX_BLOCKS][N_PRODUCTS];
 	/* Whose product of up to so many rows it is. */
 	bool by_onednn[N_PRODUCTS][WR_GEMM_ONEDNN_STEPS];
 	struct wr_engine_times times[N_PRODUCTS];
@@ -99,9 +103,13 @@ void wr_encoder_keep_times(struct wr_encoder *e, unsigned int seq);
 bool wr_encoder_ask_again(struct wr_encoder *e);
 
 /* ---- products.c ---- */
-/* y (+)= act · product i of block b; the first m rows of act and act_scale. */
-void wr_encoder_linear(struct wr_encoder *e, unsigned int b, enum product i, size_t m, float *y,
-	size_t ldy, bool add);
+/*
+ * y (+)= act · product i of block b; the first m rows of act and act_scale, which were made of the
+ * rows of x (no gaps; DOWN: of max(x, 0)): a kept projection quantises once more what they left of
+ * it, and act is lost then. y overlaps neither.
+ */
+void wr_encoder_linear(struct wr_encoder *e, unsigned int b, enum product i, size_t m,
+	const float *x, float *y, size_t ldy, bool add);
 /* The weights of product i of block b; those of KV and Q are slices of QKV's. */
 struct wr_gemm_weights wr_encoder_weights(
 	const struct wr_encoder *e, unsigned int b, enum product i);

@@ -51,7 +51,6 @@ static struct wr_gemm_weights carve_weights(struct wr_carve *c, size_t n, size_t
 /* Lays m's arrays out over c; m itself is the first piece. */
 static void layout(struct wr_carve *c, const struct wr_bundle_model *s, struct wr_model *m)
 {
-	size_t o = (size_t)s->n_heads * s->head_dim;
 	m->bias_ld = s->window + 2 * WR_ATTEND_BIAS_PAD;
 	m->items = carve_weights(c, s->n_items, s->d);
 	m->item_q = wr_carve(c, (size_t)s->n_items * s->d);
@@ -59,10 +58,13 @@ static void layout(struct wr_carve *c, const struct wr_bundle_model *s, struct w
 	m->final_gain = wr_carve(c, s->d * sizeof(float));
 	for (unsigned int b = 0; b < s->n_blocks; b++) {
 		struct wr_model_block *block = &m->block[b];
-		block->qkv = carve_weights(c, wr_model_qkv_width(s), s->d);
-		block->out = carve_weights(c, s->d, o);
-		block->up = carve_weights(c, s->ffn, s->d);
-		block->down = carve_weights(c, s->d, s->ffn);
+		for (unsigned int i = 0; i < WR_BUNDLE_PROJECTIONS; i++) {
+			enum wr_bundle_projection p = (enum wr_bundle_projection)i;
+			size_t out = wr_bundle_outputs(s, p), in = wr_bundle_inputs(s, p);
+			block->w[p] = carve_weights(c, out, in);
+			if (wr_bundle_kept(s, b, p))
+				block->low[p] = carve_weights(c, out, in);
+		}
 		block->bias = wr_carve(c, s->n_heads * m->bias_ld * sizeof(float));
 		block->time = wr_carve(c, s->n_heads * s->time_buckets * sizeof(float));
 	}
@@ -77,7 +79,7 @@ size_t wr_model_bytes_needed(const struct wr_bundle_model *s)
 	return c.used;
 }
 
-/* The arrays are const for everybody but these three. */
+/* The arrays are const for everybody but these. */
 static void copy(const void *to, const void *from, size_t bytes)
 {
 	memcpy((void *)(uintptr_t)to, from, bytes);
@@ -88,6 +90,24 @@ static void pack(const struct wr_gemm_weights *w, size_t n, const int8_t *rows, 
 	wr_gemm_s8_pack(rows, n, w->n, w->k, (int8_t *)(uintptr_t)w->packed,
 		(int32_t *)(uintptr_t)w->colsum);
 	memcpy((float *)(uintptr_t)w->scale, scale, n * sizeof(*scale));
+}
+
+static void pack_projection(const struct wr_model *m, const struct wr_bundle *b, unsigned int i,
+	enum wr_bundle_projection p)
+{
+	const struct wr_model_block *block = &m->block[i];
+	const char *part = wr_bundle_projection_name(p);
+	char q[16], s[16], low[16];
+	snprintf(q, sizeof(q), "%s.q", part);
+	snprintf(s, sizeof(s), "%s.s", part);
+	snprintf(low, sizeof(low), "%s.low", part);
+	const float *scale = wr_bundle_block(b, i, s);
+	pack(&block->w[p], block->w[p].n, wr_bundle_block(b, i, q), scale);
+	if (!wr_bundle_kept(&m->s, i, p))
+		return;
+	pack(&block->low[p], block->low[p].n, wr_bundle_block(b, i, low), scale);
+	for (uint32_t o = 0; o < block->low[p].n; o++)
+		((float *)(uintptr_t)block->low[p].scale)[o] /= WR_QUANTISE_LOW;
 }
 
 static void pack_bias(const struct wr_model *m, const float *bias, const float *by_age)
@@ -108,14 +128,8 @@ static void fill(struct wr_model *m, const struct wr_bundle *b)
 	pack(&m->items, m->s.n_items, m->item_q, wr_bundle_section(b, WR_SEC_ITEM_SCALE, NULL));
 	for (unsigned int i = 0; i < m->s.n_blocks; i++) {
 		const struct wr_model_block *block = &m->block[i];
-		pack(&block->qkv, block->qkv.n, wr_bundle_block(b, i, "qkv.q"),
-			wr_bundle_block(b, i, "qkv.s"));
-		pack(&block->out, block->out.n, wr_bundle_block(b, i, "out.q"),
-			wr_bundle_block(b, i, "out.s"));
-		pack(&block->up, block->up.n, wr_bundle_block(b, i, "up.q"),
-			wr_bundle_block(b, i, "up.s"));
-		pack(&block->down, block->down.n, wr_bundle_block(b, i, "down.q"),
-			wr_bundle_block(b, i, "down.s"));
+		for (unsigned int p = 0; p < WR_BUNDLE_PROJECTIONS; p++)
+			pack_projection(m, b, i, (enum wr_bundle_projection)p);
 		pack_bias(m, block->bias, wr_bundle_block(b, i, "bias"));
 		if (m->s.time_buckets)
 			copy(block->time, wr_bundle_block(b, i, "time"),

@@ -8,7 +8,9 @@
 #include "wr_model.h"
 
 struct wr_model_block {
-	struct wr_gemm_weights qkv, out, up, down;
+	struct wr_gemm_weights w[WR_BUNDLE_PROJECTIONS];
+	/* Second planes of kept projections, .scale that of the first / 254; of others empty. */
+	struct wr_gemm_weights low[WR_BUNDLE_PROJECTIONS];
 	/* f32 [n_heads][bias_ld]: ages in descending order between two pads of WR_ATTEND_BIAS_PAD.
 	 */
 	const float *bias;
@@ -41,11 +43,6 @@ static inline void *wr_carve(struct wr_carve *c, size_t bytes)
 	void *p = c->base ? c->base + c->used : NULL;
 	c->used += WR_ALIGN_UP(bytes, (size_t)WR_CACHE_LINE);
 	return p;
-}
-
-static inline size_t wr_model_qkv_width(const struct wr_bundle_model *s)
-{
-	return (size_t)(s->n_heads + 2 * s->n_kv_heads) * s->head_dim;
 }
 
 /* alloc or the default of aligned_alloc and free. */

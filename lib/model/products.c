@@ -13,25 +13,28 @@
 /* oneDNN serves where it takes at most this much of our own kernels' time. */
 #define ONEDNN_ALLOWANCE 1.05
 
+/* Whose outputs a product makes. */
+static const enum wr_bundle_projection projection[N_PRODUCTS] = {[QKV] = WR_BUNDLE_QKV,
+	[KV] = WR_BUNDLE_QKV,
+	[Q] = WR_BUNDLE_QKV,
+	[OUT] = WR_BUNDLE_OUT,
+	[UP] = WR_BUNDLE_UP,
+	[DOWN] = WR_BUNDLE_DOWN};
+
+/* Product i's part of its projection's weights w. */
+static struct wr_gemm_weights part_of(
+	const struct wr_encoder *e, enum product i, const struct wr_gemm_weights *w)
+{
+	uint32_t queries = e->m->s.n_heads * e->m->s.head_dim;
+	if (i == KV)
+		return wr_gemm_slice(w, queries, w->n - queries);
+	return i == Q ? wr_gemm_slice(w, 0, queries) : *w;
+}
+
 struct wr_gemm_weights wr_encoder_weights(
 	const struct wr_encoder *e, unsigned int b, enum product i)
 {
-	const struct wr_model_block *block = &e->m->block[b];
-	uint32_t queries = e->m->s.n_heads * e->m->s.head_dim;
-	switch (i) {
-	case QKV:
-		return block->qkv;
-	case KV:
-		return wr_gemm_slice(&block->qkv, queries, block->qkv.n - queries);
-	case Q:
-		return wr_gemm_slice(&block->qkv, 0, queries);
-	case OUT:
-		return block->out;
-	case UP:
-		return block->up;
-	default:
-		return block->down;
-	}
+	return part_of(e, i, &e->m->block[b].w[projection[i]]);
 }
 
 size_t wr_encoder_tile(const struct wr_encoder *e, size_t left)
@@ -43,11 +46,13 @@ size_t wr_encoder_tile(const struct wr_encoder *e, size_t left)
 	return WR_MIN(left, (size_t)TILE_OWN);
 }
 
-static void product_onednn(struct wr_encoder *e, unsigned int b, enum product i,
-	const struct wr_gemm_weights *w, size_t m, float *y, size_t ldy, bool add)
+/* The weights' matrix by its number with oneDNN, times what lies in act. */
+static void product_onednn(struct wr_encoder *e, unsigned int matrix,
+	const struct wr_gemm_weights *w, const float *a_scale, size_t m, float *y, size_t ldy,
+	bool add)
 {
-	wr_gemm_onednn_run(e->onednn, e->matrix[b][i], m);
-	e->m->kernels->dequantise(m, w->n, e->acc, w->n, w->scale, e->act_scale, y, ldy, add);
+	wr_gemm_onednn_run(e->onednn, matrix, m);
+	e->m->kernels->dequantise(m, w->n, e->acc, w->n, w->scale, a_scale, y, ldy, add);
 }
 
 static void product_own(struct wr_encoder *e, const struct wr_gemm_weights *w, size_t m, float *y,
@@ -56,18 +61,43 @@ static void product_own(struct wr_encoder *e, const struct wr_gemm_weights *w, s
 	e->m->kernels->gemm_s8(w, m, e->act, w->k, e->act_scale, y, ldy, add);
 }
 
-void wr_encoder_linear(struct wr_encoder *e, unsigned int b, enum product i, size_t m, float *y,
-	size_t ldy, bool add)
+/* What a kept projection adds to the product of both first planes: its second plane times the
+ * rows', then its first times the rows' second. */
+static void add_low(struct wr_encoder *e, unsigned int b, enum product i, size_t m, const float *x,
+	float *y, size_t ldy)
+{
+	const struct wr_kernels *kernels = e->m->kernels;
+	struct wr_gemm_weights w = wr_encoder_weights(e, b, i);
+	struct wr_gemm_weights low = part_of(e, i, &e->m->block[b].low[projection[i]]);
+	uint64_t macs = 2 * (uint64_t)m * w.n * w.k;
+	kernels->quantise_low(m, w.k, x, w.k, i == DOWN, e->act, w.k, e->act_scale, e->act_low, w.k,
+		e->act_low_scale);
+	if (e->by_onednn[i][wr_gemm_onednn_step(m)]) {
+		product_onednn(e, e->matrix_low[b][i], &low, e->act_scale, m, y, ldy, true);
+		memcpy(e->act, e->act_low, m * w.k); /* where oneDNN reads its rows */
+		product_onednn(e, e->matrix[b][i], &w, e->act_low_scale, m, y, ldy, true);
+		e->macs_onednn += macs;
+	} else {
+		product_own(e, &low, m, y, ldy, true);
+		kernels->gemm_s8(&w, m, e->act_low, w.k, e->act_low_scale, y, ldy, true);
+		e->macs_own += macs;
+	}
+}
+
+void wr_encoder_linear(struct wr_encoder *e, unsigned int b, enum product i, size_t m,
+	const float *x, float *y, size_t ldy, bool add)
 {
 	struct wr_gemm_weights w = wr_encoder_weights(e, b, i);
 	uint64_t macs = (uint64_t)m * w.n * w.k;
 	if (m && e->by_onednn[i][wr_gemm_onednn_step(m)]) {
-		product_onednn(e, b, i, &w, m, y, ldy, add);
+		product_onednn(e, e->matrix[b][i], &w, e->act_scale, m, y, ldy, add);
 		e->macs_onednn += macs;
 	} else {
 		product_own(e, &w, m, y, ldy, add);
 		e->macs_own += macs;
 	}
+	if (m && wr_bundle_kept(&e->m->s, b, projection[i]))
+		add_low(e, b, i, m, x, y, ldy);
 }
 
 /* Best time of both engines for m rows of product i, in turns so that a disturbance hits both. */
@@ -79,7 +109,7 @@ static void time_product(
 	for (unsigned int t = 0; t < 2 * (TIMINGS + 1); t++) {
 		uint64_t start = wr_clock_tsc();
 		if (t % 2)
-			product_onednn(e, 0, i, &w, m, e->y, w.n, false);
+			product_onednn(e, e->matrix[0][i], &w, e->act_scale, m, e->y, w.n, false);
 		else
 			product_own(e, &w, m, e->y, w.n, false);
 		uint64_t took = wr_clock_tsc() - start;
@@ -109,24 +139,28 @@ static void choose_engines(struct wr_encoder *e)
 	}
 }
 
-static int add_block(struct wr_encoder *e, unsigned int b, struct wr_errmsg *msg)
+/* Hands product i of block b to oneDNN: the plane of its section, "q" or "low". */
+static int add_product(struct wr_encoder *e, unsigned int b, enum product i, const char *plane,
+	unsigned int *matrix, struct wr_errmsg *msg)
 {
 	const struct wr_bundle_model *s = &e->m->s;
-	size_t d = s->d, o = (size_t)s->n_heads * s->head_dim, qkv = wr_model_qkv_width(s);
-	const int8_t *heads = wr_bundle_block(e->m->bundle, b, "qkv.q");
-	const struct {
-		const int8_t *rows;
-		size_t n, k;
-	} part[N_PRODUCTS] = {[QKV] = {heads, qkv, d},
-		[KV] = {heads + o * d, qkv - o, d},
-		[Q] = {heads, o, d},
-		[OUT] = {wr_bundle_block(e->m->bundle, b, "out.q"), d, o},
-		[UP] = {wr_bundle_block(e->m->bundle, b, "up.q"), s->ffn, d},
-		[DOWN] = {wr_bundle_block(e->m->bundle, b, "down.q"), d, s->ffn}};
+	char name[16];
+	snprintf(name, sizeof(name), "%s.%s", wr_bundle_projection_name(projection[i]), plane);
+	const int8_t *rows = wr_bundle_block(e->m->bundle, b, name);
+	struct wr_gemm_weights w = wr_encoder_weights(e, b, i);
+	if (i == KV)
+		rows += (size_t)s->n_heads * s->head_dim * w.k;
+	return wr_gemm_onednn_add(e->onednn, rows, w.n, w.k, matrix, msg);
+}
+
+static int add_block(struct wr_encoder *e, unsigned int b, struct wr_errmsg *msg)
+{
 	int err = WR_OK;
-	for (unsigned int i = 0; i < N_PRODUCTS && !err; i++)
-		err = wr_gemm_onednn_add(
-			e->onednn, part[i].rows, part[i].n, part[i].k, &e->matrix[b][i], msg);
+	for (unsigned int i = 0; i < N_PRODUCTS && !err; i++) {
+		err = add_product(e, b, (enum product)i, "q", &e->matrix[b][i], msg);
+		if (!err && wr_bundle_kept(&e->m->s, b, projection[i]))
+			err = add_product(e, b, (enum product)i, "low", &e->matrix_low[b][i], msg);
+	}
 	return err;
 }
 

@@ -51,6 +51,17 @@ static void read_whole(const struct wr_bundle *b)
 	for (unsigned int k = 0; k < m->n_blocks; k++)
 		for (size_t i = 0; i < WR_ARRAY_LEN(parts); i++)
 			FUZZ_CHECK(wr_bundle_block(b, k, parts[i]));
+	for (unsigned int k = 0; k < m->n_blocks * WR_BUNDLE_PROJECTIONS; k++) {
+		enum wr_bundle_projection p =
+			(enum wr_bundle_projection)(k % WR_BUNDLE_PROJECTIONS);
+		unsigned int block = k / WR_BUNDLE_PROJECTIONS;
+		char name[32];
+		snprintf(name, sizeof(name), "b%u.%s.low", block, wr_bundle_projection_name(p));
+		const void *low = wr_bundle_section(b, name, &size);
+		if (wr_bundle_kept(m, block, p))
+			FUZZ_CHECK(low && size == wr_bundle_outputs(m, p) * wr_bundle_inputs(m, p));
+		touch(low, size);
+	}
 	touch_strings(b, WR_SEC_ITEM_NAMES);
 	touch_strings(b, WR_SEC_TITLES);
 	touch_strings(b, WR_SEC_CAT_NAMES);
@@ -85,7 +96,8 @@ static void mend(uint8_t *data, size_t size)
 	if (size < sizeof(*head))
 		return;
 	memcpy(head->magic, BUNDLE_MAGIC, sizeof(head->magic));
-	head->format = WR_BUNDLE_FORMAT;
+	if (head->format != WR_BUNDLE_FORMAT_KEPT)
+		head->format = WR_BUNDLE_FORMAT;
 	head->file_bytes = size;
 	if (head->n_sections > (size - sizeof(*head)) / sizeof(*e))
 		head->n_sections = (uint32_t)((size - sizeof(*head)) / sizeof(*e));

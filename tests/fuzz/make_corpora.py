@@ -187,4 +187,12 @@ save("bundle", "shape", bundle({**sound, "model": struct.pack("<8IffI5I", 2**30,
 save("bundle", "head-only", bundle({}))
 save("bundle", "many-sections", bundle({}, n=2**32 - 1))
 save("bundle", "other-format", bundle({}, format=99))
+# The feed-forward's second matrix kept in two planes.
+kept = {**sound, "model": sound["model"][:48] + struct.pack("<4H2I", 0, 0, 0, 1, 0, 0), "b0.down.low": b"\x7f" * 256}
+save("bundle", "kept", bundle(kept, format=2))
+save("bundle", "kept-missing", bundle({k: v for k, v in kept.items() if k != "b0.down.low"}, format=2))
+save("bundle", "kept-short", bundle({**kept, "b0.down.low": bytes(255)}, format=2))
+save("bundle", "kept-minus-128", bundle({**kept, "b0.down.low": b"\x80" * 256}, format=2))
+save("bundle", "kept-old-format", bundle(kept, format=1))
+save("bundle", "kept-no-block", bundle({**kept, "model": sound["model"][:48] + struct.pack("<4H2I", 0, 2, 0, 0, 0, 0)}, format=2))
 save("bundle", "empty", b"")

@@ -18,6 +18,7 @@ static inline const struct wr_kernels *wr_level_kernels(const char *name)
 		simde.dequantise = wr_dequantise_simde;
 		simde.quantise = wr_quantise_simde;
 		simde.relu_quantise = wr_relu_quantise_simde;
+		simde.quantise_low = wr_quantise_low_simde;
 		simde.norm_quantise = wr_norm_quantise_simde;
 		simde.user_quantise = wr_user_quantise_simde;
 		simde.embed = wr_embed_simde;

@@ -8,6 +8,7 @@
 wr_gemm_s8_fn wr_gemm_s8_simde;
 wr_dequantise_fn wr_dequantise_simde;
 wr_quantise_fn wr_quantise_simde, wr_relu_quantise_simde;
+wr_quantise_low_fn wr_quantise_low_simde;
 wr_norm_quantise_fn wr_norm_quantise_simde;
 wr_user_quantise_fn wr_user_quantise_simde;
 wr_embed_fn wr_embed_simde;

@@ -183,6 +183,28 @@ static void test_quantise(void)
 	}
 }
 
+static void test_quantise_low(void)
+{
+	for (unsigned int fill = 0; fill < N_FLOAT_FILLS; fill++) {
+		for (size_t n = 16; n <= 1024; n += n < 256 ? 16 : 256) {
+			for (int relu = 0; relu < 2; relu++) {
+				struct rows r = rows_new(pick(1, 5), n, 1, fill);
+				struct wr_guarded q = wr_guarded_new((r.m - 1) * n + n);
+				struct wr_guarded scale = wr_guarded_new(r.m * sizeof(float));
+				(relu ? ref->relu_quantise : ref->quantise)(
+					r.m, n, r.x.p, r.ldx, q.p, n, scale.p, 1);
+				for (int i = 0; i < 2; i++)
+					(i ? level : ref)
+						->quantise_low(r.m, n, r.x.p, r.ldx, relu, q.p, n,
+							scale.p, r.q[i].p, r.ldq, r.s[i].p);
+				CU_ASSERT(rows_same_and_free(&r));
+				wr_guarded_free(&q);
+				wr_guarded_free(&scale);
+			}
+		}
+	}
+}
+
 static void test_norm_quantise(void)
 {
 	for (unsigned int fill = 0; fill < N_FLOAT_FILLS; fill++) {
@@ -649,10 +671,10 @@ int main(int argc, char **argv)
 	static const struct wr_test tests[] = {{"product", test_gemm},
 		{"dequantisation", test_dequantise}, {"dot product", test_dot},
 		{"quantise and relu + quantise", test_quantise},
-		{"norm + quantise", test_norm_quantise}, {"user vector", test_user_quantise},
-		{"input", test_embed}, {"storing keys and values", test_kv_store},
-		{"attention", test_attend}, {"origin", test_origin},
-		{"scores above a threshold", test_topk_above},
+		{"second plane", test_quantise_low}, {"norm + quantise", test_norm_quantise},
+		{"user vector", test_user_quantise}, {"input", test_embed},
+		{"storing keys and values", test_kv_store}, {"attention", test_attend},
+		{"origin", test_origin}, {"scores above a threshold", test_topk_above},
 		{"order of candidates", test_topk_order}, {"best of groups", test_score_best},
 		{"bound", test_score_bound}, {"bound, exactly", test_score_bound_exact},
 		{"items one by one", test_score_rows}};

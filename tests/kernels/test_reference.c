@@ -55,6 +55,65 @@ static void test_quantise_error_is_half_a_step(void)
 	}
 }
 
+/* A step of the second plane is 1 / 254 of the first's. */
+static void test_second_plane(void)
+{
+	float x[64], scale, low_scale;
+	int8_t q[64], low[64];
+	for (unsigned int fill = 0; fill < 2 * N_FLOAT_FILLS; fill++) {
+		bool relu = fill >= N_FLOAT_FILLS;
+		wr_fill_floats(x, 64, fill % N_FLOAT_FILLS, &rng);
+		(relu ? wr_relu_quantise_ref : wr_quantise_ref)(1, 64, x, 64, q, 64, &scale, 1);
+		wr_quantise_low_ref(1, 64, x, 64, relu, q, 64, &scale, low, 64, &low_scale);
+		CU_ASSERT_EQUAL(low_scale, scale / 254.0f);
+		for (size_t i = 0; i < 64; i++) {
+			double want = relu ? fmax((double)x[i], 0) : (double)x[i];
+			double got = q[i] * (double)scale + low[i] * (double)low_scale;
+			CU_ASSERT(low[i] >= -127);
+			/* Half a step, and roundings of 127 steps of the first plane: 3 · 2^-24 of
+			 * 127 · 254 small ones are 0.006. */
+			CU_ASSERT(fabs(want - got) <= (double)low_scale * 0.51 + 1e-30);
+		}
+	}
+}
+
+/* Rows times weights in two planes each, against doubles and against one plane. */
+static void test_product_in_two_planes(void)
+{
+	enum { M = 8, N = 32, K = 128 };
+	static float x[M * K], w[N * K], y[M * N];
+	static int8_t a[M * K], a_low[M * K], q[N * K], q_low[N * K];
+	static int8_t packed[2][N * K] __attribute__((aligned(64)));
+	int32_t colsum[2][N];
+	float a_scale[M], a_low_scale[M], s[N], s_low[N];
+	double off[2] = {0};
+	wr_fill_floats(x, M * K, 0, &rng);
+	wr_fill_floats(w, N * K, 0, &rng);
+	wr_quantise_ref(M, K, x, K, a, K, a_scale, 1);
+	wr_quantise_low_ref(M, K, x, K, false, a, K, a_scale, a_low, K, a_low_scale);
+	wr_quantise_ref(N, K, w, K, q, K, s, 1);
+	wr_quantise_low_ref(N, K, w, K, false, q, K, s, q_low, K, s_low);
+	wr_gemm_s8_pack(q, N, N, K, packed[0], colsum[0]);
+	wr_gemm_s8_pack(q_low, N, N, K, packed[1], colsum[1]);
+	struct wr_gemm_weights g = {packed[0], colsum[0], s, N, K},
+			       low = {packed[1], colsum[1], s_low, N, K};
+	for (int planes = 0; planes < 2; planes++) {
+		wr_gemm_s8_ref(&g, M, a, K, a_scale, y, N, false);
+		if (planes) {
+			wr_gemm_s8_ref(&low, M, a, K, a_scale, y, N, true);
+			wr_gemm_s8_ref(&g, M, a_low, K, a_low_scale, y, N, true);
+		}
+		for (size_t i = 0; i < M * N; i++) {
+			double want = 0;
+			for (size_t c = 0; c < K; c++)
+				want += (double)x[i / N * K + c] * (double)w[i % N * K + c];
+			off[planes] += fabs(want - (double)y[i]);
+		}
+	}
+	printf("(error of two planes: 1/%.0f of one's) ", off[0] / off[1]);
+	CU_ASSERT(off[1] < off[0] / 100);
+}
+
 static void test_exponential(void)
 {
 	CU_ASSERT_EQUAL(wr_attend_exp_ref(0), 1.0f);
@@ -136,6 +195,8 @@ int main(void)
 	static const struct wr_test tests[] = {
 		{"product and packing against unpacked rows", test_gemm_against_unpacked_rows},
 		{"quantisation error", test_quantise_error_is_half_a_step},
+		{"error of two planes", test_second_plane},
+		{"product in two planes", test_product_in_two_planes},
 		{"exponential against libm", test_exponential},
 		{"attention against doubles", test_attention_against_doubles}};
 	wr_rng_init(&rng, 1, 0);

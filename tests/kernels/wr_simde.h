@@ -25,6 +25,7 @@
 #define wr_dequantise_avx512vnni    wr_dequantise_simde
 #define wr_quantise_avx512vnni      wr_quantise_simde
 #define wr_relu_quantise_avx512vnni wr_relu_quantise_simde
+#define wr_quantise_low_avx512vnni  wr_quantise_low_simde
 #define wr_norm_quantise_avx512vnni wr_norm_quantise_simde
 #define wr_user_quantise_avx512vnni wr_user_quantise_simde
 #define wr_embed_avx512vnni         wr_embed_simde

@@ -5,6 +5,7 @@
 #include "wr_test_bundle.h"
 
 #include <unistd.h>
+#include <zlib.h>
 
 static char dir[] = "/tmp/wr_test_bundleXXXXXX";
 
@@ -137,6 +138,88 @@ static void test_wrong_shapes_are_refused_and_leave_nothing(void)
 	CU_ASSERT_EQUAL(write_shape(&good, &good, &msg), WR_OK);
 }
 
+/* Kept projections: a format of their own, and every plane is wanted. */
+static void test_kept(void)
+{
+	struct wr_bundle_model plain = small_shape(), m = plain;
+	struct wr_errmsg msg;
+	struct wr_bundle *b;
+	char *data;
+	size_t n;
+	uint32_t format;
+	m.kept[WR_BUNDLE_UP] = 1;
+	m.kept[WR_BUNDLE_DOWN] = 1;
+	wr_test_bundle_write(in_dir("a.wrb"), &plain, 1);
+	CU_ASSERT_EQUAL_FATAL(wr_file_read(in_dir("a.wrb"), 1 << 20, &data, &n, &msg), WR_OK);
+	memcpy(&format, data + 8, 4);
+	CU_ASSERT_EQUAL(format, WR_BUNDLE_FORMAT);
+	free(data);
+	wr_test_bundle_write(in_dir("a.wrb"), &m, 1);
+	CU_ASSERT_EQUAL_FATAL(wr_bundle_open(&b, in_dir("a.wrb"), &msg), WR_OK);
+	CU_ASSERT_EQUAL(wr_bundle_n_kept(wr_bundle_model(b)), 2);
+	CU_ASSERT(wr_bundle_kept(wr_bundle_model(b), 0, WR_BUNDLE_UP));
+	CU_ASSERT(!wr_bundle_kept(wr_bundle_model(b), 0, WR_BUNDLE_QKV));
+	CU_ASSERT_PTR_NOT_NULL(wr_bundle_block(b, 0, "down.low"));
+	CU_ASSERT_PTR_NULL(wr_bundle_block(b, 0, "qkv.low"));
+	wr_bundle_close(b);
+	CU_ASSERT_EQUAL_FATAL(wr_file_read(in_dir("a.wrb"), 1 << 20, &data, &n, &msg), WR_OK);
+	memcpy(&format, data + 8, 4);
+	CU_ASSERT_EQUAL(format, WR_BUNDLE_FORMAT_KEPT);
+	/* What a build of format 1 alone would see, and what it would compute wrongly if it did not
+	 * look: the same head with a format that it knows. */
+	struct {
+		char magic[8];
+		uint32_t format, n_sections;
+		uint64_t bytes;
+		uint32_t crc;
+		uint8_t rest[36];
+	} head;
+	for (uint32_t to = 1; to <= 3; to++) {
+		memcpy(&head, data, sizeof(head));
+		head.format = to;
+		head.crc = 0;
+		uint32_t crc = (uint32_t)crc32_z(0, (const void *)&head, sizeof(head));
+		head.crc = (uint32_t)crc32_z(
+			crc, (const void *)(data + 64), (size_t)head.n_sections * 64);
+		memcpy(data, &head, sizeof(head));
+		write_bytes(in_dir("bad.wrb"), data, n);
+		int err = wr_bundle_open(&b, in_dir("bad.wrb"), &msg);
+		CU_ASSERT_EQUAL(err, to == 1 ? WR_EFORMAT : to == 2 ? WR_OK : WR_EVERSION);
+		CU_ASSERT(to == 2 || strstr(msg.text, to == 1 ? "keeps projections" : "format 3"));
+		wr_bundle_close(b);
+	}
+	free(data);
+	/* Without the plane, and of a block that is not there. */
+	CU_ASSERT_EQUAL(write_shape(&m, &plain, &msg), WR_EFORMAT);
+	CU_ASSERT_PTR_NOT_NULL(strstr(msg.text, "b0.up.low"));
+	m.kept[WR_BUNDLE_UP] = 3;
+	CU_ASSERT_EQUAL(write_shape(&m, &m, &msg), WR_EFORMAT);
+	CU_ASSERT_PTR_NOT_NULL(strstr(msg.text, "a block that it has not"));
+}
+
+static void test_damaged_plane(void)
+{
+	struct wr_bundle_model m = small_shape();
+	struct wr_bundle_builder *w;
+	struct wr_errmsg msg;
+	int8_t low[16 * 16] = {0};
+	m.kept[WR_BUNDLE_DOWN] = 1;
+	for (int i = 0; i < 3; i++) {
+		struct wr_bundle_model said = small_shape();
+		CU_ASSERT_EQUAL_FATAL(wr_bundle_builder_new(&w, &msg), WR_OK);
+		wr_test_bundle_fill_tensors(w, &said, 1);
+		low[255] = i == 1 ? -128 : 5;
+		CU_ASSERT_EQUAL(wr_bundle_builder_add(w, WR_SEC_MODEL, &m, sizeof(m)), WR_OK);
+		CU_ASSERT_EQUAL(
+			wr_bundle_builder_add(w, "b0.down.low", low, sizeof(low) - (i == 2)),
+			WR_OK);
+		CU_ASSERT_EQUAL(
+			wr_bundle_builder_write(w, in_dir("m.wrb"), &msg), i ? WR_EFORMAT : WR_OK);
+		CU_ASSERT(!i || strstr(msg.text, "b0.down.low"));
+		wr_bundle_builder_free(w);
+	}
+}
+
 static void test_minus_128_is_refused(void)
 {
 	struct wr_bundle_builder *w;
@@ -159,11 +242,12 @@ int main(void)
 	static const struct wr_test tests[] = {{"round trip", test_round_trip},
 		{"damage", test_every_flipped_byte_is_seen},
 		{"wrong shapes", test_wrong_shapes_are_refused_and_leave_nothing},
+		{"kept projections", test_kept}, {"damaged second planes", test_damaged_plane},
 		{"-128", test_minus_128_is_refused}};
 	if (!mkdtemp(dir))
 		return 1;
 	int rc = wr_test_run("bundle", tests, WR_ARRAY_LEN(tests));
-	static const char *const files[] = {"a.wrb", "b.wrb", "bad.wrb", "shape.wrb"};
+	static const char *const files[] = {"a.wrb", "b.wrb", "bad.wrb", "shape.wrb", "m.wrb"};
 	for (size_t i = 0; i < WR_ARRAY_LEN(files); i++)
 		unlink(in_dir(files[i]));
 	rmdir(dir);

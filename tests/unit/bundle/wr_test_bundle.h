@@ -34,18 +34,18 @@ static inline void wr_test_bundle_f32(struct wr_bundle_builder *w, const char *n
 static inline void wr_test_bundle_block(struct wr_bundle_builder *w,
 	const struct wr_bundle_model *m, unsigned int block, struct wr_rng *r)
 {
-	size_t d = m->d, o = m->n_heads * m->head_dim;
-	const struct {
-		const char *name;
-		size_t out, in;
-	} part[] = {{"qkv", (m->n_heads + 2 * m->n_kv_heads) * m->head_dim, d}, {"out", d, o},
-		{"up", m->ffn, d}, {"down", d, m->ffn}};
 	char name[32];
-	for (size_t i = 0; i < WR_ARRAY_LEN(part); i++) {
-		snprintf(name, sizeof(name), "b%u.%s.q", block, part[i].name);
-		wr_test_bundle_s8(w, name, part[i].out * part[i].in, r);
-		snprintf(name, sizeof(name), "b%u.%s.s", block, part[i].name);
-		wr_test_bundle_f32(w, name, part[i].out, 0.0005, 0.003, r);
+	for (unsigned int i = 0; i < WR_BUNDLE_PROJECTIONS; i++) {
+		enum wr_bundle_projection p = (enum wr_bundle_projection)i;
+		const char *part = wr_bundle_projection_name(p);
+		size_t out = wr_bundle_outputs(m, p), in = wr_bundle_inputs(m, p);
+		snprintf(name, sizeof(name), "b%u.%s.q", block, part);
+		wr_test_bundle_s8(w, name, out * in, r);
+		snprintf(name, sizeof(name), "b%u.%s.s", block, part);
+		wr_test_bundle_f32(w, name, out, 0.0005, 0.003, r);
+		snprintf(name, sizeof(name), "b%u.%s.low", block, part);
+		if (wr_bundle_kept(m, block, p))
+			wr_test_bundle_s8(w, name, out * in, r);
 	}
 	snprintf(name, sizeof(name), "b%u.bias", block);
 	wr_test_bundle_f32(w, name, m->n_heads * m->window, -1.0, 1.0, r);

@@ -16,7 +16,7 @@
 #include <string.h>
 
 struct plain_weights {
-	const int8_t *q;
+	const int8_t *q, *low; /* low: of kept projections, else NULL */
 	const float *s;
 	size_t n, k;
 };
@@ -24,21 +24,45 @@ struct plain_weights {
 static inline struct plain_weights plain_weights(
 	const struct wr_bundle *b, unsigned int block, const char *name, size_t n, size_t k)
 {
-	char q[16], s[16];
+	char q[16], s[16], low[16];
 	snprintf(q, sizeof(q), "%s.q", name);
 	snprintf(s, sizeof(s), "%s.s", name);
-	return (struct plain_weights){
-		wr_bundle_block(b, block, q), wr_bundle_block(b, block, s), n, k};
+	snprintf(low, sizeof(low), "%s.low", name);
+	return (struct plain_weights){wr_bundle_block(b, block, q), wr_bundle_block(b, block, low),
+		wr_bundle_block(b, block, s), n, k};
 }
 
 /* ---- int8 ---- */
 
-static inline void plain_linear(
-	const struct plain_weights *w, const int8_t *a, float a_scale, float *y, bool add)
+/* What a row of a kept projection has below q: x, or max(x, 0), in units of its largest / 127. */
+static inline void plain_low(const float *x, bool relu, const int8_t *q, size_t k, int8_t *low)
 {
+	float most = 0;
+	for (size_t c = 0; c < k; c++)
+		most = fmaxf(most, relu ? x[c] : fabsf(x[c]));
+	for (size_t c = 0; c < k; c++) {
+		float v = (relu ? fmaxf(x[c], 0) : x[c]) * (most < 1e-30f ? 0 : 127.0f / most);
+		low[c] = (int8_t)rintf((v - q[c]) * 254.0f);
+	}
+}
+
+/* a is x (relu: max(x, 0)) quantised; y is not x. */
+static inline void plain_linear(const struct plain_weights *w, const float *x, bool relu,
+	const int8_t *a, float a_scale, float *y, bool add)
+{
+	int8_t low[1024];
+	if (w->low)
+		plain_low(x, relu, a, w->k, low);
 	for (size_t o = 0; o < w->n; o++) {
-		float v = ((float)wr_dot_s8_ref(a, w->q + o * w->k, w->k) * w->s[o]) * a_scale;
+		const int8_t *q = w->q + o * w->k;
+		float v = ((float)wr_dot_s8_ref(a, q, w->k) * w->s[o]) * a_scale;
 		y[o] = add ? y[o] + v : v;
+		if (!w->low)
+			continue;
+		v = (float)wr_dot_s8_ref(a, w->low + o * w->k, w->k);
+		y[o] += (v * (w->s[o] / 254.0f)) * a_scale;
+		v = (float)wr_dot_s8_ref(low, q, w->k);
+		y[o] += (v * w->s[o]) * (a_scale / 254.0f);
 	}
 }
 
@@ -104,10 +128,10 @@ static inline void plain_block(const struct wr_bundle *bundle, unsigned int b, s
 			     up = plain_weights(bundle, b, "up", s->ffn, d),
 			     down = plain_weights(bundle, b, "down", d, s->ffn);
 	int8_t *q8 = malloc(T * heads * dh), a[1024];
-	float *scale = malloc(T * heads * sizeof(float)), y[1024], a_scale;
+	float *scale = malloc(T * heads * sizeof(float)), y[1024], o[256], a_scale;
 	for (size_t t = 0; t < T; t++) {
 		wr_norm_quantise_ref(1, d, s->norm_eps, x + t * d, d, a, d, &a_scale);
-		plain_linear(&qkv, a, a_scale, y, false);
+		plain_linear(&qkv, x + t * d, false, a, a_scale, y, false);
 		wr_quantise_ref(heads, dh, y, dh, q8 + t * heads * dh, dh, scale + t * heads, 1);
 	}
 	struct plain_bias bias = {.click = wr_bundle_block(bundle, b, "bias"),
@@ -117,13 +141,13 @@ static inline void plain_block(const struct wr_bundle *bundle, unsigned int b, s
 		if (bias.time)
 			bias.now = b + 1 == s->n_blocks && t + 1 == T ? asked : times[t];
 		for (size_t h = 0; h < s->n_heads; h++)
-			plain_attend(s, &bias, t, h, q8, scale, y);
-		wr_quantise_ref(1, width, y, width, a, width, &a_scale, 1);
-		plain_linear(&out, a, a_scale, x + t * d, true);
+			plain_attend(s, &bias, t, h, q8, scale, o);
+		wr_quantise_ref(1, width, o, width, a, width, &a_scale, 1);
+		plain_linear(&out, o, false, a, a_scale, x + t * d, true);
 		wr_norm_quantise_ref(1, d, s->norm_eps, x + t * d, d, a, d, &a_scale);
-		plain_linear(&up, a, a_scale, y, false);
+		plain_linear(&up, x + t * d, false, a, a_scale, y, false);
 		wr_relu_quantise_ref(1, s->ffn, y, s->ffn, a, s->ffn, &a_scale, 1);
-		plain_linear(&down, a, a_scale, x + t * d, true);
+		plain_linear(&down, y, true, a, a_scale, x + t * d, true);
 	}
 	free(q8);
 	free(scale);
@@ -146,13 +170,18 @@ static inline void plain_encode(const struct wr_bundle *b, const uint32_t *rows,
 
 /* ---- doubles ---- */
 
+static inline double double_weight(const struct plain_weights *w, size_t i)
+{
+	return w->q[i] + (w->low ? w->low[i] / 254.0 : 0);
+}
+
 static inline void double_linear(
 	const struct plain_weights *w, const double *a, double *y, bool add)
 {
 	for (size_t o = 0; o < w->n; o++) {
 		double v = 0;
 		for (size_t c = 0; c < w->k; c++)
-			v += a[c] * w->q[o * w->k + c] * (double)w->s[o];
+			v += a[c] * double_weight(w, o * w->k + c) * (double)w->s[o];
 		y[o] = add ? y[o] + v : v;
 	}
 }

@@ -12,7 +12,8 @@
 
 enum { MAX_SEQS = 24, MAX_LENGTH = 160, MAX_TOKENS = MAX_SEQS * MAX_LENGTH };
 
-/* Shapes: the reference, one block, deep and narrow, grouped heads, wide heads, odd windows. */
+/* Shapes: the reference, one block, deep and narrow, grouped heads, wide heads, odd windows; the
+ * last with kept projections: all, one, of some blocks, beside age in time. */
 static const struct wr_bundle_model shapes[] = {
 	{300, 64, 2, 2, 2, 32, 50, 128, 20, 1e-6f, 1, 0, {0}},
 	{100, 16, 1, 1, 1, 16, 7, 16, 20, 1e-6f, 1, 0, {0}},
@@ -24,6 +25,11 @@ static const struct wr_bundle_model shapes[] = {
 	{300, 64, 2, 2, 2, 32, 50, 128, 20, 1e-6f, 1, 64, {0}},
 	{50, 48, 3, 4, 2, 16, 9, 80, 10, 1e-5f, 1, 20, {0}},
 	{60, 32, 1, 1, 1, 32, 150, 48, 20, 1e-6f, 1, 64, {0}},
+	{300, 64, 2, 2, 2, 32, 50, 128, 20, 1e-6f, 1, 0, {3, 3, 3, 3}, {0}},
+	{300, 64, 2, 2, 2, 32, 50, 128, 20, 1e-6f, 1, 0, {0, 0, 0, 2}, {0}},
+	{50, 48, 5, 4, 2, 16, 9, 80, 10, 1e-5f, 1, 0, {5, 8, 16, 3}, {0}},
+	{40, 256, 1, 2, 2, 128, 1, 1024, 20, 1e-6f, 1, 0, {1, 1, 1, 1}, {0}},
+	{50, 48, 3, 4, 2, 16, 9, 80, 10, 1e-5f, 1, 20, {4, 0, 1, 7}, {0}},
 };
 
 struct setup {
@@ -264,34 +270,97 @@ static void test_history(void)
 	wr_bundle_close(bundle);
 }
 
-static void test_close_to_doubles(void)
+/* Cosines of user vectors of `served` with those of a pass in doubles over `real`. */
+static void compare_with_doubles(
+	struct wr_bundle *served, const struct wr_bundle *real, double *worst, double *mean_off)
 {
-	struct wr_bundle *bundle = bundle_new(&shapes[0], 8);
-	struct setup s = setup_new(bundle, WR_ISA_AUTO, WR_GEMM_AUTO);
+	struct setup s = setup_new(served, WR_ISA_AUTO, WR_GEMM_AUTO);
 	struct wr_rng r;
+	unsigned int n_vectors = 0;
 	wr_rng_init(&r, 8, 8);
-	double worst = 1;
-	for (uint32_t n = 1; n <= MAX_LENGTH; n += 1 + n / 4) {
+	*worst = 1;
+	*mean_off = 0;
+	for (uint32_t n = 1; n <= MAX_LENGTH; n += 1 + n / 4, n_vectors++) {
 		uint32_t rows[MAX_LENGTH], off[] = {0, n};
 		for (uint32_t i = 0; i < n; i++)
 			rows[i] = wr_rng_below(&r, 300);
 		struct wr_user_vectors u = wr_encoder_encode(s.encoder, 1, off, rows);
 		double want[64], dot = 0, uu = 0, qq = 0;
-		double_encode(bundle, rows, n, want);
+		double_encode(real, rows, n, want);
 		for (int c = 0; c < 64; c++) {
 			dot += want[c] * u.q[c];
 			uu += want[c] * want[c];
 			qq += (double)u.q[c] * u.q[c];
 		}
-		worst = fmin(worst, dot / sqrt(uu * qq));
+		*worst = fmin(*worst, dot / sqrt(uu * qq));
+		*mean_off += 1 - dot / sqrt(uu * qq);
 		/* scale · |q| = logit_scale up to rounding of the row: 64 halves of a step in 127.
 		 */
 		CU_ASSERT(fabs((double)u.scale[0] * sqrt(qq) - 20) < 0.3);
 	}
+	*mean_off /= n_vectors;
+	setup_free(&s);
+}
+
+static void test_close_to_doubles(void)
+{
+	struct wr_bundle *bundle = bundle_new(&shapes[0], 8);
+	double worst, mean_off;
+	compare_with_doubles(bundle, bundle, &worst, &mean_off);
 	printf("(least cosine %.5f) ", worst);
 	CU_ASSERT(worst > 0.99);
-	setup_free(&s);
 	wr_bundle_close(bundle);
+}
+
+/* A bundle of shape's weights that keeps what `kept` says; shape's second planes stay unused in it
+ * otherwise. */
+static struct wr_bundle *bundle_keeping(
+	const struct wr_bundle_model *shape, const struct wr_bundle_model *kept)
+{
+	char path[64];
+	struct wr_bundle_builder *w;
+	struct wr_bundle *b = NULL;
+	struct wr_errmsg msg = {""};
+	snprintf(path, sizeof(path), "/tmp/wr_test_model.%d", getpid());
+	if (wr_bundle_builder_new(&w, &msg))
+		abort();
+	wr_test_bundle_fill_tensors(w, shape, 8);
+	if (wr_bundle_builder_add(w, WR_SEC_MODEL, kept, sizeof(*kept)) ||
+		wr_bundle_builder_write(w, path, &msg) || wr_bundle_open(&b, path, &msg)) {
+		fprintf(stderr, "%s\n", msg.text);
+		abort();
+	}
+	wr_bundle_builder_free(w);
+	unlink(path);
+	return b;
+}
+
+/* Weights that need both planes: with second planes used everywhere, and in one kind of projection
+ * only, user vectors come closer to the pass in doubles than without. */
+static void test_kept_is_closer(void)
+{
+	const struct wr_bundle_model all = shapes[10];
+	struct wr_bundle *real = bundle_keeping(&all, &all);
+	double worst, none, some;
+	CU_ASSERT_FATAL(wr_bundle_n_kept(&all) == 2 * WR_BUNDLE_PROJECTIONS);
+	struct wr_bundle *plain = bundle_keeping(&all, &shapes[0]);
+	compare_with_doubles(plain, real, &worst, &none);
+	wr_bundle_close(plain);
+	compare_with_doubles(real, real, &worst, &some);
+	printf("(mean of 1 - cosine: none kept %.2g, all %.2g", none, some);
+	/* Queries, keys, values, attention weights and the user vector are rounded as before. */
+	CU_ASSERT(some < 0.6 * none);
+	for (unsigned int p = 0; p < WR_BUNDLE_PROJECTIONS; p++) {
+		struct wr_bundle_model one = shapes[0];
+		one.kept[p] = all.kept[p];
+		struct wr_bundle *b = bundle_keeping(&all, &one);
+		compare_with_doubles(b, real, &worst, &some);
+		printf(", %s %.2g", wr_bundle_projection_name((enum wr_bundle_projection)p), some);
+		CU_ASSERT(some < none);
+		wr_bundle_close(b);
+	}
+	printf(") ");
+	wr_bundle_close(real);
 }
 
 static void test_names(void)
@@ -324,35 +393,52 @@ static void *failing_alloc(void *ctx, size_t bytes, size_t align)
 	return NULL;
 }
 
-static void test_memory_plan(void)
+/* Planned and taken bytes, and the work of 50 tokens, of a shape. */
+static void check_plan(const struct wr_bundle_model *shape, uint64_t work)
 {
 	size_t used = 0;
 	struct wr_allocator count = {counting_alloc, counting_free, &used};
 	struct wr_allocator none = {failing_alloc, counting_free, NULL};
-	struct wr_bundle *bundle = bundle_new(&shapes[0], 1);
+	struct wr_bundle *bundle = bundle_new(shape, 1);
 	struct wr_model *m;
 	struct wr_encoder *e;
 	struct wr_errmsg msg;
 	CU_ASSERT_EQUAL(wr_model_new(&m, bundle, WR_ISA_AUTO, WR_GEMM_OWN, &none, &msg), WR_ENOMEM);
 	CU_ASSERT_PTR_NULL(m);
 	CU_ASSERT_FATAL(wr_model_new(&m, bundle, WR_ISA_AUTO, WR_GEMM_OWN, &count, &msg) == WR_OK);
-	CU_ASSERT_EQUAL(used, wr_model_bytes_needed(&shapes[0]));
+	CU_ASSERT_EQUAL(used, wr_model_bytes_needed(shape));
 	CU_ASSERT_EQUAL(used, wr_model_bytes(m));
 	used = 0;
 	CU_ASSERT_EQUAL(wr_encoder_new(&e, m, 4, 100, &none, &msg), WR_ENOMEM);
 	CU_ASSERT_EQUAL(wr_encoder_new(&e, m, 0, 100, &count, &msg), WR_EINVAL);
 	CU_ASSERT_FATAL(wr_encoder_new(&e, m, 4, 100, &count, &msg) == WR_OK);
-	CU_ASSERT_EQUAL(used, wr_encoder_bytes_needed(&shapes[0], 4, 100));
+	CU_ASSERT_EQUAL(used, wr_encoder_bytes_needed(shape, 4, 100));
 	uint32_t off[] = {0, 50}, rows[50] = {0};
 	wr_encoder_encode(e, 1, off, rows);
 	uint64_t onednn, own;
 	wr_encoder_macs(e, &onednn, &own);
-	/* 50 tokens: qkv, out, up, down; then keys and values of all, the rest of one. */
-	CU_ASSERT_EQUAL(onednn + own,
-		50 * 64 * (192 + 64 + 128 + 128) + 50 * 64 * 128 + 64 * (64 + 64 + 128 + 128));
+	CU_ASSERT_EQUAL(onednn + own, work);
 	wr_encoder_free(e);
 	wr_model_free(m);
 	wr_bundle_close(bundle);
+}
+
+static void test_memory_plan(void)
+{
+	struct wr_bundle_model kept = shapes[0];
+	/* 50 tokens: qkv, out, up, down; then keys and values of all, the rest of one. */
+	uint64_t qkv[2] = {50 * 64 * 192, 50 * 64 * 128 + 64 * 64}, down[2] = {50 * 8192, 8192};
+	uint64_t work = qkv[0] + 50 * (4096 + 8192) + down[0] + qkv[1] + 4096 + 8192 + down[1];
+	check_plan(&kept, work);
+	/* Three products for one, and a second plane with sums and scales of its own. */
+	size_t before = wr_model_bytes_needed(&kept);
+	kept.kept[WR_BUNDLE_DOWN] = 2;
+	CU_ASSERT_EQUAL(wr_model_bytes_needed(&kept), before + 64 * 128 + 2 * 64 * 4);
+	check_plan(&kept, work + 2 * down[1]);
+	kept.kept[WR_BUNDLE_QKV] = 3;
+	CU_ASSERT_EQUAL(wr_model_bytes_needed(&kept),
+		before + 64 * 128 + 2 * 64 * 4 + 2 * (64 * 192 + 2 * 192 * 4));
+	check_plan(&kept, work + 2 * (down[1] + qkv[0] + qkv[1]));
 }
 
 int main(void)
@@ -364,6 +450,7 @@ int main(void)
 		{"onednn equals the plain form", test_onednn}, {"unknown times", test_no_times},
 		{"both engines are timed", test_engines}, {"history that matters", test_history},
 		{"close to doubles", test_close_to_doubles},
+		{"kept projections are closer", test_kept_is_closer},
 		{"memory plan and work", test_memory_plan}};
 	return wr_test_run("model", tests, WR_ARRAY_LEN(tests));
 }
