@@ -155,20 +155,23 @@ static int plan_memory(const struct wr_config *c, struct wr_serve_options *o,
 	return err;
 }
 
-/* "items,d,blocks,heads,key heads,head width,window,ffn,time buckets" */
+/* "items,d,blocks,heads,key heads,head width,window,ffn,time buckets", and, by kind of projection,
+ * the blocks (bits) that keep it: none when left out. */
 static int parse_model(const char *text, struct wr_bundle_model *m, struct wr_errmsg *msg)
 {
-	uint32_t v[9];
+	enum { SHAPE = 9, ALL = SHAPE + WR_BUNDLE_PROJECTIONS };
+	uint32_t v[ALL];
 	unsigned int n = 0;
 	int err = wr_opt_u32_list("model", text, 0, 1u << 30, v, WR_ARRAY_LEN(v), &n, msg);
 	if (err)
 		return err;
-	if (n != WR_ARRAY_LEN(v) || !v[0] || !v[1] || !v[2] || v[2] > WR_BUNDLE_MAX_BLOCKS ||
+	if ((n != SHAPE && n != ALL) || !v[0] || !v[1] || !v[2] || v[2] > WR_BUNDLE_MAX_BLOCKS ||
 		!v[3] || !v[4] || !v[5] || !v[6] || !v[7])
 		return wr_fail(msg, WR_EINVAL,
 			"--model=%s: items, d, blocks, heads, key heads, head width, window, ffn, "
 			"time "
-			"buckets, all but the last above 0",
+			"buckets, all but the last above 0; kept blocks of qkv, out, up, down (or "
+			"none of these four)",
 			text);
 	*m = (struct wr_bundle_model){.n_items = v[0],
 		.d = v[1],
@@ -179,6 +182,12 @@ static int parse_model(const char *text, struct wr_bundle_model *m, struct wr_er
 		.window = v[6],
 		.ffn = v[7],
 		.time_buckets = v[8]};
+	for (unsigned int i = SHAPE; i < n; i++) {
+		if (v[i] >> m->n_blocks)
+			return wr_fail(msg, WR_EINVAL, "--model=%s: %u: keeps a block too many",
+				text, v[i]);
+		m->kept[i - SHAPE] = (uint16_t)v[i];
+	}
 	return 0;
 }
 
@@ -236,6 +245,20 @@ static void print_ready(const struct wr_serve *s, const struct wr_config *c)
 	fflush(stdout);
 }
 
+/* What takes three products for one. */
+static void print_kept(const struct wr_bundle_model *m)
+{
+	if (!wr_bundle_n_kept(m))
+		return;
+	printf("kept in two int8 planes, three products each:");
+	for (unsigned int b = 0; b < m->n_blocks; b++)
+		for (unsigned int p = 0; p < WR_BUNDLE_PROJECTIONS; p++)
+			if (wr_bundle_kept(m, b, (enum wr_bundle_projection)p))
+				printf(" b%u.%s", b,
+					wr_bundle_projection_name((enum wr_bundle_projection)p));
+	putchar('\n');
+}
+
 /* What the first worker measured: "own/oneDNN" in ns, the engine that serves marked. */
 static void print_engines(const struct wr_serve *s)
 {
@@ -270,6 +293,7 @@ static int serve(const struct wr_config *c, const struct wr_serve_options *o,
 	if (!err)
 		err = wr_serve_warm(s, msg);
 	if (!err) {
+		print_kept(wr_bundle_model(o->bundle));
 		print_engines(s);
 		err = wr_serve_open(s, msg);
 	}
@@ -333,7 +357,7 @@ int main(int argc, char **argv)
 		{"model", "N,…",
 			"plan: instead of a bundle: items, d, blocks, heads, key heads, head "
 			"width, "
-			"window, ffn, time buckets",
+			"window, ffn, time buckets, and what is kept: 4 masks of blocks",
 			&model},
 		{"isa", "LEVEL", "same as --set=server.isa=LEVEL: auto, ref, avx2, avx512vnni",
 			&isa},

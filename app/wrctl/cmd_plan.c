@@ -260,7 +260,8 @@ static bool is_reference(const struct wr_bundle_model *m)
 	const struct wr_bundle_model *r = &plan_reference;
 	return m->n_items == r->n_items && m->d == r->d && m->n_blocks == r->n_blocks &&
 	       m->n_heads == r->n_heads && m->n_kv_heads == r->n_kv_heads &&
-	       m->window == r->window && m->ffn == r->ffn && m->time_buckets == 0;
+	       m->window == r->window && m->ffn == r->ffn && m->time_buckets == 0 &&
+	       wr_bundle_n_kept(m) == 0;
 }
 
 static json_t *notes(const struct plan_input *in, const struct server *s)
@@ -291,11 +292,12 @@ static json_t *plan_json(const struct plan_input *in, const struct server *s, co
 	const struct wr_bundle_model *m = &in->model;
 	double busy = busy_cores(in), left = s->n + in->spare > 1 ? s->n + in->spare - 1 : 0;
 	double total = s->n + in->spare;
-	json_t *model = json_pack("{s:s, s:I, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i}", "source",
-		in->model_source, "items", (json_int_t)m->n_items, "d", (int)m->d, "blocks",
-		(int)m->n_blocks, "heads", (int)m->n_heads, "kv_heads", (int)m->n_kv_heads,
-		"window", (int)m->window, "ffn", (int)m->ffn, "time_buckets", (int)m->time_buckets,
-		"history_events", (int)wr_bundle_history_events(m));
+	json_t *model = json_pack("{s:s, s:I, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i}",
+		"source", in->model_source, "items", (json_int_t)m->n_items, "d", (int)m->d,
+		"blocks", (int)m->n_blocks, "heads", (int)m->n_heads, "kv_heads",
+		(int)m->n_kv_heads, "window", (int)m->window, "ffn", (int)m->ffn, "time_buckets",
+		(int)m->time_buckets, "kept", (int)wr_bundle_n_kept(m), "history_events",
+		(int)wr_bundle_history_events(m));
 	json_t *server = json_pack("{s:i, s:I, s:f, s:f, s:f, s:f, s:f, s:O}", "cores",
 		(int)s->cores, "sessions_per_core", (json_int_t)s->rows, "requests_s", s->packets,
 		"packets_s_each_way", s->packets, "gbits_s_each_way", s->bits / 1e9, "nic_gbits_s",
@@ -315,9 +317,12 @@ static json_t *plan_json(const struct plan_input *in, const struct server *s, co
 static void show_model(const struct wr_bundle_model *m, const char *source)
 {
 	printf("model      %s: %u items, d %u, %u blocks, %u heads (%u for keys), W %u, "
-	       "feed-forward %u\n",
+	       "feed-forward %u",
 		source, m->n_items, m->d, m->n_blocks, m->n_heads, m->n_kv_heads, m->window,
 		m->ffn);
+	if (wr_bundle_n_kept(m))
+		printf(", %u projections kept in two planes", wr_bundle_n_kept(m));
+	putchar('\n');
 }
 
 static void show(const struct plan_input *in, const struct server *s, const char *bound)

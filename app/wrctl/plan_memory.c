@@ -51,15 +51,16 @@ static int collect(pid_t child, int fd, json_t **plan, struct wr_errmsg *msg)
 int plan_memory(const struct wr_bundle_model *m, unsigned int workers, uint64_t rows, json_t **plan,
 	struct wr_errmsg *msg)
 {
-	char path[600], model[160], lcores[512], per_lcore[64];
+	char path[600], model[200], lcores[512], per_lcore[64];
 	int fds[2], n = snprintf(lcores, sizeof(lcores), "--set=server.lcores=0");
 	pid_t child;
 	find_daemon(path, sizeof(path));
 	for (unsigned int i = 1; i < workers; i++)
 		n += snprintf(lcores + n, sizeof(lcores) - (size_t)n, ",%u", i);
-	snprintf(model, sizeof(model), "--model=%u,%u,%u,%u,%u,%u,%u,%u,%u", m->n_items, m->d,
-		m->n_blocks, m->n_heads, m->n_kv_heads, m->head_dim, m->window, m->ffn,
-		m->time_buckets);
+	snprintf(model, sizeof(model), "--model=%u,%u,%u,%u,%u,%u,%u,%u,%u,%u,%u,%u,%u", m->n_items,
+		m->d, m->n_blocks, m->n_heads, m->n_kv_heads, m->head_dim, m->window, m->ffn,
+		m->time_buckets, m->kept[WR_BUNDLE_QKV], m->kept[WR_BUNDLE_OUT],
+		m->kept[WR_BUNDLE_UP], m->kept[WR_BUNDLE_DOWN]);
 	snprintf(
 		per_lcore, sizeof(per_lcore), "--set=sessions.rows_per_lcore=%ju", (uintmax_t)rows);
 	char plan_word[] = "--plan", kind[] = "--set=port.kind=nic";

@@ -79,11 +79,17 @@ int plan_rates_read(struct plan_rates *r, const char *path, struct wr_errmsg *ms
 	return err;
 }
 
-/* Products of one token in a block, without what only queries need (KV) or with it. */
-static double token_macs(const struct wr_bundle_model *m, bool whole)
+/* Products of one token in block b, without what only queries need (KV) or with it; of kept
+ * projections three. */
+static double token_macs(const struct wr_bundle_model *m, unsigned int b, bool whole)
 {
 	double d = m->d, dh = m->head_dim, queries = m->n_heads * dh, keys = m->n_kv_heads * dh;
-	return 2 * d * keys + (whole ? 2 * d * queries + 2 * d * m->ffn : 0);
+	double times[WR_BUNDLE_PROJECTIONS];
+	for (unsigned int p = 0; p < WR_BUNDLE_PROJECTIONS; p++)
+		times[p] = wr_bundle_kept(m, b, (enum wr_bundle_projection)p) ? 3 : 1;
+	double rest = (times[WR_BUNDLE_QKV] + times[WR_BUNDLE_OUT]) * queries +
+		      (times[WR_BUNDLE_UP] + times[WR_BUNDLE_DOWN]) * m->ffn;
+	return 2 * times[WR_BUNDLE_QKV] * d * keys + (whole ? d * rest : 0);
 }
 
 /* Attention of one query over n keys: scores and weighted sum. */
@@ -95,17 +101,22 @@ static double query_macs(const struct wr_bundle_model *m, double n)
 double plan_encode_macs(const struct wr_bundle_model *m, enum plan_kind kind)
 {
 	const double clicks = 50;
-	double seen = m->window < clicks ? m->window : clicks, blocks = m->n_blocks;
-	if (kind == PLAN_WARM)
-		return blocks * (token_macs(m, true) + query_macs(m, m->window));
-	if (kind != PLAN_COLD)
-		return 0;
-	/* The first token sees one key, the next two … up to a window; the last block runs for one
-	 * query. */
+	double seen = m->window < clicks ? m->window : clicks, sum = 0;
+	/* Cold, the first token sees one key, the next two … up to a window; the last block runs
+	 * for one query. */
 	double keys = seen * (seen + 1) / 2 + (clicks - seen) * seen;
-	return (blocks - 1) * (clicks * token_macs(m, true) + query_macs(m, keys)) +
-	       clicks * token_macs(m, false) + token_macs(m, true) - token_macs(m, false) +
-	       query_macs(m, seen);
+	if (kind != PLAN_WARM && kind != PLAN_COLD)
+		return 0;
+	for (unsigned int b = 0; b < m->n_blocks; b++) {
+		double whole = token_macs(m, b, true), kv = token_macs(m, b, false);
+		if (kind == PLAN_WARM)
+			sum += whole + query_macs(m, m->window);
+		else if (b + 1 < m->n_blocks)
+			sum += clicks * whole + query_macs(m, keys);
+		else
+			sum += (clicks - 1) * kv + whole + query_macs(m, seen);
+	}
+	return sum;
 }
 
 double plan_score_macs(const struct wr_bundle_model *m, enum plan_kind kind)

@@ -250,7 +250,8 @@ int wr_control_bundle(
 		{"generation", wr_serve_generation(s)}, {"bytes", wr_bundle_bytes(b)},
 		{"items", m->n_items}, {"d", m->d}, {"blocks", m->n_blocks}, {"heads", m->n_heads},
 		{"kv_heads", m->n_kv_heads}, {"head_dim", m->head_dim}, {"window", m->window},
-		{"ffn", m->ffn}, {"history_events", wr_bundle_history_events(m)},
+		{"ffn", m->ffn}, {"kept", wr_bundle_n_kept(m)},
+		{"history_events", wr_bundle_history_events(m)},
 		{"rules", x ? wr_intents_count(x) : 0},
 		{"rules_bytes", x ? wr_intents_bytes(x) : 0}};
 	for (unsigned int i = 0; i < WR_ARRAY_LEN(figures); i++)

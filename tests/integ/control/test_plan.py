@@ -108,6 +108,18 @@ def bundle(folder):
     for key in ('items', 'd', 'blocks', 'heads', 'kv_heads', 'window', 'ffn'):
         assert p['model'][key] == q['model'][key], (key, p['model'], q['model'])
     assert p['server'] == q['server']
+    # Everything of the second block in two planes: three products for one, and twice the weights with sums and scales.
+    subprocess.run([os.environ['MAKE_BUNDLE'], path, '2'], check=True, stdout=subprocess.DEVNULL)
+    k, p = plan(f'--bundle={path}', '--mix=warm,cold'), plan('--mix=warm,cold')
+    weights, outputs = 64 * (192 + 64 + 128 + 128), 192 + 64 + 128 + 64
+    assert k['model']['kept'] == 4 and p['model']['kept'] == 0, k['model']
+    assert k['kinds']['warm']['encode_macs'] == p['kinds']['warm']['encode_macs'] + 2 * weights, k['kinds']
+    assert k['kinds']['cold']['encode_macs'] == p['kinds']['cold']['encode_macs'] + 2 * (weights + 49 * 64 * 128), k['kinds']
+    def lines(x):
+        return {line['what']: line['bytes'] for line in x['server']['memory']['lines']}
+    assert lines(k)['model'] - lines(p)['model'] == weights + 8 * outputs, (lines(p), lines(k))
+    assert any('scaled' in n for n in k['notes']), k['notes']
+    assert ', 4 projections kept in two planes' in run(f'--bundle={path}')
 
 
 with tempfile.TemporaryDirectory() as work:
