@@ -8,6 +8,7 @@
 
 /* As wr_layers_measure; adds "by_layer" to `to`. */
 int wrtrain_by_layer(const struct wr_student *s, const struct wr_dataset *ds, enum wr_split split,
-	uint32_t users, uint32_t threads, json_t *to, struct wr_errmsg *msg) WR_MUST_CHECK;
+	uint32_t users, uint32_t threads, const char *keep, json_t *to,
+	struct wr_errmsg *msg) WR_MUST_CHECK;
 
 #endif

@@ -173,6 +173,11 @@ static int report(const struct compare *c, const struct options *o, unsigned int
 			m.novelty[1], m.diversity[1]);
 	if (alone)
 		json_object_set_new(j, "metrics", wr_metrics_at_json(&m));
+	if (!err && i && alone && !c->judge[0]->also) {
+		double same = wr_judge_overlap(c->judge[0], c->judge[i], 10);
+		printf("   %.4f of the ten best of %s are among its own\n", same, o->model[0]);
+		json_object_set_new(j, "same10", json_real(same));
+	}
 	if (i)
 		json_object_set(j, "more_than_first", less);
 	json_decref(less);

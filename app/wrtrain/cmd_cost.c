@@ -36,15 +36,17 @@ static int one(const char *name, double seconds, json_t *to, struct wr_errmsg *m
 		return err;
 	printf("%s%s\n  warm %8.2f us an answer, %8.1f k multiply-adds, %6u bytes of session\n"
 	       "  cold %8.2f us an answer, %8.1f k multiply-adds, %6u clicks\n"
-	       "  of both %.2f us and %.1f k multiply-adds are the ranking\n",
+	       "  of both %.2f us and %.1f k multiply-adds are the ranking; the model takes %.1f "
+	       "kB\n",
 		name, shape ? " (int8 of its shape)" : "", c.warm_us,
 		(double)(c.warm_macs + c.score_macs) / 1e3, c.session_bytes, c.cold_us,
 		(double)(c.cold_macs + c.score_macs) / 1e3, c.cold_clicks, c.score_us,
-		(double)c.score_macs / 1e3);
+		(double)c.score_macs / 1e3, (double)c.model_bytes / 1e3);
 	if (shape)
 		printf("  float, all of it again: %.2f us an answer\n", float_us);
-	json_t *j = json_pack("{s:s, s:b, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:f}", "model", name,
-		"by_shape", (int)shape, "session_bytes", (json_int_t)c.session_bytes, "cold_clicks",
+	json_t *j = json_pack("{s:s, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:f}", "model",
+		name, "by_shape", (int)shape, "model_bytes", (json_int_t)c.model_bytes,
+		"session_bytes", (json_int_t)c.session_bytes, "cold_clicks",
 		(json_int_t)c.cold_clicks, "warm_macs", (json_int_t)(c.warm_macs + c.score_macs),
 		"cold_macs", (json_int_t)(c.cold_macs + c.score_macs), "score_macs",
 		(json_int_t)c.score_macs, "warm_us", c.warm_us, "cold_us", c.cold_us, "score_us",

@@ -8,9 +8,9 @@
 #include <string.h>
 
 struct options {
-	const char *data, *run, *bundle, *int8, *by_layer, *isa, *gemm, *split, *lists, *k, *steps,
-		*max_history, *users, *baselines, *json, *threads, *record, *dataset, *model,
-		*commit;
+	const char *data, *run, *bundle, *int8, *by_layer, *keep, *isa, *gemm, *split, *lists, *k,
+		*steps, *max_history, *users, *baselines, *json, *threads, *record, *dataset,
+		*model, *commit;
 };
 
 struct eval {
@@ -33,6 +33,7 @@ static int parse(int argc, char **argv, struct options *o, struct wr_errmsg *msg
 		{"by-layer", NULL,
 			"what each layer of --run loses in int8: it alone, and all but it",
 			&o->by_layer},
+		{"keep", "NAME,…", "by-layer: with these in two planes, as pack --keep", &o->keep},
 		{"isa", "LEVEL",
 			"auto, ref, avx2 or avx512vnni (auto); every level gives the same lists",
 			&o->isa},
@@ -69,6 +70,10 @@ static int settings(const struct options *o, struct eval *e, struct wr_errmsg *m
 			"give --data and one of --run, --bundle, --baselines (see --help)");
 	if (o->by_layer && !o->run)
 		return wr_fail(msg, WR_EINVAL, "--by-layer needs --run");
+	if (o->keep && !o->by_layer)
+		return wr_fail(msg, WR_EINVAL,
+			"--keep needs --by-layer; a bundle that pack --keep wrote says itself what "
+			"it keeps");
 	if ((o->lists || (o->int8 && !o->by_layer) || o->isa || o->gemm) && !o->bundle)
 		return wr_fail(msg, WR_EINVAL, "--int8, --isa, --gemm and --lists need --bundle");
 	if ((o->k || o->steps || o->max_history) && !o->lists)
@@ -153,7 +158,8 @@ static int eval_float(struct eval *e, const struct options *o, struct wr_errmsg 
 	if (!err && o->record && !o->bundle)
 		err = record(o, &m, "float", msg);
 	if (!err && o->by_layer)
-		err = wrtrain_by_layer(s, e->ds, e->split, e->users, e->threads, e->json, msg);
+		err = wrtrain_by_layer(
+			s, e->ds, e->split, e->users, e->threads, o->keep, e->json, msg);
 	wr_student_free(s);
 	return err;
 }

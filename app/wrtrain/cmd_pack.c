@@ -16,6 +16,11 @@ static int run(int argc, char **argv, struct wr_errmsg *msg)
 		{"calibrate", NULL,
 			"scales of weights that lose least of what products say on training clicks",
 			&calibrate},
+		{"keep", "NAME,…",
+			"projections that int8 loses too much of, in two planes: "
+			"block.B.qkv.weight, "
+			".out, .up, .down (or bB.qkv as eval --by-layer says)",
+			&p.keep},
 		{"bundle-version", "N", "default: one more than the bundle at --out has, else 1",
 			&version},
 		{"threads", "N", "OpenMP threads (all cores)", &threads},
@@ -41,9 +46,13 @@ static int run(int argc, char **argv, struct wr_errmsg *msg)
 		err = wr_bundle_open(&b, out, msg);
 	if (!err) {
 		const struct wr_bundle_model *m = wr_bundle_model(b);
-		printf("%s: %.1f MB, version %u: %u items, d %u, %u blocks, window %u\n", out,
+		printf("%s: %.1f MB, version %u: %u items, d %u, %u blocks, window %u", out,
 			(double)wr_bundle_bytes(b) / 1e6, m->bundle_version, m->n_items, m->d,
 			m->n_blocks, m->window);
+		if (p.keep)
+			printf(", %u of %u projections kept in two planes", wr_bundle_n_kept(m),
+				WR_BUNDLE_PROJECTIONS * m->n_blocks);
+		putchar('\n');
 		wr_bundle_close(b);
 	}
 	return err;

@@ -117,6 +117,12 @@ static double time_bursts(struct bench *b, uint32_t n, bool warm, double seconds
 	return (double)all[rounds / 2] / 1e3 / BURST;
 }
 
+/* Products of a projection for one of int8 by int8. */
+static uint64_t products(const struct wr_bundle_model *s, uint32_t b, enum wr_bundle_projection p)
+{
+	return wr_bundle_kept(s, b, p) ? 3 : 1;
+}
+
 /* Of n tokens that enter, by block: all projected to keys and values, those that are still needed
  * to the rest. */
 static uint64_t macs(const struct wr_bundle_model *s, uint32_t n, uint32_t keys)
@@ -124,8 +130,10 @@ static uint64_t macs(const struct wr_bundle_model *s, uint32_t n, uint32_t keys)
 	uint64_t sum = 0, d = s->d, o = (uint64_t)s->n_heads * s->head_dim;
 	for (uint32_t b = 0; b < s->n_blocks; b++) {
 		uint32_t keep = (s->n_blocks - 1 - b) * (s->window - 1) + 1, out = WR_MIN(n, keep);
-		sum += n * d * 2 * s->n_kv_heads * s->head_dim;
-		sum += out * d * (2 * o + 2 * (uint64_t)s->ffn);
+		uint64_t qkv = products(s, b, WR_BUNDLE_QKV);
+		uint64_t ffn = products(s, b, WR_BUNDLE_UP) + products(s, b, WR_BUNDLE_DOWN);
+		sum += qkv * n * d * 2 * s->n_kv_heads * s->head_dim;
+		sum += out * d * ((qkv + products(s, b, WR_BUNDLE_OUT)) * o + ffn * s->ffn);
 		for (uint32_t t = n - out; t < n; t++)
 			sum += 2 * o * WR_MIN((keys ? keys : t + 1), s->window);
 		n = out;
@@ -141,7 +149,8 @@ int wr_cost_measure(
 	int err = bench_new(&b, bundle, msg);
 	*out = (struct wr_cost){0};
 	if (!err) {
-		*out = (struct wr_cost){.session_bytes = (uint32_t)wr_ring_bytes(b.s),
+		*out = (struct wr_cost){.model_bytes = wr_model_bytes(b.model),
+			.session_bytes = (uint32_t)wr_ring_bytes(b.s),
 			.cold_clicks = b.clicks,
 			.warm_macs = macs(b.s, 1, b.s->window),
 			.cold_macs = macs(b.s, b.clicks, 0),

@@ -48,6 +48,7 @@ static int make_bundle(
 	char path[] = "/tmp/wrtrain-cost-XXXXXX";
 	struct wr_student *s;
 	struct wr_bundle_builder *w = NULL;
+	struct quantising plain = {.bundle_version = 1};
 	int fd = mkstemp(path), err = wr_student_new(&s, p, msg);
 	*out = NULL;
 	if (fd < 0 && !err)
@@ -57,7 +58,7 @@ static int make_bundle(
 		err = wr_bundle_builder_new(&w, msg);
 	}
 	if (!err)
-		err = wr_learn_quantise_student(w, s, NULL, 1, msg);
+		err = wr_learn_quantise_student(w, s, &plain, msg);
 	if (!err && add_rest(w, p->n_items))
 		err = wr_fail(msg, WR_ENOMEM, "out of memory for a bundle");
 	if (!err)

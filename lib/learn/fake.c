@@ -7,8 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-WR_CLONES void wr_learn_fake_rows(float *x, size_t rows, uint32_t n)
+WR_CLONES void wr_learn_fake_rows(float *x, size_t rows, uint32_t n, bool low)
 {
+	float step = low ? 254.0f : 0.0f;
 	for (size_t r = 0; r < rows; r++) {
 		float *a = x + r * n, top = 0;
 #pragma omp simd reduction(max : top)
@@ -16,9 +17,27 @@ WR_CLONES void wr_learn_fake_rows(float *x, size_t rows, uint32_t n)
 			top = fabsf(a[c]) > top ? fabsf(a[c]) : top;
 		float inv = top < 1e-30f ? 0.0f : 127.0f / top, back = top / 127.0f;
 #pragma omp simd
-		for (uint32_t c = 0; c < n; c++)
-			a[c] = rintf(a[c] * inv) * back;
+		for (uint32_t c = 0; c < n; c++) {
+			float v = a[c] * inv, q = rintf(v);
+			a[c] = (q + rintf((v - q) * step) * (1 / 254.0f)) * back;
+		}
 	}
+}
+
+static bool is_kept(const struct wr_fake *f, uint32_t b, unsigned int part)
+{
+	static const enum wr_bundle_projection of[FAKE_PARTS] = {[FAKE_QKV] = WR_BUNDLE_QKV,
+		[FAKE_OUT] = WR_BUNDLE_OUT,
+		[FAKE_UP] = WR_BUNDLE_UP,
+		[FAKE_DOWN] = WR_BUNDLE_DOWN};
+	return f->kept[of[part]] >> b & 1;
+}
+
+void wr_learn_fake_input(const struct wr_student *s, uint32_t b, unsigned int part, float *x,
+	size_t rows, uint32_t n)
+{
+	if (fake_part(s, b, part))
+		wr_learn_fake_rows(x, rows, n, is_kept(s->fake, b, part));
 }
 
 void wr_learn_fake_all(struct wr_fake *fake, const struct wr_student *real)
@@ -61,20 +80,29 @@ int wr_learn_fake_new(struct wr_student **s, const struct wr_fake *fake, struct 
 	return WR_OK;
 }
 
-/* One row at a time; the gain of the norm in front goes in. */
-static void round_matrix(
-	const float *w, const float *gain, uint32_t rows, uint32_t cols, bool round, float *to)
+/* One row at a time; the gain of the norm in front goes in. planes: 0 (not rounded) to 2. */
+static void round_matrix(const float *w, const float *gain, uint32_t rows, uint32_t cols,
+	unsigned int planes, float *to)
 {
-	int8_t q[8192];
+	int8_t q[8192], low[8192];
 	float scale;
 	for (uint32_t r = 0; r < rows; r++) {
 		const float *x = w + (size_t)r * cols;
 		float *y = to + (size_t)r * cols;
-		if (round)
+		memset(low, 0, cols);
+		if (planes)
 			wr_learn_quantise_rows(x, gain, 1, cols, q, &scale);
+		if (planes == 2)
+			wr_learn_quantise_low(x, gain, 1, cols, q, &scale, low);
 		for (uint32_t c = 0; c < cols; c++)
-			y[c] = round ? (float)q[c] * scale : x[c] * (gain ? gain[c] : 1.0f);
+			y[c] = planes ? ((float)q[c] + (float)low[c] * (1 / 254.0f)) * scale
+				      : x[c] * (gain ? gain[c] : 1.0f);
 	}
+}
+
+static unsigned int planes_of(const struct wr_student *s, uint32_t b, unsigned int part)
+{
+	return fake_part(s, b, part) ? 1 + is_kept(s->fake, b, part) : 0;
 }
 
 /* Rounded unit vectors at their own lengths. */
@@ -82,7 +110,7 @@ static void round_items(const struct wr_student *real, float *to)
 {
 	uint32_t d = real->shape.d;
 	memcpy(to, real->w + real->embedding, (size_t)real->shape.n_items * d * sizeof(float));
-	wr_learn_fake_rows(to, real->shape.n_items, d);
+	wr_learn_fake_rows(to, real->shape.n_items, d, false);
 }
 
 void wr_learn_fake_refresh(struct wr_student *s)
@@ -98,13 +126,13 @@ void wr_learn_fake_refresh(struct wr_student *s)
 		const float *w = r->w;
 		for (uint32_t c = 0; c < p->d; c++)
 			s->w[o->norm1 + c] = s->w[o->norm2 + c] = 1;
-		round_matrix(w + o->qkv, w + o->norm1, s->qkv_dim, p->d, fake_part(s, b, FAKE_QKV),
+		round_matrix(w + o->qkv, w + o->norm1, s->qkv_dim, p->d, planes_of(s, b, FAKE_QKV),
 			s->w + o->qkv);
 		round_matrix(
-			w + o->out, NULL, p->d, s->o_dim, fake_part(s, b, FAKE_OUT), s->w + o->out);
-		round_matrix(w + o->up, w + o->norm2, s->up_dim, p->d, fake_part(s, b, FAKE_UP),
+			w + o->out, NULL, p->d, s->o_dim, planes_of(s, b, FAKE_OUT), s->w + o->out);
+		round_matrix(w + o->up, w + o->norm2, s->up_dim, p->d, planes_of(s, b, FAKE_UP),
 			s->w + o->up);
-		round_matrix(w + o->down, NULL, p->d, p->ffn, fake_part(s, b, FAKE_DOWN),
+		round_matrix(w + o->down, NULL, p->d, p->ffn, planes_of(s, b, FAKE_DOWN),
 			s->w + o->down);
 	}
 }
@@ -141,5 +169,5 @@ void wr_learn_student_units(const struct wr_student *s, float *unit, float *norm
 	uint32_t n = s->shape.n_items, d = s->shape.d;
 	wr_learn_unit_rows(r->w + r->embedding, n, d, unit, norm);
 	if (s->fake && s->fake->items)
-		wr_learn_fake_rows(unit, n, d);
+		wr_learn_fake_rows(unit, n, d, false);
 }

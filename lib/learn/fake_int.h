@@ -16,14 +16,19 @@ struct wr_fake {
 	const struct wr_student *real; /* the weights that are rounded; borrowed */
 	bool items, user;
 	uint8_t block[WR_BUNDLE_MAX_BLOCKS]; /* bits 1 << FAKE_… */
+	/* As in struct wr_bundle_model: these round in two planes, if at all. */
+	uint16_t kept[WR_BUNDLE_PROJECTIONS];
 };
 static inline bool fake_part(const struct wr_student *s, uint32_t b, unsigned int part)
 {
 	return s->fake && s->fake->block[b] >> part & 1;
 }
 
-/* x [rows][n]: each row to multiples of its largest magnitude / 127. */
-void wr_learn_fake_rows(float *x, size_t rows, uint32_t n);
+/* x [rows][n]: each row to multiples of its largest magnitude / 127; of that / 254 when low. */
+void wr_learn_fake_rows(float *x, size_t rows, uint32_t n, bool low);
+/* The rows that enter a product (part not FAKE_ATTENTION), as s says. */
+void wr_learn_fake_input(const struct wr_student *s, uint32_t b, unsigned int part, float *x,
+	size_t rows, uint32_t n);
 /* wr_fake with every layer. */
 void wr_learn_fake_all(struct wr_fake *fake, const struct wr_student *real);
 /*

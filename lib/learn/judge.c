@@ -176,6 +176,22 @@ double wr_judge_gain(const struct wr_judge *j, uint32_t at, enum wr_gain gain)
 	return sum / n;
 }
 
+double wr_judge_overlap(const struct wr_judge *a, const struct wr_judge *b, uint32_t k)
+{
+	double sum = 0;
+	uint32_t n_users = 0;
+	for (uint32_t u = 0; u < WR_MIN(a->n_users, b->n_users); u++) {
+		const uint32_t *x = a->list + (size_t)u * WR_JUDGE_TOP,
+			       *y = b->list + (size_t)u * WR_JUDGE_TOP;
+		uint32_t n = WR_MIN(a->user[u].n_list, k), both = 0;
+		for (uint32_t i = 0; i < n; i++)
+			both += place_of(x[i], y, WR_MIN(b->user[u].n_list, k)) != UINT32_MAX;
+		sum += n ? (double)both / n : 0;
+		n_users += n > 0;
+	}
+	return n_users ? sum / n_users : 0;
+}
+
 static int by_value(const void *a, const void *b)
 {
 	const double *x = a, *y = b;

@@ -261,16 +261,14 @@ static void block_forward(const struct wr_student *s, struct net_ws *ws, uint32_
 	uint32_t d = p->d, t = in->off[in->n_seqs];
 	size_t td = (size_t)t * d;
 	rms_forward(k->x_in, s->w + o->norm1, t, d, k->r1, k->n1);
-	if (fake_part(s, b, FAKE_QKV))
-		wr_learn_fake_rows(k->n1, t, d);
+	wr_learn_fake_input(s, b, FAKE_QKV, k->n1, t, d);
 	wr_sgemm(false, true, t, s->qkv_dim, d, k->n1, d, s->w + o->qkv, d, 0, k->qkv, s->qkv_dim);
 	rotate_qk(s, ws, in, k->qkv, false);
 	if (fake_part(s, b, FAKE_ATTENTION))
 		wr_learn_fake_rows(
-			k->qkv, (size_t)t * (p->n_heads + 2 * p->n_kv_heads), s->head_dim);
+			k->qkv, (size_t)t * (p->n_heads + 2 * p->n_kv_heads), s->head_dim, false);
 	attend_forward(s, ws, b, in, drop);
-	if (fake_part(s, b, FAKE_OUT))
-		wr_learn_fake_rows(k->o, t, s->o_dim);
+	wr_learn_fake_input(s, b, FAKE_OUT, k->o, t, s->o_dim);
 	wr_sgemm(
 		false, true, t, d, s->o_dim, k->o, s->o_dim, s->w + o->out, s->o_dim, 0, ws->dy, d);
 	if (drop->threshold)
@@ -278,8 +276,7 @@ static void block_forward(const struct wr_student *s, struct net_ws *ws, uint32_
 			ws->dy, td, drop->threshold, drop->scale, drop->key, SITE_OUT(b));
 	add_rows(k->x_in, ws->dy, td, k->x_mid);
 	rms_forward(k->x_mid, s->w + o->norm2, t, d, k->r2, k->n2);
-	if (fake_part(s, b, FAKE_UP))
-		wr_learn_fake_rows(k->n2, t, d);
+	wr_learn_fake_input(s, b, FAKE_UP, k->n2, t, d);
 	float *up = k->up ? k->up : k->h;
 	wr_sgemm(false, true, t, s->up_dim, d, k->n2, d, s->w + o->up, d, 0, up, s->up_dim);
 	if (k->up)
@@ -287,8 +284,7 @@ static void block_forward(const struct wr_student *s, struct net_ws *ws, uint32_
 	else
 		relu_forward(k->h, (size_t)t * p->ffn);
 	/* A unit that is rounded to 0 passes no gradient either. */
-	if (fake_part(s, b, FAKE_DOWN))
-		wr_learn_fake_rows(k->h, t, p->ffn);
+	wr_learn_fake_input(s, b, FAKE_DOWN, k->h, t, p->ffn);
 	wr_sgemm(false, true, t, d, p->ffn, k->h, p->ffn, s->w + o->down, p->ffn, 0, ws->dy, d);
 	if (drop->threshold)
 		wr_learn_dropout_apply(
@@ -312,7 +308,7 @@ void wr_learn_net_forward(const struct wr_student *s, struct net_ws *ws, const s
 		block_forward(s, ws, b, in, drop, b == last ? ws->x_out : ws->b[b + 1].x_in);
 	unit_forward(ws->x_out, s->w + s->final_gain, t, d, ws->u, ws->u_norm);
 	if (s->fake && s->fake->user)
-		wr_learn_fake_rows(ws->u, t, d);
+		wr_learn_fake_rows(ws->u, t, d, false);
 }
 
 static void store_bias_gradient(

@@ -18,6 +18,7 @@ struct packing {
 	struct wr_dataset *ds;
 	struct wr_student *s;
 	struct wr_bundle_builder *w;
+	uint16_t kept[WR_BUNDLE_PROJECTIONS];
 	char *rules;
 	size_t rules_bytes;
 };
@@ -29,6 +30,22 @@ static json_t *read_optional(const char *dir, const char *name)
 	json_t *j = NULL;
 	snprintf(path, sizeof(path), "%s/%s", dir, name);
 	return access(path, R_OK) || wr_json_read(path, &j, NULL) ? json_null() : j;
+}
+
+/* Names of what is kept; NULL when nothing is. */
+static json_t *kept_json(const struct packing *k)
+{
+	json_t *names = NULL;
+	char name[WR_KEEP_NAME];
+	for (uint32_t i = 0; i < WR_BUNDLE_PROJECTIONS * WR_BUNDLE_MAX_BLOCKS; i++) {
+		uint32_t b = i / WR_BUNDLE_PROJECTIONS, p = i % WR_BUNDLE_PROJECTIONS;
+		if (!(k->kept[p] >> b & 1))
+			continue;
+		names = names ? names : json_array();
+		wr_keep_name(b, (enum wr_bundle_projection)p, name);
+		json_array_append_new(names, json_string(name));
+	}
+	return names;
 }
 
 static int add_manifest(const struct packing *k, struct wr_errmsg *msg)
@@ -43,6 +60,9 @@ static int add_manifest(const struct packing *k, struct wr_errmsg *msg)
 		"data", read_optional(k->p->data_dir, "dataset.json"), "training",
 		read_optional(k->p->run_dir, "settings.json"), "metrics_float", "validation",
 		wr_metrics_at_json(&valid), "test", wr_metrics_at_json(&test));
+	json_t *kept = kept_json(k);
+	if (kept)
+		json_object_set_new(j, "kept", kept);
 	char *text = j ? json_dumps(j, JSON_INDENT(2)) : NULL;
 	json_decref(j);
 	err = text ? wr_bundle_builder_add(k->w, WR_SEC_MANIFEST, text, strlen(text)) : WR_ENOMEM;
@@ -140,6 +160,7 @@ int wr_pack_run(const struct wr_pack *p, const char *path, struct wr_errmsg *msg
 {
 	struct packing k = {.p = p};
 	struct moments moments = {0};
+	struct quantising how = {0};
 	char *checkpoint = NULL;
 	int err = WR_OK;
 	if (asprintf(&checkpoint, "%s/%s", p->run_dir, p->checkpoint) < 0)
@@ -154,12 +175,17 @@ int wr_pack_run(const struct wr_pack *p, const char *path, struct wr_errmsg *msg
 	if (!err)
 		err = wr_learn_served(&k.s->shape, checkpoint, msg);
 	if (!err)
+		err = wr_keep_parse(p->keep, k.s->shape.n_blocks, k.kept, msg);
+	if (!err)
 		err = wr_bundle_builder_new(&k.w, msg);
 	if (!err && p->calibrate)
 		err = wr_learn_moments_measure(&moments, k.s, k.ds, msg);
-	if (!err)
-		err = wr_learn_quantise_student(
-			k.w, k.s, p->calibrate ? &moments : NULL, next_version(&k, path), msg);
+	if (!err) {
+		how.moments = p->calibrate ? &moments : NULL;
+		how.bundle_version = next_version(&k, path);
+		memcpy(how.kept, k.kept, sizeof(how.kept));
+		err = wr_learn_quantise_student(k.w, k.s, &how, msg);
+	}
 	wr_learn_moments_free(&moments);
 	if (!err)
 		err = add_catalogue(&k, msg);

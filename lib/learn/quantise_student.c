@@ -23,25 +23,54 @@ void wr_learn_quantise_rows(
 	}
 }
 
-static int add_matrix(struct wr_bundle_builder *w, uint32_t block, const char *what, const float *x,
-	const float *gain, const float *moment, uint32_t rows, uint32_t cols, struct wr_errmsg *msg)
+void wr_learn_quantise_low(const float *w, const float *gain, uint32_t rows, uint32_t cols,
+	const int8_t *q, const float *scale, int8_t *low)
 {
+	for (uint32_t r = 0; r < rows; r++)
+		for (uint32_t c = 0; c < cols; c++) {
+			size_t i = (size_t)r * cols + c;
+			float v = w[i] * (gain ? gain[c] : 1.0f) / scale[r] - (float)q[i];
+			low[i] = (int8_t)fmaxf(-127.0f, fminf(127.0f, rintf(v * 254.0f)));
+		}
+}
+
+/* A projection on its way into a bundle; gain and moment may be NULL. */
+struct matrix {
+	enum wr_bundle_projection p;
+	const float *x, *gain, *moment;
+};
+
+static int add_matrix(struct wr_bundle_builder *w, const struct wr_bundle_model *m, uint32_t block,
+	const struct matrix *x, struct wr_errmsg *msg)
+{
+	const char *what = wr_bundle_projection_name(x->p);
+	uint32_t rows = (uint32_t)wr_bundle_outputs(m, x->p),
+		 cols = (uint32_t)wr_bundle_inputs(m, x->p);
+	size_t n = (size_t)rows * cols;
+	bool kept = wr_bundle_kept(m, block, x->p);
 	char name[32];
-	int8_t *q = malloc((size_t)rows * cols);
+	int8_t *q = malloc(n), *low = malloc(n);
 	float *scale = malloc(rows * sizeof(*scale));
 	int err = WR_ENOMEM;
-	if (q && scale) {
-		if (moment)
-			wr_learn_quantise_calibrated(x, gain, moment, rows, cols, q, scale);
+	if (q && low && scale) {
+		if (x->moment && !kept)
+			wr_learn_quantise_calibrated(
+				x->x, x->gain, x->moment, rows, cols, q, scale);
 		else
-			wr_learn_quantise_rows(x, gain, rows, cols, q, scale);
+			wr_learn_quantise_rows(x->x, x->gain, rows, cols, q, scale);
 		snprintf(name, sizeof(name), "b%u.%s.q", block, what);
-		err = wr_bundle_builder_add(w, name, q, (size_t)rows * cols);
+		err = wr_bundle_builder_add(w, name, q, n);
 		snprintf(name, sizeof(name), "b%u.%s.s", block, what);
 		if (!err)
 			err = wr_bundle_builder_add(w, name, scale, rows * sizeof(*scale));
 	}
+	if (!err && kept) {
+		wr_learn_quantise_low(x->x, x->gain, rows, cols, q, scale, low);
+		snprintf(name, sizeof(name), "b%u.%s.low", block, what);
+		err = wr_bundle_builder_add(w, name, low, n);
+	}
 	free(q);
+	free(low);
 	free(scale);
 	return err ? wr_fail(msg, err, "cannot add section b%u.%s: %s", block, what,
 			     wr_strerror(err))
@@ -82,22 +111,20 @@ static int add_items(struct wr_bundle_builder *w, const struct wr_student *s, st
 }
 
 static int add_block(struct wr_bundle_builder *w, const struct wr_student *s,
-	const struct moments *m, uint32_t b, struct wr_errmsg *msg)
+	const struct wr_bundle_model *model, const struct moments *m, uint32_t b,
+	struct wr_errmsg *msg)
 {
 	const struct wr_student_shape *p = &s->shape;
 	const struct wr_student_block *o = &s->block[b];
+	const struct matrix x[WR_BUNDLE_PROJECTIONS] = {
+		{WR_BUNDLE_QKV, s->w + o->qkv, s->w + o->norm1, m ? m->qkv[b] : NULL},
+		{WR_BUNDLE_OUT, s->w + o->out, NULL, m ? m->out[b] : NULL},
+		{WR_BUNDLE_UP, s->w + o->up, s->w + o->norm2, m ? m->up[b] : NULL},
+		{WR_BUNDLE_DOWN, s->w + o->down, NULL, m ? m->down[b] : NULL}};
 	char name[32];
-	int err = add_matrix(w, b, "qkv", s->w + o->qkv, s->w + o->norm1, m ? m->qkv[b] : NULL,
-		s->qkv_dim, p->d, msg);
-	if (!err)
-		err = add_matrix(w, b, "out", s->w + o->out, NULL, m ? m->out[b] : NULL, p->d,
-			s->o_dim, msg);
-	if (!err)
-		err = add_matrix(w, b, "up", s->w + o->up, s->w + o->norm2, m ? m->up[b] : NULL,
-			p->ffn, p->d, msg);
-	if (!err)
-		err = add_matrix(w, b, "down", s->w + o->down, NULL, m ? m->down[b] : NULL, p->d,
-			p->ffn, msg);
+	int err = WR_OK;
+	for (unsigned int i = 0; i < WR_BUNDLE_PROJECTIONS && !err; i++)
+		err = add_matrix(w, model, b, &x[i], msg);
 	if (err)
 		return err;
 	snprintf(name, sizeof(name), "b%u.bias", b);
@@ -112,7 +139,7 @@ static int add_block(struct wr_bundle_builder *w, const struct wr_student *s,
 }
 
 int wr_learn_quantise_student(struct wr_bundle_builder *w, const struct wr_student *s,
-	const struct moments *moments, uint32_t bundle_version, struct wr_errmsg *msg)
+	const struct quantising *how, struct wr_errmsg *msg)
 {
 	const struct wr_student_shape *p = &s->shape;
 	struct wr_bundle_model m = {.n_items = p->n_items,
@@ -125,8 +152,9 @@ int wr_learn_quantise_student(struct wr_bundle_builder *w, const struct wr_stude
 		.ffn = p->ffn,
 		.logit_scale = s->w[s->logit_scale],
 		.norm_eps = 1e-6f,
-		.bundle_version = bundle_version,
+		.bundle_version = how->bundle_version,
 		.time_buckets = p->time_buckets};
+	memcpy(m.kept, how->kept, sizeof(m.kept));
 	int err = wr_bundle_builder_add(w, WR_SEC_MODEL, &m, sizeof(m));
 	if (!err)
 		err = wr_bundle_builder_add(
@@ -135,6 +163,6 @@ int wr_learn_quantise_student(struct wr_bundle_builder *w, const struct wr_stude
 		return wr_fail(msg, err, "cannot add the model section: %s", wr_strerror(err));
 	err = add_items(w, s, msg);
 	for (uint32_t b = 0; b < p->n_blocks && !err; b++)
-		err = add_block(w, s, moments, b, msg);
+		err = add_block(w, s, &m, how->moments, b, msg);
 	return err;
 }

@@ -9,6 +9,10 @@
  * 0). gain NULL = 1. */
 void wr_learn_quantise_rows(
 	const float *w, const float *gain, uint32_t rows, uint32_t cols, int8_t *q, float *scale);
+/* low[r][c] = rint(254 · (w[r][c] · gain[c] / scale[r] - q[r][c])), in [-127, 127]: the second
+ * plane of what wr_learn_quantise_rows made. */
+void wr_learn_quantise_low(const float *w, const float *gain, uint32_t rows, uint32_t cols,
+	const int8_t *q, const float *scale, int8_t *low);
 /* Sums of squares of the inputs of each block's products, by channel. */
 struct moments {
 	float *qkv[WR_BUNDLE_MAX_BLOCKS], *out[WR_BUNDLE_MAX_BLOCKS], *up[WR_BUNDLE_MAX_BLOCKS],
@@ -23,9 +27,15 @@ void wr_learn_moments_free(struct moments *m);
  * Σ moment[c] (w - q·scale)² of each row. cols ≤ 8192. */
 void wr_learn_quantise_calibrated(const float *w, const float *gain, const float *moment,
 	uint32_t rows, uint32_t cols, int8_t *q, float *scale);
-/* Adds model, items, blocks and final gain to w. moments NULL: scales by the largest weight. */
+/* What a bundle is made with; all 0 = plain. */
+struct quantising {
+	const struct moments *moments; /* NULL: scales by the largest weight, as always of kept
+					  projections */
+	uint16_t kept[WR_BUNDLE_PROJECTIONS];
+	uint32_t bundle_version;
+};
+/* Adds model, items, blocks and final gain to w. */
 int wr_learn_quantise_student(struct wr_bundle_builder *w, const struct wr_student *s,
-	const struct moments *moments, uint32_t bundle_version,
-	struct wr_errmsg *msg) WR_MUST_CHECK;
+	const struct quantising *how, struct wr_errmsg *msg) WR_MUST_CHECK;
 
 #endif

@@ -47,6 +47,7 @@ int wr_prune_write(
 /* ---- int8 by layer ---- */
 struct wr_layer_score {
 	double hr10, ndcg10; /* seen items removed */
+	double same10;       /* share of the float model's ten best that are among its own */
 };
 struct wr_layer {
 	char name[24]; /* "items", "user", "bB.qkv", "bB.attention", "bB.out", "bB.up", "bB.down" */
@@ -58,15 +59,19 @@ struct wr_layers {
 	struct wr_layer_score none, all;
 	struct wr_layer layer[WR_LAYERS_MAX];
 };
-/* Rounds as the server does, in float sums: `all` is within a few users of the int8 model.
- * WR_EINVAL for teachers and windows above 96; WR_ESTATE when stopped. */
+/*
+ * Rounds as the server does, in float sums: `all` is within a few users of the int8 model. keep:
+ * names for wr_keep_parse of projections that round in two planes, NULL = none. WR_EINVAL for bad
+ * names, teachers and windows above 96; WR_ESTATE when stopped.
+ */
 int wr_layers_measure(const struct wr_student *s, const struct wr_dataset *ds, enum wr_split split,
-	uint32_t users, uint32_t threads, struct wr_layers *out,
+	uint32_t users, uint32_t threads, const char *keep, struct wr_layers *out,
 	struct wr_errmsg *msg) WR_MUST_CHECK;
 
 /* ---- what an answer costs ---- */
 /* One thread, bursts of 32, ten best of the catalogue, seen items removed; medians of rounds. */
 struct wr_cost {
+	uint64_t model_bytes;   /* of the weights and item vectors as the server packs them */
 	uint32_t session_bytes; /* cached rows that a warm answer reads */
 	uint32_t cold_clicks;   /* of the cold answers: what reaches the last position, at most
 				   200 */

@@ -335,7 +335,20 @@ struct wr_lists {
 int wr_lists_write(const struct wr_int8 *x, const struct wr_dataset *ds, const struct wr_lists *l,
 	const char *path, uint64_t *n_lists, struct wr_errmsg *msg) WR_MUST_CHECK;
 
+/* Mean share of a's first k ≤ WR_JUDGE_TOP items that are among b's, whose users are the same. */
+double wr_judge_overlap(const struct wr_judge *a, const struct wr_judge *b, uint32_t k);
+
 /* ---- pack ---- */
+#define WR_KEEP_NAME 32
+/* "block.B.qkv.weight": the name of a projection that may be kept in two int8 planes. */
+void wr_keep_name(uint32_t block, enum wr_bundle_projection p, char name[WR_KEEP_NAME]);
+/*
+ * kept, as struct wr_bundle_model has it, of names with commas between, each as above or "bB.qkv";
+ * NULL = none. WR_EINVAL: a name that is none, and those that are.
+ */
+int wr_keep_parse(const char *names, uint32_t n_blocks, uint16_t kept[WR_BUNDLE_PROJECTIONS],
+	struct wr_errmsg *msg) WR_MUST_CHECK;
+
 struct wr_pack {
 	const char *data_dir, *run_dir;
 	const char *checkpoint; /* file in run_dir */
@@ -343,6 +356,7 @@ struct wr_pack {
 	uint32_t version; /* bundle version; 0 = one more than the bundle at the same path has, else
 			     1 */
 	bool calibrate;   /* scales of weights that lose least on training clicks */
+	const char *keep; /* names for wr_keep_parse; NULL = none */
 	uint32_t threads;
 };
 /* Quantises the checkpoint (docs/model.md), measures it, and writes the bundle all or nothing. */

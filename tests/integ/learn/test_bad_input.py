@@ -320,6 +320,25 @@ def full_disk():
     return "done"
 
 
+# ---- names of what a bundle keeps ----
+def kept_names():
+    """A bad name is told with those that are good, before anything is written."""
+    before = open(path("good.wrb"), "rb").read()
+    for name in ("block.2.up.weight", "item.embedding", "block.0.norm1.gain", "b0.attention", "up", "", "b0.up,,b1.up", "block.0.up.weight,nothing"):
+        refuse(f"pack --keep={name}", ["is no projection", "block.B.qkv.weight", "from 0 to 1"], "pack", f"--data={path('good')}",
+               f"--run={path('run')}", f"--out={path('good.wrb')}", f"--keep={name}")
+        refuse(f"eval --by-layer --keep={name}", "is no projection", "eval", f"--data={path('good')}", f"--run={path('run')}", "--by-layer",
+               f"--keep={name}", "--users=5")
+    refuse("eval --keep without --by-layer", "--by-layer", "eval", f"--data={path('good')}", f"--run={path('run')}", "--keep=b0.up")
+    check("the bundle that stood there is unchanged after bad names", open(path("good.wrb"), "rb").read() == before)
+    accept("a kept bundle", "pack", f"--data={path('good')}", f"--run={path('run')}", f"--out={path('keep.wrb')}", "--keep=block.1.up.weight")
+    whole = bytearray(open(path("keep.wrb"), "rb").read())
+    check("a kept bundle has a format of its own", struct.unpack_from("<I", whole, 8)[0] == 2 and struct.unpack_from("<I", before, 8)[0] == 1)
+    entry = next(at for at in range(64, len(whole), 64) if whole[at:at + 16].rstrip(b"\0") == b"b1.up.low")
+    whole[struct.unpack_from("<Q", whole, entry + 16)[0]] ^= 1
+    refuse("a damaged second plane", ["b1.up.low", "damaged"], "eval", f"--data={path('good')}", f"--bundle={write('hurt.wrb', bytes(whole))}")
+
+
 # ---- a kill at any moment ----
 def kills(n):
     """SIGKILL while a bundle is replaced: it is the old or the new one, never half of either."""
@@ -374,6 +393,7 @@ def main():
     make_good()
     weights()
     divergence()
+    kept_names()
     disk = full_disk()
     kills(12)
     long_file()

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
 """Every knob of the student on the wire: one run is pruned to a grid of shapes (blocks, heads, shared key heads, windows, feed-forward
-width, width with heads that do not fill it) and wide ones are trained; of each, what wrtrain says offline is what wirerankd answers,
-told as a history and click by click.
+width, width with heads that do not fill it), packed with projections in two planes, and wide ones are trained; of each, what wrtrain
+says offline is what wirerankd answers, told as a history and click by click.
 
 usage: test_shapes.py WRTRAIN WIRERANKD WRLOAD"""
 import os
@@ -30,6 +30,8 @@ PRUNED = [
 ]
 TRAINED = [["--d=128", "--heads=2", "--kv-heads=1", "--blocks=1", "--window=100", "--ffn=256"],
            ["--d=16", "--heads=1", "--blocks=4", "--window=3", "--ffn=16"]]
+KEPT = ["block.2.down.weight", "b0.qkv,b0.up,b1.out,block.1.qkv.weight",
+        ",".join(f"b{b}.{p}" for b in range(3) for p in ("qkv", "out", "up", "down"))]
 failures = []
 checks = 0
 
@@ -84,6 +86,7 @@ def serve(what):
         check(f"{what}: so do cold and warm answers", watched["warm_checked"] >= 20 and not watched["lists_wrong"],
               str({k: watched[k] for k in ("cold_checked", "warm_checked", "lists_wrong")}))
     check(f"{what}: the daemon ends well", daemon.ended_well)
+    return daemon.said()
 
 
 def main():
@@ -94,6 +97,10 @@ def main():
         must("prune", f"--data={path('data')}", f"--run={path('run')}", f"--out={path(f'p{i}')}", "--threads=1", *shape)
         must(*pack, f"--run={path(f'p{i}')}")
         serve(" ".join(shape))
+    for names in KEPT:
+        must(*pack, f"--run={path('run')}", f"--keep={names}")
+        said = serve(f"--keep={names}")
+        check(f"--keep={names}: the daemon says so", "kept in two int8 planes, three products each: b" in said)
     for i, shape in enumerate(TRAINED):
         must("fit", f"--data={path('data')}", f"--out={path(f't{i}')}", *shape, *TRAIN)
         must(*pack, f"--run={path(f't{i}')}")

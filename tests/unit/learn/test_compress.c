@@ -100,6 +100,21 @@ static void test_cost(void)
 	CU_ASSERT(c.warm_us > 0 && c.cold_us > 0 && c.score_us > 0 && c.score_us < c.cold_us);
 	CU_ASSERT(c.session_bytes >= 2 * 2 * 8 * (32 + 8));
 	wr_bundle_close(b);
+	/* Kept projections are three products, and their second planes take memory. */
+	struct wr_pack p = {.data_dir = learn_test_path("ring"),
+		.run_dir = learn_test_path("run"),
+		.checkpoint = "best.safetensors",
+		.keep = "b0.qkv,b1.down",
+		.threads = 1};
+	struct wr_cost k;
+	CU_ASSERT_EQUAL_FATAL(wr_pack_run(&p, learn_test_path("k.wrb"), &msg), WR_OK);
+	CU_ASSERT_EQUAL_FATAL(wr_bundle_open(&b, learn_test_path("k.wrb"), &msg), WR_OK);
+	CU_ASSERT_EQUAL_FATAL(wr_cost_measure(b, 0.01, &k, &msg), WR_OK);
+	CU_ASSERT_EQUAL(k.warm_macs, c.warm_macs + 2 * 32 * (96 + 48));
+	/* Of the first block, keys and values of 15 tokens and queries of 8. */
+	CU_ASSERT_EQUAL(k.cold_macs, c.cold_macs + 2 * 32 * (64 * 15 + 32 * 8 + 48));
+	CU_ASSERT_EQUAL(k.model_bytes, c.model_bytes + 32 * (96 + 48) + 2 * 96 * 4 + 2 * 32 * 4);
+	wr_bundle_close(b);
 	/* A teacher's shape: a gate counts as half as many units more. */
 	struct wr_student_shape shape = student->shape;
 	struct wr_student *t;

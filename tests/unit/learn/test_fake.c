@@ -53,18 +53,18 @@ static void train(void)
 	}
 }
 
-/* Mean of 1 - cosine to the served user vectors. */
-static double distance(const struct wr_student *s)
+/* Mean of 1 - cosine to the user vectors that a bundle's server has. */
+static double distance_to(const struct wr_bundle *served, const struct wr_student *s)
 {
 	static const struct dropout none = {0};
 	struct wr_model *model;
 	struct wr_encoder *e;
 	struct net_ws ws;
 	struct wr_errmsg msg;
-	uint32_t events = wr_bundle_history_events(wr_bundle_model(bundle)), d = s->shape.d;
+	uint32_t events = wr_bundle_history_events(wr_bundle_model(served)), d = s->shape.d;
 	double mean = 0;
 	CU_ASSERT_EQUAL_FATAL(
-		wr_model_new(&model, bundle, WR_ISA_REF, WR_GEMM_OWN, NULL, &msg), WR_OK);
+		wr_model_new(&model, served, WR_ISA_REF, WR_GEMM_OWN, NULL, &msg), WR_OK);
 	CU_ASSERT_EQUAL_FATAL(wr_encoder_new(&e, model, 1, events, NULL, &msg), WR_OK);
 	CU_ASSERT_EQUAL_FATAL(wr_learn_net_ws_new(&ws, s, events, &msg), WR_OK);
 	for (uint32_t u = 0; u < ds->n_users; u++) {
@@ -87,6 +87,53 @@ static double distance(const struct wr_student *s)
 	wr_encoder_free(e);
 	wr_model_free(model);
 	return mean;
+}
+
+static double distance(const struct wr_student *s)
+{
+	return distance_to(bundle, s);
+}
+
+/* The same of a bundle that keeps projections: what is rounded as it is comes closest. */
+static void test_kept(void)
+{
+	static const char keep[] = "b0.qkv,b0.down,b1.out,b1.up";
+	struct wr_pack p = {.data_dir = learn_test_path("ring"),
+		.run_dir = learn_test_path("run"),
+		.checkpoint = "best.safetensors",
+		.calibrate = true, /* not of these */
+		.keep = keep,
+		.threads = 1};
+	struct wr_bundle *b;
+	struct wr_fake fake;
+	struct wr_student *s;
+	struct wr_errmsg msg;
+	CU_ASSERT_EQUAL_FATAL(wr_pack_run(&p, learn_test_path("k.wrb"), &msg), WR_OK);
+	p.calibrate = false;
+	CU_ASSERT_EQUAL_FATAL(wr_pack_run(&p, learn_test_path("kept.wrb"), &msg), WR_OK);
+	struct wr_bundle *calibrated;
+	CU_ASSERT_EQUAL_FATAL(wr_bundle_open(&calibrated, learn_test_path("k.wrb"), &msg), WR_OK);
+	CU_ASSERT_EQUAL_FATAL(wr_bundle_open(&b, learn_test_path("kept.wrb"), &msg), WR_OK);
+	const struct wr_bundle *both[] = {calibrated, b};
+	CU_ASSERT_EQUAL(
+		memcmp(wr_bundle_block(both[0], 1, "up.q"), wr_bundle_block(b, 1, "up.q"), 48 * 32),
+		0);
+	CU_ASSERT_NOT_EQUAL(memcmp(wr_bundle_block(both[0], 1, "down.q"),
+				    wr_bundle_block(b, 1, "down.q"), 48 * 32),
+		0);
+	wr_bundle_close(calibrated);
+	wr_learn_fake_all(&fake, student);
+	CU_ASSERT_EQUAL_FATAL(wr_learn_fake_new(&s, &fake, &msg), WR_OK);
+	double plain = distance_to(b, s);
+	wr_student_free(s);
+	CU_ASSERT_EQUAL(wr_keep_parse(keep, 2, fake.kept, &msg), WR_OK);
+	CU_ASSERT_EQUAL_FATAL(wr_learn_fake_new(&s, &fake, &msg), WR_OK);
+	double kept = distance_to(b, s);
+	wr_student_free(s);
+	if (kept > 0.5 * plain)
+		printf("\n  kept %g, plain %g ", kept, plain);
+	CU_ASSERT(kept <= 0.5 * plain);
+	wr_bundle_close(b);
 }
 
 /* Every layer rounded comes closer to the server than float does, by far; each layer matters. */
@@ -121,15 +168,29 @@ static void test_metrics(void)
 	struct wr_errmsg msg;
 	CU_ASSERT_EQUAL(wr_eval_int8(&x, ds, WR_SPLIT_TEST, 0, &q, &msg), WR_OK);
 	CU_ASSERT_EQUAL(wr_eval_float(student, ds, WR_SPLIT_TEST, 0, 2, &f, &msg), WR_OK);
-	CU_ASSERT_EQUAL_FATAL(wr_layers_measure(student, ds, WR_SPLIT_TEST, 0, 2, &l, &msg), WR_OK);
+	CU_ASSERT_EQUAL_FATAL(
+		wr_layers_measure(student, ds, WR_SPLIT_TEST, 0, 2, NULL, &l, &msg), WR_OK);
 	CU_ASSERT_EQUAL(l.n, 12);
 	CU_ASSERT_EQUAL(l.none.ndcg10, f.ndcg[0][1]);
 	CU_ASSERT_DOUBLE_EQUAL(l.all.hr10, q.hr[0][1], 0.0101); /* 2 of 200 users */
 	CU_ASSERT_STRING_EQUAL(l.layer[0].name, "items");
 	CU_ASSERT_STRING_EQUAL(l.layer[11].name, "b1.down");
+	CU_ASSERT_EQUAL(l.none.same10, 1);
+	CU_ASSERT(l.all.same10 > 0.9 && l.all.same10 < 1);
+	double same = l.all.same10;
 	for (uint32_t i = 0; i < l.n; i++)
 		CU_ASSERT(l.layer[i].alone.ndcg10 > 0.5 * l.none.ndcg10 &&
 			  l.layer[i].spared.ndcg10 > 0.5 * l.none.ndcg10);
+	/* Kept, a layer loses next to nothing alone, and all together lose less. */
+	CU_ASSERT_EQUAL_FATAL(
+		wr_layers_measure(student, ds, WR_SPLIT_TEST, 0, 2,
+			"b0.qkv,b1.qkv,b0.out,b1.out,b0.up,b1.up,b0.down,b1.down", &l, &msg),
+		WR_OK);
+	CU_ASSERT(l.all.same10 > same);
+	for (uint32_t i = 2; i < l.n; i++)
+		CU_ASSERT(strstr(l.layer[i].name, "attention") || l.layer[i].alone.same10 > 0.999);
+	CU_ASSERT_EQUAL(wr_layers_measure(student, ds, WR_SPLIT_TEST, 0, 2, "b0.items", &l, &msg),
+		WR_EINVAL);
 }
 
 /* Folded gains without any rounding: the gradient of the plain model. */
@@ -187,7 +248,7 @@ static void test_gradient(void)
 static void test_rows(void)
 {
 	float x[8] = {1, -2, 0.5f, 0, 0, 0, 0, 0};
-	wr_learn_fake_rows(x, 2, 4);
+	wr_learn_fake_rows(x, 2, 4, false);
 	CU_ASSERT_DOUBLE_EQUAL((double)x[0], 64 * 2 / 127.0, 1e-6);
 	CU_ASSERT_DOUBLE_EQUAL((double)x[1], -2, 1e-6);
 	CU_ASSERT_DOUBLE_EQUAL((double)x[2], 32 * 2 / 127.0, 1e-6);
@@ -310,6 +371,7 @@ int main(void)
 	static const struct wr_test tests[] = {
 		{"rows are rounded to their own maximum", test_rows},
 		{"rounded vectors are the server's", test_server},
+		{"and where projections are kept", test_kept},
 		{"hit rates by layer", test_metrics},
 		{"gradients come back through gains", test_gradient},
 		{"training through the rounding resumes", test_training},

@@ -124,6 +124,31 @@ static void test_scores(void)
 	wr_dataset_free(ds);
 }
 
+/* Lists by hand: half of the first in the second, whatever the order, and a user without any. */
+static void test_overlap(void)
+{
+	struct wr_dataset *ds = ring(50);
+	struct wr_judge *a, *b;
+	struct wr_errmsg msg;
+	CU_ASSERT_EQUAL_FATAL(wr_judge_new(&a, ds, WR_SPLIT_TEST, 3, &msg), WR_OK);
+	CU_ASSERT_EQUAL_FATAL(wr_judge_new(&b, ds, WR_SPLIT_TEST, 3, &msg), WR_OK);
+	for (uint32_t u = 0; u < 3; u++) {
+		a->user[u].n_list = u == 2 ? 0 : 4;
+		b->user[u].n_list = 6;
+		for (uint32_t i = 0; i < 6; i++) {
+			a->list[u * WR_JUDGE_TOP + i] = i;
+			b->list[u * WR_JUDGE_TOP + i] = 5 - i + 2 * u;
+		}
+	}
+	/* User 0: 0 1 2 3 beside 5 4 3 2 (1 0); user 1: beside 7 6 5 4 (3 2). */
+	CU_ASSERT_DOUBLE_EQUAL(wr_judge_overlap(a, b, 4), (0.5 + 0) / 2, 1e-12);
+	CU_ASSERT_DOUBLE_EQUAL(wr_judge_overlap(a, b, 6), (1 + 0.5) / 2, 1e-12);
+	CU_ASSERT_DOUBLE_EQUAL(wr_judge_overlap(a, a, 10), 1, 1e-12);
+	wr_judge_free(a);
+	wr_judge_free(b);
+	wr_dataset_free(ds);
+}
+
 static void test_interval(void)
 {
 	struct wr_dataset *ds = ring(200), *other = ring(201);
@@ -295,6 +320,7 @@ int main(void)
 		{"several runs are one model", test_runs},
 		{"coverage, Gini, novelty, diversity", test_lists},
 		{"lists and ranks of scores", test_scores},
+		{"what two lists share", test_overlap},
 		{"bootstrap intervals", test_interval},
 		{"VMIS-kNN", test_vmis},
 	};

@@ -12,12 +12,15 @@ static struct wr_dataset *ds;
 static struct wr_student *student;
 static struct wr_bundle *bundle;
 
+static const char *keep; /* of the next bundles */
+
 static void pack(const char *rules, const char *out, int expected, struct wr_errmsg *msg)
 {
 	struct wr_pack p = {.data_dir = learn_test_path("ring"),
 		.run_dir = learn_test_path("run"),
 		.checkpoint = "best.safetensors",
 		.rules = rules,
+		.keep = keep,
 		.threads = 1};
 	msg->text[0] = '\0';
 	int err = wr_pack_run(&p, learn_test_path(out), msg);
@@ -102,17 +105,18 @@ static void test_bundle(void)
 }
 
 /* cos(int8 vector, float vector) of every user's history. */
-static void test_user_vectors(void)
+static void compare_vectors(const struct wr_bundle *b, double *worst, double *mean)
 {
 	struct wr_model *model;
 	struct wr_encoder *e;
 	struct net_ws ws;
 	struct wr_errmsg msg;
 	struct dropout none = {0};
-	uint32_t events = wr_bundle_history_events(wr_bundle_model(bundle)), d = student->shape.d;
-	double worst = 1, mean = 0;
+	uint32_t events = wr_bundle_history_events(wr_bundle_model(b)), d = student->shape.d;
+	*worst = 1;
+	*mean = 0;
 	CU_ASSERT_EQUAL_FATAL(
-		wr_model_new(&model, bundle, WR_ISA_AUTO, WR_GEMM_AUTO, NULL, &msg), WR_OK);
+		wr_model_new(&model, b, WR_ISA_AUTO, WR_GEMM_AUTO, NULL, &msg), WR_OK);
 	CU_ASSERT_EQUAL_FATAL(wr_encoder_new(&e, model, 1, events, NULL, &msg), WR_OK);
 	CU_ASSERT_EQUAL_FATAL(wr_learn_net_ws_new(&ws, student, events, &msg), WR_OK);
 	for (uint32_t u = 0; u < ds->n_users; u++) {
@@ -127,19 +131,117 @@ static void test_user_vectors(void)
 			dot += (double)ws.u[(size_t)(n - 1) * d + c] * v.q[c];
 			qq += (double)v.q[c] * v.q[c];
 		}
-		worst = fmin(worst, dot / sqrt(qq));
-		mean += dot / sqrt(qq) / ds->n_users;
+		*worst = fmin(*worst, dot / sqrt(qq));
+		*mean += dot / sqrt(qq) / ds->n_users;
 		/* |user vector| · scale = logit scale. */
 		CU_ASSERT_DOUBLE_EQUAL((double)v.scale[0] * sqrt(qq),
 			(double)student->w[student->logit_scale], 0.2);
 	}
+	wr_learn_net_ws_free(&ws);
+	wr_encoder_free(e);
+	wr_model_free(model);
+}
+
+static void test_user_vectors(void)
+{
+	double worst, mean;
+	compare_vectors(bundle, &worst, &mean);
 	if (worst < 0.98 || mean < 0.998)
 		printf("\n  cosine: worst %.5f, mean %.5f ", worst, mean);
 	CU_ASSERT(worst >= 0.98);
 	CU_ASSERT(mean >= 0.998);
-	wr_learn_net_ws_free(&ws);
-	wr_encoder_free(e);
-	wr_model_free(model);
+}
+
+static void test_keep_names(void)
+{
+	static const char *const bad[] = {"", "block.2.up.weight", "block.0.up", "b0.up,",
+		"b0.items", "b00.up", " b0.up", "b0.up ", "item.embedding", "block.0.norm1.gain",
+		"b1.attention", "all", "block.-1.up.weight", "b0.up;b1.up"};
+	uint16_t kept[WR_BUNDLE_PROJECTIONS];
+	struct wr_errmsg msg;
+	char name[WR_KEEP_NAME];
+	CU_ASSERT_EQUAL(wr_keep_parse(NULL, 2, kept, &msg), WR_OK);
+	CU_ASSERT(!kept[0] && !kept[1] && !kept[2] && !kept[3]);
+	CU_ASSERT_EQUAL(wr_keep_parse("block.0.qkv.weight,b1.down,block.1.qkv.weight,b1.qkv", 2,
+				kept, &msg),
+		WR_OK);
+	CU_ASSERT(kept[WR_BUNDLE_QKV] == 3 && kept[WR_BUNDLE_DOWN] == 2 && !kept[1] && !kept[2]);
+	CU_ASSERT_EQUAL(wr_keep_parse("b15.up", 16, kept, &msg), WR_OK);
+	CU_ASSERT_EQUAL(kept[WR_BUNDLE_UP], 0x8000);
+	for (size_t i = 0; i < WR_ARRAY_LEN(bad); i++) {
+		msg.text[0] = '\0';
+		CU_ASSERT_EQUAL(wr_keep_parse(bad[i], 2, kept, &msg), WR_EINVAL);
+		CU_ASSERT_PTR_NOT_NULL(strstr(msg.text, "block.B.down.weight"));
+		CU_ASSERT_PTR_NOT_NULL(strstr(msg.text, "from 0 to 1"));
+	}
+	wr_keep_name(1, WR_BUNDLE_OUT, name);
+	CU_ASSERT_STRING_EQUAL(name, "block.1.out.weight");
+}
+
+/* q + low / 254 is the weight to half a step of low. */
+static void test_quantise_low(void)
+{
+	struct wr_rng r;
+	float w[4 * 48], gain[48], scale[4];
+	int8_t q[4 * 48], low[4 * 48];
+	wr_rng_init(&r, 3, 1);
+	for (int i = 0; i < 4 * 48; i++)
+		w[i] = (float)wr_rng_normal(&r);
+	for (int i = 0; i < 48; i++)
+		gain[i] = (float)(0.5 + wr_rng_double(&r));
+	for (int with = 0; with < 2; with++) {
+		const float *g = with ? gain : NULL;
+		wr_learn_quantise_rows(w, g, 4, 48, q, scale);
+		wr_learn_quantise_low(w, g, 4, 48, q, scale, low);
+		for (int i = 0; i < 4 * 48; i++) {
+			double want = (double)w[i] * (g ? (double)g[i % 48] : 1);
+			double got = (q[i] + low[i] / 254.0) * (double)scale[i / 48];
+			CU_ASSERT(fabs(got - want) <= 0.51 / 254 * (double)scale[i / 48]);
+		}
+	}
+}
+
+/* Kept projections bring vectors closer to the float model's; the manifest names them; every level
+ * gives the same lists. */
+static void test_kept(void)
+{
+	static const char all[] = "b0.qkv,b0.out,b0.up,b0.down,b1.qkv,b1.out,b1.up,b1.down";
+	struct wr_errmsg msg;
+	struct wr_bundle *b;
+	double worst, plain, kept;
+	compare_vectors(bundle, &worst, &plain);
+	keep = all;
+	pack(NULL, "kept.wrb", WR_OK, &msg);
+	CU_ASSERT_EQUAL_FATAL(wr_bundle_open(&b, learn_test_path("kept.wrb"), &msg), WR_OK);
+	CU_ASSERT_EQUAL(wr_bundle_n_kept(wr_bundle_model(b)), 8);
+	compare_vectors(b, &worst, &kept);
+	printf("(mean of 1 - cosine: %.2g, kept %.2g) ", 1 - plain, 1 - kept);
+	CU_ASSERT(1 - kept < 0.7 * (1 - plain));
+	struct wr_int8 x = {.bundle = b, .isa = WR_ISA_AUTO, .gemm = WR_GEMM_AUTO, .threads = 2};
+	struct wr_metrics_at q, r;
+	CU_ASSERT_EQUAL(wr_eval_int8(&x, ds, WR_SPLIT_TEST, 0, &q, &msg), WR_OK);
+	x.isa = WR_ISA_REF;
+	CU_ASSERT_EQUAL(wr_eval_int8(&x, ds, WR_SPLIT_TEST, 0, &r, &msg), WR_OK);
+	CU_ASSERT_EQUAL(memcmp(&q, &r, sizeof(q)), 0);
+	wr_bundle_close(b);
+	keep = "block.1.down.weight";
+	pack(NULL, "kept.wrb", WR_OK, &msg);
+	CU_ASSERT_EQUAL_FATAL(wr_bundle_open(&b, learn_test_path("kept.wrb"), &msg), WR_OK);
+	size_t bytes;
+	const char *text = wr_bundle_section(b, WR_SEC_MANIFEST, &bytes), *name = NULL;
+	json_t *manifest = json_loadb(text, bytes, 0, NULL);
+	CU_ASSERT_EQUAL(json_unpack(manifest, "{s:[s!]}", "kept", &name), 0);
+	CU_ASSERT(name && !strcmp(name, keep));
+	json_decref(manifest);
+	wr_bundle_close(b);
+	/* A bad name leaves the bundle that was there. */
+	keep = "block.2.down.weight";
+	pack(NULL, "kept.wrb", WR_EINVAL, &msg);
+	CU_ASSERT_EQUAL(wr_bundle_open(&b, learn_test_path("kept.wrb"), &msg), WR_OK);
+	CU_ASSERT_EQUAL(wr_bundle_model(b)->kept[WR_BUNDLE_DOWN], 2);
+	CU_ASSERT_EQUAL(wr_bundle_model(b)->bundle_version, 2);
+	wr_bundle_close(b);
+	keep = NULL;
 }
 
 static void test_int8_metrics(void)
@@ -253,6 +355,9 @@ int main(void)
 		{"rows are quantised to their own maximum", test_quantise_rows},
 		{"a bundle holds model, catalogue and manifest", test_bundle},
 		{"int8 user vectors are close to float ones", test_user_vectors},
+		{"names of what is kept", test_keep_names},
+		{"second planes of weights", test_quantise_low},
+		{"kept projections are closer to float", test_kept},
 		{"int8 hit rates are close to float ones and the same at every level",
 			test_int8_metrics},
 		{"lists follow their rule", test_lists},
