@@ -10,11 +10,24 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+/* What products are made of: floats; bf16 operands with float sums; or, on any CPU and slowly,
+ * floats that were rounded to bf16, which is what bf16 gives but for the order of sums. */
+enum wr_math { WR_MATH_FLOAT, WR_MATH_BF16, WR_MATH_ROUNDED, WR_N_MATHS };
+const char *wr_math_name(enum wr_math math);
+/* WR_N_MATHS when the name is none. */
+enum wr_math wr_math_parse(const char *name);
+/* What this CPU does where `asked` is asked for: float instead of bf16 without avx512_bf16 or AMX.
+ */
+enum wr_math wr_math_used(enum wr_math asked);
+/* All threads' products from here on; call it while nobody multiplies. Starts as float. */
+void wr_sgemm_set_math(enum wr_math math);
+
 /*
  * C = op(A) op(B) + beta C with op(A) m × k, op(B) k × n, C m × n; op is the transpose where trans_
  * is set (A is then stored k × m, B n × k). C must not overlap A or B. m, n, k ≥ 0; k = 0 gives
  * beta C. Sums are in no fixed order across machines, but the same call gives the same bits on the
  * same machine. Thread-safe.
+ * A product that oneDNN does not have in the math that is set runs in float.
  */
 void wr_sgemm(bool trans_a, bool trans_b, size_t m, size_t n, size_t k, const float *a, size_t lda,
 	const float *b, size_t ldb, float beta, float *c, size_t ldc);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* wrtrain fit: options of wr_fit_run. */
+#include "sgemm.h"
 #include "wr_learn.h"
 #include "wrtrain.h"
 
@@ -10,7 +11,7 @@ struct options {
 		*ffn, *dropout, *attn_dropout, *seed, *threads, *resume, *max_seconds, *patience,
 		*quiet, *activation, *gated, *rotary, *context, *weight_decay, *ema, *future,
 		*future_decay, *teacher, *soft, *soft_share, *hidden_weight, *attention_weight,
-		*match, *init, *from, *qat, *keep_zeros, *age_time, *sampled, *side_features;
+		*match, *init, *from, *qat, *keep_zeros, *age_time, *sampled, *side_features, *math;
 };
 
 static int parse(int argc, char **argv, struct options *o, struct wr_errmsg *msg)
@@ -86,6 +87,10 @@ static int parse(int argc, char **argv, struct options *o, struct wr_errmsg *msg
 		{"keep-zeros", NULL,
 			"weights of blocks that are 0 stay 0 (behind prune --two-four)",
 			&o->keep_zeros},
+		{"math", "NAME",
+			"of training's products: float, bf16 (operands; float where the CPU has "
+			"none), or bf16-rounded, its slow imitation (float)",
+			&o->math},
 		{"seed", "N", "of everything random (1)", &o->seed},
 		{"threads", "N",
 			"OpenMP threads; the result is the same for any number (all cores)",
@@ -166,6 +171,10 @@ static int settings(const struct options *o, struct wr_fit *f, struct wr_errmsg 
 		f->distil.soft_share = 0.5;
 	if (!err)
 		err = set_side(o->side_features, f, msg);
+	f->math = o->math ? wr_math_parse(o->math) : WR_MATH_FLOAT;
+	if (!err && f->math == WR_N_MATHS)
+		err = wr_fail(
+			msg, WR_EINVAL, "--math=%s: give float, bf16 or bf16-rounded", o->math);
 	f->distil.soft = o->soft;
 	f->distil.init = o->init != NULL;
 	f->shape.gated = o->gated != NULL;
@@ -249,7 +258,7 @@ static int check_resume(const struct options *o, struct wr_errmsg *msg)
 			o->ema || o->future || o->future_decay || o->soft_share ||
 			o->hidden_weight || o->attention_weight || o->match || o->init ||
 			o->age_time || o->sampled || o->from || o->qat || o->keep_zeros ||
-			o->side_features))
+			o->side_features || o->math))
 		return wr_fail(msg, WR_EINVAL,
 			"--resume takes model, batch, rates and seed from the checkpoint: give "
 			"only --epochs, --threads, "

@@ -105,6 +105,7 @@ static unsigned int entries(struct wr_fit *f, struct progress_state *p, struct e
 		{"hidden_weight", .real = &f->distil.hidden_weight, .state = true, .added = true},
 		{"attention_weight", .real = &f->distil.attention_weight, .state = true,
 			.added = true},
+		{"math", .u32 = &f->math, .state = true, .added = true},
 		{"qat", .flag = &f->qat, .state = true, .added = true},
 		{"keep_zeros", .flag = &f->keep_zeros, .state = true, .added = true},
 		{"teacher_key", .u64 = &p->teacher_key, .state = true, .added = true},
@@ -273,7 +274,7 @@ int wr_learn_checkpoint_read(const char *path, struct wr_student **s, struct opt
 	f->shape.profile_values = f->shape.categories = 0;
 	f->shape.profile_key = 0;
 	f->shape.matched = f->shape.teacher_d = f->shape.time_buckets = f->future = 0;
-	f->sampled = 0;
+	f->sampled = f->math = 0;
 	f->weight_decay = f->ema = f->future_decay = 0;
 	f->distil.soft_share = f->distil.hidden_weight = f->distil.attention_weight = 0;
 	*p = (struct progress_state){0};

@@ -7,6 +7,7 @@
 #include "checkpoint_int.h"
 #include "fit_log_int.h"
 #include "gemm_share_int.h"
+#include "sgemm.h"
 #include "side_int.h"
 #include "step_int.h"
 #include "text_file.h"
@@ -51,6 +52,7 @@ struct run {
 	struct fit_log log;
 	uint32_t *order, n_order; /* users that train */
 	struct batch batch;
+	enum wr_math math; /* what this CPU does for fit.math */
 	uint64_t start_ns;
 	double peak, flops, step_seconds, cpu_seconds; /* of products, this epoch's part */
 	bool stopped;
@@ -80,6 +82,8 @@ static int check_settings(const struct wr_fit *f, struct wr_errmsg *msg)
 			"sampled softmax knows one target a position and no teacher's answers: "
 			"leave "
 			"out --sampled, or --future and --soft");
+	if (f->math >= WR_N_MATHS)
+		return wr_fail(msg, WR_EINVAL, "math %u: not known", f->math);
 	if (f->threads > 1024)
 		return wr_fail(msg, WR_EINVAL, "%u threads: at most 1024", f->threads);
 	return WR_OK;
@@ -225,6 +229,11 @@ static int prepare(struct run *r, struct wr_errmsg *msg)
 	if (err)
 		return err;
 	size_t tokens = (size_t)r->fit.batch * r->fit.len;
+	r->math = wr_math_used((enum wr_math)r->fit.math);
+	if (r->math != r->fit.math)
+		wr_log(WR_LOG_WARN, "fit",
+			"%s: this CPU has neither avx512_bf16 nor AMX: products are %s",
+			wr_math_name((enum wr_math)r->fit.math), wr_math_name(r->math));
 	if (r->s->shape.categories)
 		r->s->item_side = &ds->item_side;
 	if ((r->s->shape.time_buckets || (teacher && teacher->shape.time_buckets)) && !ds->timed)
@@ -338,7 +347,9 @@ static int run_epoch(struct run *r, double *lr, struct wr_errmsg *msg)
 		uint64_t key = make_batch(r);
 		float rate = learning_rate(r, n_steps);
 		struct loss_terms loss;
+		wr_sgemm_set_math(r->math);
 		wr_learn_step_gradient(&r->step, &r->batch, key, &loss);
+		wr_sgemm_set_math(WR_MATH_FLOAT);
 		if (!isfinite(wr_learn_step_total(&r->step, &loss)))
 			return wr_fail(msg, WR_EINVAL,
 				"the loss is not finite in epoch %llu: lower --lr, then --resume",
@@ -391,8 +402,11 @@ static int end_epoch(struct run *r, double lr, double seconds, struct wr_errmsg 
 	int err = judge(r, judged, &m, msg);
 	if (err)
 		return err;
-	if (!(r->peak > 0))
+	if (!(r->peak > 0)) {
+		wr_sgemm_set_math(r->math);
 		r->peak = wr_learn_gemm_peak(r->step.n_threads);
+		wr_sgemm_set_math(WR_MATH_FLOAT);
+	}
 	double n = WR_MAX(r->at.loss_weight, 1.0);
 	struct fit_log_line line = {.epoch = r->at.epoch + 1,
 		.loss = r->at.loss_sum / n,
@@ -410,6 +424,8 @@ static int end_epoch(struct run *r, double lr, double seconds, struct wr_errmsg 
 						   (r->peak / r->step.n_threads)
 					 : 0,
 		.peak_mib = wr_learn_peak_mib(),
+		.math = r->math,
+		.asked = r->fit.math,
 		.logit_scale = (double)r->s->w[r->s->logit_scale]};
 	r->at.epoch++;
 	r->at.step = 0;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* A run's log, settings and curves. Once an epoch. */
 #include "fit_log_int.h"
+#include "sgemm.h"
 #include "text_file.h"
 #include "wr_report.h"
 
@@ -20,18 +21,22 @@ static int read_line(
 {
 	json_error_t why;
 	json_int_t epoch = 0;
+	const char *math = NULL;
 	json_t *j = json_loads(line, 0, &why);
 	int bad = !j || json_unpack_ex(j, &why, 0,
 				"{s:I, s:F, s:F, s:F, s:F, s:F, s:F, s?F, s?F, s?F, s?F, s?F, "
-				"s?F, s?F}",
+				"s?F, s?F, s?s}",
 				"epoch", &epoch, "loss", &out->loss, "valid_hr10", &out->hr10,
 				"valid_ndcg10", &out->ndcg10, "lr", &out->lr, "seconds",
 				&out->seconds, "logit_scale", &out->logit_scale, "soft", &out->soft,
 				"hidden", &out->hidden, "attention", &out->attention, "gflops",
 				&out->gflops, "gemm_share", &out->share, "gemm_share_cpu",
-				&out->cpu_share, "peak_mib", &out->peak_mib);
+				&out->cpu_share, "peak_mib", &out->peak_mib, "math", &math);
 	out->taught = j && json_object_get(j, "soft");
 	out->epoch = (uint64_t)epoch;
+	out->math = math ? wr_math_parse(math) : WR_MATH_FLOAT;
+	out->asked = math ? WR_MATH_BF16 : WR_MATH_FLOAT; /* told where not float was asked for */
+	bad = bad || out->math == WR_N_MATHS;
 	json_decref(j);
 	return bad ? wr_learn_text_fail(t, msg,
 			     "damaged log: %s: remove the file to go on without it", why.text)
@@ -97,6 +102,9 @@ static int write_lines(const struct fit_log *l, struct wr_errmsg *msg)
 				x->gflops, x->share, x->cpu_share);
 		if (x->peak_mib > 0)
 			fprintf(wr_file_writer_stream(w), ", \"peak_mib\": %.1f", x->peak_mib);
+		if (x->asked != WR_MATH_FLOAT)
+			fprintf(wr_file_writer_stream(w), ", \"math\": \"%s\"",
+				wr_math_name((enum wr_math)x->math));
 		if (x->taught)
 			fprintf(wr_file_writer_stream(w),
 				", \"soft\": %.6f, \"hidden\": %.6f, \"attention\": %.6f", x->soft,
@@ -204,6 +212,9 @@ int wr_learn_fit_log_settings(
 		(json_int_t)ds->n_items, "tokens", (json_int_t)ds->token_off[ds->n_users]);
 	json_object_set_new(json_object_get(j, "shape"), "head_dim", json_integer(p->head_dim));
 	add_side(j, f, ds);
+	json_object_set_new(j, "math", json_string(wr_math_name((enum wr_math)f->math)));
+	json_object_set_new(
+		j, "math_used", json_string(wr_math_name(wr_math_used((enum wr_math)f->math))));
 	json_object_set_new(j, "qat", json_boolean(f->qat));
 	json_object_set_new(j, "keep_zeros", json_boolean(f->keep_zeros));
 	/* The command that began the run is kept: it is what redoes it. */

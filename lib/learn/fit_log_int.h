@@ -10,7 +10,8 @@ struct fit_log_line {
 	double loss, hr10, ndcg10, lr, seconds, logit_scale;
 	double gflops, share, cpu_share; /* of matrix products; 0 = not known */
 	double peak_mib;                 /* most memory held so far; 0 = not known */
-	bool taught;                     /* the terms below are meant */
+	uint32_t math, asked; /* enum wr_math: what products were made of, what they should be */
+	bool taught;          /* the terms below are meant */
 	double soft, hidden, attention;
 };
 struct fit_log {

@@ -195,6 +195,7 @@ struct wr_fit {
 					  random weights */
 	bool side_items, side_users;   /* vectors for categories of items, for profiles of users */
 	bool qat;                      /* train through the server's rounding (docs/learning.md) */
+	uint32_t math;                 /* enum wr_math (sgemm.h) of training's products */
 	bool keep_zeros;               /* weights of blocks that are 0 stay 0 */
 	double max_seconds;            /* 0 = no limit */
 	const char *command;           /* what was called, for settings.json; NULL = unknown */

@@ -3,6 +3,7 @@
  * refuses what it must. */
 #include "checkpoint_int.h"
 #include "learn_test.h"
+#include "sgemm.h"
 
 #include <signal.h>
 
@@ -213,6 +214,54 @@ static void test_refused(void)
 	wr_dataset_free(other);
 }
 
+/* With bf16's operands a ring is learned too, other bits come out, runs resume to the same, and the
+ * log says what was used. bf16 without a CPU for it is float. */
+static void test_math(void)
+{
+	struct wr_dataset *ds = ring();
+	struct wr_fit f;
+	struct wr_fit_result r, real;
+	struct wr_errmsg msg;
+	settings(&f);
+	f.epochs = 8;
+	CU_ASSERT_EQUAL(fit(&f, ds, "float", &real, &msg), WR_OK);
+	f.math = WR_MATH_ROUNDED;
+	CU_ASSERT_EQUAL(fit(&f, ds, "rounded", &r, &msg), WR_OK);
+	CU_ASSERT_NOT_EQUAL(r.loss, real.loss);
+	CU_ASSERT_DOUBLE_EQUAL(r.loss, real.loss, 0.02 * real.loss);
+	f.max_seconds = 1e-3;
+	CU_ASSERT_EQUAL(fit(&f, ds, "rounded_parts", &r, &msg), WR_OK);
+	f.resume = true;
+	f.math = WR_MATH_FLOAT; /* the checkpoint knows */
+	f.max_seconds = 0;
+	CU_ASSERT_EQUAL(fit(&f, ds, "rounded_parts", &r, &msg), WR_OK);
+	expect_same_file("rounded/checkpoint.safetensors", "rounded_parts/checkpoint.safetensors");
+	f.resume = false;
+	f.math = WR_MATH_BF16;
+	wr_log_set_level(WR_LOG_ERROR);
+	CU_ASSERT_EQUAL(fit(&f, ds, "bf16", &r, &msg), WR_OK);
+	wr_log_set_level(WR_LOG_INFO);
+	if (wr_math_used(WR_MATH_BF16) == WR_MATH_FLOAT)
+		CU_ASSERT_EQUAL(r.loss, real.loss);
+	CU_ASSERT_DOUBLE_EQUAL(r.loss, real.loss, 0.02 * real.loss);
+	f.math = WR_N_MATHS;
+	CU_ASSERT_EQUAL(wr_fit_run(&f, ds, learn_test_path("none"), &r, &msg), WR_EINVAL);
+	wr_dataset_free(ds);
+	/* What was used, beside what was asked for. */
+	const char *used = wr_math_name(wr_math_used(WR_MATH_BF16));
+	char *log = learn_test_read("bf16/log.jsonl"), *plain = learn_test_read("float/log.jsonl"),
+	     *told = learn_test_read("bf16/settings.json"), want[40];
+	snprintf(want, sizeof(want), "\"math\": \"%s\"", used);
+	CU_ASSERT_PTR_NOT_NULL(strstr(log, want));
+	CU_ASSERT_PTR_NULL(strstr(plain, "math"));
+	CU_ASSERT_PTR_NOT_NULL(strstr(told, "\"math\": \"bf16\""));
+	snprintf(want, sizeof(want), "\"math_used\": \"%s\"", used);
+	CU_ASSERT_PTR_NOT_NULL(strstr(told, want));
+	free(log);
+	free(plain);
+	free(told);
+}
+
 /* A signal leaves a checkpoint; runs last: the stop flag stays set. */
 static void test_signal(void)
 {
@@ -238,6 +287,7 @@ int main(void)
 		{"so do a teacher's", test_resume_teacher},
 		{"seeds differ", test_seed},
 		{"what cannot be trained is refused", test_refused},
+		{"products of bf16 operands", test_math},
 		{"a signal leaves a checkpoint", test_signal},
 	};
 	learn_test_begin();
