@@ -92,9 +92,12 @@ def train(work, name):
 
 
 def commit():
-    said = subprocess.run(["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"], cwd=wr.ROOT,
-                          capture_output=True, text=True, check=False)
-    return said.stdout.strip() or "unknown"
+    """The checkout's, -dirty where more than records was changed since."""
+    def git(*args):
+        return subprocess.run(["git", *args], cwd=wr.ROOT, capture_output=True, text=True, check=False)
+    said = git("describe", "--always", "--abbrev=12", "--exclude=*").stdout.strip()
+    changed = git("diff", "--quiet", "HEAD", "--", ".", ":!docs/records").returncode != 0
+    return (said + ("-dirty" if changed else "")) or "unknown"
 
 
 def difference(work, name, path):
