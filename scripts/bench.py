@@ -48,7 +48,8 @@ def available_bytes():
 
 def measure_limits(work, isa):
     wr.say("bench: limits of this machine: testpmd at 4 sizes")
-    mpps, mpps_range = testpmd.limits(work, SERVER_CORE, GENERATOR_CORE)
+    mpps, mpps_range = testpmd.limits(work, SERVER_CORE, GENERATOR_CORE,
+                                     {int(w["testpmd"]) for w in WORKLOADS.values()})
     wr.say("bench: limits of this machine: multiply-adds, memory")
     mib = LIMITS_MIB if available_bytes() > 3 * LIMITS_MIB << 20 else SMALL_MIB
     detail = json.loads(work.run([os.path.join(wr.ROOT, "build", "tests", "bench", "limits"), str(SERVER_CORE), str(mib), isa],
