@@ -51,9 +51,16 @@ static void on_signal(int sig)
 	signal(sig, SIG_DFL);
 }
 
+/* oneDNN's float products use the stack pointer as a pointer into the heap while they run: a
+ * handler on that stack writes into what lies there. So the calling thread, which the kernel
+ * prefers for a process' signals, gets a stack of its own for them. */
 void wr_stop_catch_signals(void)
 {
+	static char stack[65536];
+	const stack_t own = {.ss_sp = stack, .ss_size = sizeof(stack)};
 	struct sigaction sa = {.sa_handler = on_signal};
+	if (!sigaltstack(&own, NULL))
+		sa.sa_flags = SA_ONSTACK;
 	sigemptyset(&sa.sa_mask);
 	sigaction(SIGINT, &sa, NULL);
 	sigaction(SIGTERM, &sa, NULL);

@@ -243,7 +243,8 @@ void wr_progress_start(struct wr_progress *p, const char *what, uint64_t total);
 void wr_progress_update(struct wr_progress *p, uint64_t done, const char *note);
 void wr_progress_end(struct wr_progress *p, uint64_t done, const char *note);
 
-/* Set by SIGINT and SIGTERM once wr_stop_catch_signals was called; loops poll it. */
+/* Set by SIGINT and SIGTERM once wr_stop_catch_signals was called, in the main thread; loops poll
+ * it. A second signal ends the process. */
 void wr_stop_catch_signals(void);
 bool wr_stop_requested(void);
 #endif

@@ -6,6 +6,7 @@
 #include "sgemm.h"
 
 #include <signal.h>
+#include <sys/time.h>
 
 static void settings(struct wr_fit *f)
 {
@@ -262,6 +263,45 @@ static void test_math(void)
 	free(told);
 }
 
+static void ignore(int sig)
+{
+	(void)sig;
+}
+
+/* 2,500 signals a second, handled as SIGTERM is: products keep pointers into the heap where the
+ * stack pointer is, so a handler on the running stack would write over what lies there. */
+static void test_signals_hurt_nothing(void)
+{
+	struct wr_dataset *ds;
+	struct wr_fit f;
+	struct wr_fit_result quiet, r;
+	struct wr_errmsg msg;
+	struct sigaction sa, old;
+	struct itimerval often = {{0, 400}, {0, 400}}, never = {{0, 0}, {0, 0}};
+	learn_test_ring("many", 150, 1500, 100);
+	CU_ASSERT_EQUAL_FATAL(wr_dataset_load(&ds, learn_test_path("many"), &msg), WR_OK);
+	settings(&f);
+	f.shape.d = 64;
+	f.shape.ffn = 128;
+	f.len = 100;
+	f.batch = 16;
+	f.epochs = 2;
+	f.threads = 1;
+	CU_ASSERT_EQUAL(fit(&f, ds, "unhurt", &quiet, &msg), WR_OK);
+	wr_stop_catch_signals();
+	CU_ASSERT_EQUAL(sigaction(SIGTERM, NULL, &sa), 0);
+	sa.sa_handler = ignore;
+	sa.sa_flags |= SA_RESTART;
+	CU_ASSERT_EQUAL(sigaction(SIGALRM, &sa, &old), 0);
+	CU_ASSERT_EQUAL(setitimer(ITIMER_REAL, &often, NULL), 0);
+	CU_ASSERT_EQUAL(fit(&f, ds, "signalled", &r, &msg), WR_OK);
+	CU_ASSERT_EQUAL(setitimer(ITIMER_REAL, &never, NULL), 0);
+	sigaction(SIGALRM, &old, NULL);
+	CU_ASSERT_EQUAL(r.loss, quiet.loss);
+	expect_same_file("unhurt/checkpoint.safetensors", "signalled/checkpoint.safetensors");
+	wr_dataset_free(ds);
+}
+
 /* A signal leaves a checkpoint; runs last: the stop flag stays set. */
 static void test_signal(void)
 {
@@ -288,6 +328,7 @@ int main(void)
 		{"seeds differ", test_seed},
 		{"what cannot be trained is refused", test_refused},
 		{"products of bf16 operands", test_math},
+		{"signals hurt no weights", test_signals_hurt_nothing},
 		{"a signal leaves a checkpoint", test_signal},
 	};
 	learn_test_begin();
