@@ -26,6 +26,15 @@ def files(root, suffixes, folders=None):
     return sorted(set(found))
 
 
+def archives(build):
+    """Static libraries of lib and kernels below a build folder, sorted."""
+    found = []
+    for where, _dirs, names in os.walk(build):
+        if os.path.relpath(where, build).split("/")[0] in ("lib", "kernels"):
+            found += [os.path.join(where, n) for n in names if n.endswith(".a")]
+    return sorted(found)
+
+
 def read(root, path):
     with open(os.path.join(root, path), encoding="utf-8", errors="replace") as f:
         return f.read()

@@ -21,14 +21,11 @@ COMPILER = ("__asan_", "__odr_asan", "__ubsan_", "DW.ref.", "__x86.")
 def check(_root, build):
     if not shutil.which("nm"):
         raise lintlib.Skip("no nm")
-    archives = []
-    for where, _dirs, names in os.walk(build):
-        if os.path.relpath(where, build).split("/")[0] in ("lib", "kernels"):
-            archives += [os.path.join(where, n) for n in names if n.endswith(".a")]
+    archives = lintlib.archives(build)
     if not archives:
         return [f"no static library below {build}: nothing was checked"], []
     problems, n = [], 0
-    for archive in sorted(archives):
+    for archive in archives:
         run = subprocess.run(["nm", "--defined-only", "--extern-only", "--format=posix", archive], capture_output=True,
                              text=True, check=False)
         if run.returncode != 0:

@@ -36,14 +36,11 @@ def unclean(listing):
 def check(_root, build):
     if not shutil.which("objdump"):
         raise lintlib.Skip("no objdump")
-    archives = []
-    for where, _dirs, names in os.walk(build):
-        if os.path.relpath(where, build).split("/")[0] in ("lib", "kernels"):
-            archives += [os.path.join(where, n) for n in names if n.endswith(".a")]
+    archives = lintlib.archives(build)
     if not archives:
         return [f"no static library below {build}: nothing was checked"], []
     problems, n = [], 0
-    for archive in sorted(archives):
+    for archive in archives:
         run = subprocess.run(["objdump", "-d", "--no-show-raw-insn", archive], capture_output=True, text=True, check=False)
         if run.returncode != 0:
             problems.append(f"objdump {archive}: {run.stderr.strip()}")
