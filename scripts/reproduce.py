@@ -40,7 +40,7 @@ for seed in (1, 2, 3):
 
 # With and without age in time; of the same recipe, found by short runs on validation.
 SPARSE = ["--blocks=1", "--len=50", "--dropout=0.5", "--ema=0.99", "--weight-decay=0.05", "--sampled=512"]
-# Of Sports d = 64 gave 0.0515 0.0301 (means of three seeds), whatever weight decay and sample.
+# Of Sports SPARSE gave 0.0515 0.0301 (means of three seeds); what else was tried: docs/learning.md, "Sampled softmax".
 WIDE = ["--d=128", "--ffn=256", "--blocks=1", "--len=50", "--dropout=0.6", "--ema=0.99", "--weight-decay=0.2", "--sampled=512"]
 TIMED = {"ml-100k": (["--batch=32", "--dropout=0.3", "--ema=0.99"], ["--epochs=50"]),
          "food": ([*SPARSE, "--batch=64"], ["--epochs=20"]),
@@ -100,7 +100,7 @@ def commit():
         return subprocess.run(["git", *args], cwd=wr.ROOT, capture_output=True, text=True, check=False)
     said = git("describe", "--always", "--abbrev=12", "--exclude=*").stdout.strip()
     changed = git("diff", "--quiet", "HEAD", "--", ".", ":!docs/records").returncode != 0
-    return (said + ("-dirty" if changed else "")) or "unknown"
+    return said + ("-dirty" if changed else "") if said else "unknown"
 
 
 def difference(work, name, path):
