@@ -14,6 +14,7 @@ import datasets
 import frontier
 import lift
 import reference
+import wire
 import wr
 
 RUNS = os.path.join(wr.OUT, "reproduce")
@@ -37,6 +38,10 @@ for seed in (1, 2, 3):
     PLAN[f"ml-1m-student-distilled-{seed}"] = {
         "dataset": "ml-1m", "model": "student, distilled", "teacher": TEACHER,
         "fit": [STUDENT[1], *DISTIL, f"--seed={seed}"], "keep": [STUDENT[0]]}
+    PLAN[f"ml-1m-student-distilled-{seed}-wire"] = {
+        "dataset": "ml-1m", "model": "student, distilled", "served": f"ml-1m-student-distilled-{seed}"}
+PLAN["ml-1m-student-difference"] = {
+    "dataset": "ml-1m", "compare": [[f"ml-1m-student-{kind}-{seed}" for seed in (1, 2, 3)] for kind in ("plain", "distilled")]}
 
 # With and without age in time; of the same recipe, found by short runs on validation.
 SPARSE = ["--blocks=1", "--len=50", "--dropout=0.5", "--ema=0.99", "--weight-decay=0.05", "--sampled=512"]
@@ -84,6 +89,9 @@ def train(work, name):
         for run in (r for group in plan["compare"] for r in group if r in PLAN):
             train(work, run)
         return
+    if "served" in plan:
+        train(work, plan["served"])
+        return
     begun = os.path.exists(os.path.join(folder(name), "checkpoint.safetensors"))
     command = [wr.tool("wrtrain"), "fit", f"--data={datasets.folder(plan['dataset'])}", f"--out={folder(name)}", *plan["keep"]]
     command += ["--resume"] if begun else plan["fit"]
@@ -121,10 +129,40 @@ def difference(work, name, path):
                                  for what, key in (("HR@10", "hr10"), ("NDCG@10", "ndcg10"))))
 
 
+def on_the_wire(work, name, path):
+    """The run's bundle, served; float's and int8's figures of the same users stand beside the wire's."""
+    plan = PLAN[name]
+    data, run, bundle = datasets.folder(plan["dataset"]), folder(plan["served"]), folder(plan["served"]) + ".wrb"
+    work.run([wr.tool("wrtrain"), "pack", f"--data={data}", f"--run={run}", f"--out={bundle}"], f"{name}-pack.log", timeout=3600)
+    float_figures = work.run_json([wr.tool("wrtrain"), "eval", f"--data={data}", f"--run={run}"], f"{name}-float.log", timeout=3600)["float"]
+    found, problems = wire.levels(work, data, bundle, float_figures["users"])
+    if problems:
+        raise wr.Failure(f"{name}: {'; '.join(problems)}")
+    keys = {"hr10": "hr", "ndcg10": "ndcg", "hr10_unfiltered": "hr_unfiltered", "ndcg10_unfiltered": "ndcg_unfiltered"}
+    asked = list(found.values())[-1]["wire"]
+    with open(path, "w", encoding="utf-8") as f:
+        json.dump({"dataset": plan["dataset"], "model": plan["model"], "seed": int(plan["served"][-1]),
+                   **{key: asked[of] for key, of in keys.items()}, "where": "wire", "command": f"./run reproduce {name}",
+                   "commit": commit(), "users": asked["users"], "float": flat(float_figures),
+                   "levels": {isa: {"int8": flat(level["offline"]["int8"]), "lists": level["wire"]["compared"],
+                                    "different": level["wire"]["different"]} for isa, level in found.items()}}, f, indent=2)
+        f.write("\n")
+    print(f"{name}: " + "; ".join(wire.said(isa, level["wire"]) for isa, level in found.items()))
+
+
+def flat(figures):
+    """The four figures that every record has, of those that eval writes."""
+    return {key + tail: figures[part][key] for part, tail in (("seen_filtered", ""), ("unfiltered", "_unfiltered"))
+            for key in ("hr10", "ndcg10")}
+
+
 def record(work, name):
     plan, path = PLAN[name], os.path.join(RECORDS, f"{name}.json")
     if "compare" in plan:
         difference(work, name, path)
+        return
+    if "served" in plan:
+        on_the_wire(work, name, path)
         return
     work.run([wr.tool("wrtrain"), "eval", f"--data={datasets.folder(plan['dataset'])}", f"--run={folder(name)}", f"--record={path}",
               f"--dataset={plan['dataset']}", f"--model={plan['model']}", f"--commit={commit()}"], f"{name}-eval.log", timeout=3600)
