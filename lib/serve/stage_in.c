@@ -91,6 +91,7 @@ static bool needs_owner(enum todo t)
 
 void wr_serve_stage_parse(struct worker *w, struct burst *b)
 {
+	b->n_expected = 0;
 	for (unsigned int i = 0; i < b->n; i++) {
 		struct frame_state *f = b->state[i];
 		b->bytes[i] = frame_view(b->mbuf[i]);
@@ -110,10 +111,10 @@ void wr_serve_stage_parse(struct worker *w, struct burst *b)
 			b->bytes[i] + f->frame.payload_off, f->frame.payload_len, &b->message[i]);
 		if (!f->handed_over && !f->deferred)
 			wr_count(&w->metrics->decode[b->decoded[i]], 1);
-		/* The index's line comes while the other frames are parsed. */
 		if (b->decoded[i] == WR_DECODE_OK && needs_owner(todo_of(&b->message[i])))
-			wr_table_expect(w->table, b->message[i].header.user_id);
+			b->expected[b->n_expected++] = b->message[i].header.user_id;
 	}
+	wr_table_expect(w->table, b->n_expected, b->expected);
 }
 
 /* To the worker that owns the user's shard, once. */
@@ -173,7 +174,6 @@ static void carry_out(
 	if (b->todo[i] == TODO_NOTHING)
 		return;
 	b->any_stateful = true;
-	wr_table_expect_row(w->table, b->message[i].header.user_id);
 }
 
 void wr_serve_stage_admit(struct worker *w, struct burst *b)
@@ -195,6 +195,7 @@ void wr_serve_stage_admit(struct worker *w, struct burst *b)
 	}
 	struct wr_admit_verdict verdict[BURST];
 	wr_admit_check(w->serve->admit, &w->memo, b->request, n, w->stage_from, verdict);
+	wr_table_expect_rows(w->table, b->n_expected, b->expected);
 	for (unsigned int j = 0; j < n; j++)
 		carry_out(w, b, at[j], &verdict[j]);
 }

@@ -179,7 +179,7 @@ static void snapshot_tokens(struct worker *w, struct burst *b, unsigned int i, u
 
 	if (s->n_events == 0)
 		return;
-	to->ring[to->n] = wr_session_ring(w->table, s);
+	to->ring[to->n] = wr_table_ring(w->table, b->row[i]);
 	if (warm) {
 		n = wr_session_pending(w->table, s, rows);
 		count(w, WR_COUNTER_warm, 1);
@@ -266,8 +266,7 @@ static struct wr_prefetch first_rings(struct worker *w, struct burst *b, void **
 	struct wr_prefetch p = {.block = ring, .bytes = w->serve->ring_bytes};
 	for (unsigned int i = 0; i < b->n && p.n < w->serve->group; i++)
 		if (b->todo[i] == TODO_RECOMMEND && b->row[i] != WR_TABLE_NONE)
-			ring[p.n++] =
-				wr_session_ring(w->table, wr_table_session(w->table, b->row[i]));
+			ring[p.n++] = wr_table_ring(w->table, b->row[i]);
 	return p;
 }
 

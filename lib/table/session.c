@@ -38,11 +38,6 @@ void wr_session_times(
 		out[i] = token_at(t, s, s->n_events - n + i)->time_ms;
 }
 
-void *wr_session_ring(const struct wr_table *t, const struct wr_session *s)
-{
-	return (uint8_t *)((uintptr_t)s + t->layout.ring_off);
-}
-
 bool wr_session_warm(const struct wr_table *t, const struct wr_session *s, uint32_t generation)
 {
 	return s->generation == generation && generation != 0 &&

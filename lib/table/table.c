@@ -18,15 +18,15 @@ void wr_table_layout(const struct wr_table_shape *s, struct wr_table_layout *out
 		out->tokens_off + s->history_events * (uint32_t)sizeof(struct wr_session_token),
 		(uint32_t)WR_CACHE_LINE);
 	out->seen_words = (s->n_items + 63) / 64;
-	out->ring_off = WR_ALIGN_UP(out->seen_off + out->seen_words * 8, (uint32_t)WR_CACHE_LINE);
-	out->row_bytes = out->ring_off + WR_ALIGN_UP(s->ring_bytes, (uint32_t)WR_CACHE_LINE);
+	out->row_bytes = WR_ALIGN_UP(out->seen_off + out->seen_words * 8, (uint32_t)WR_CACHE_LINE);
+	out->ring_bytes = WR_ALIGN_UP(s->ring_bytes, (uint32_t)WR_CACHE_LINE);
 }
 
 uint64_t wr_table_bytes_needed(const struct wr_table_shape *s, uint32_t rows)
 {
 	struct wr_table_layout l;
 	wr_table_layout(s, &l);
-	return (uint64_t)rows * (l.row_bytes + sizeof(uint32_t)) +
+	return (uint64_t)rows * (l.row_bytes + l.ring_bytes + sizeof(uint32_t)) +
 	       (uint64_t)wr_index_buckets(rows) * sizeof(struct bucket) + (1u << 16);
 }
 
@@ -57,17 +57,18 @@ int wr_table_new(struct wr_table **out, const struct wr_table_shape *s, uint32_t
 	wr_table_layout(s, &t->layout);
 	t->n_rows = rows;
 	err = wr_index_new(t, rows, socket_id);
-	t->rows = rte_zmalloc_socket(
-		"wr_rows", (size_t)rows * t->layout.row_bytes, WR_CACHE_LINE, socket_id);
+	size_t session = t->layout.row_bytes + t->layout.ring_bytes;
+	t->rows = rte_zmalloc_socket("wr_rows", rows * session, WR_CACHE_LINE, socket_id);
+	t->rings = t->rows + (size_t)rows * t->layout.row_bytes;
 	t->old = rte_zmalloc_socket(
 		"wr_old", s->history_events * sizeof(*t->old), WR_CACHE_LINE, socket_id);
 	if (err || !t->rows || !t->old) {
 		wr_table_free(t);
 		return wr_fail(msg, WR_ENOMEM,
-			"session table of %u rows × %u bytes does not fit on socket %d; lower "
+			"session table of %u rows × %zu bytes does not fit on socket %d; lower "
 			"sessions.rows_per_lcore or give "
 			"more hugepages",
-			rows, t->layout.row_bytes, socket_id);
+			rows, session, socket_id);
 	}
 	*out = t;
 	return 0;
@@ -128,16 +129,19 @@ static void look_at(
 	}
 }
 
-void wr_table_expect(const struct wr_table *t, uint64_t user)
+void wr_table_expect(const struct wr_table *t, unsigned int n, const uint64_t *users)
 {
-	rte_prefetch0(wr_index_home(&t->index, wr_index_hash(&t->index, user)));
+	for (unsigned int i = 0; i < n; i++)
+		rte_prefetch0(wr_index_home(&t->index, wr_index_hash(&t->index, users[i])));
 }
 
-void wr_table_expect_row(const struct wr_table *t, uint64_t user)
+void wr_table_expect_rows(const struct wr_table *t, unsigned int n, const uint64_t *users)
 {
-	uint32_t row = wr_index_first(&t->index, wr_index_hash(&t->index, user));
-	if (row != WR_TABLE_NONE)
-		rte_prefetch0(table_row(t, row));
+	for (unsigned int i = 0; i < n; i++) {
+		uint32_t row = wr_index_first(&t->index, wr_index_hash(&t->index, users[i]));
+		if (row != WR_TABLE_NONE)
+			rte_prefetch0(table_row(t, row));
+	}
 }
 
 void wr_table_locate(struct wr_table *t, unsigned int n, const uint64_t *users,
@@ -252,12 +256,18 @@ bool wr_table_forget(struct wr_table *t, uint64_t user)
 	struct wr_session *s = table_row(t, at);
 	empty(t, s);
 	memset(s, 0, t->layout.row_bytes);
+	memset(wr_table_ring(t, at), 0, t->layout.ring_bytes);
 	return true;
 }
 
 struct wr_session *wr_table_session(struct wr_table *t, uint32_t row)
 {
 	return table_row(t, row);
+}
+
+void *wr_table_ring(const struct wr_table *t, uint32_t row)
+{
+	return t->rings + (size_t)row * t->layout.ring_bytes;
 }
 
 const uint64_t *wr_session_seen(const struct wr_table *t, const struct wr_session *s)

@@ -30,7 +30,7 @@ struct wr_table {
 	struct wr_table_shape shape;
 	struct wr_table_layout layout;
 	struct table_index index;
-	uint8_t *rows;
+	uint8_t *rows, *rings; /* one piece of memory */
 	uint32_t n_rows, hand;
 	uint8_t burst; /* stamp of the running burst; wraps: an old row may be spared once */
 	/* The rows that the burst has found; stamped when the first one of it has to be evicted, so

@@ -5,10 +5,11 @@
  * all of a burst are prefetched before any is read.
  *
  * Row = header (64 bytes) | ring of the last history_events tokens (16 bytes each) | seen filter:
- * exact bitmap of n_items bits | the encoder's ring: cached keys, values and user vector, opaque
- * here. Every part starts on a cache line. The bitmap is exact for every
- * catalogue size in this version; beyond 64 k items it outweighs the rest of the row (1 M items:
- * 125 KB), which the memory plan shows.
+ * exact bitmap of n_items bits. Behind all rows stand the encoder's rings: cached keys, values and
+ * user vector, opaque here, seven times as large. Apart from them the rows are few pages, whose
+ * translations stay near: a look-up waits for page walks more than for lines. Every part starts on
+ * a cache line. The bitmap is exact for every catalogue size in this version; beyond 64 k items it
+ * outweighs the rest of the session (1 M items: 125 KB), which the memory plan shows.
  *
  * Index: one cache line of tags and rows, then the row's own header: two random lines a look-up
  * where rte_hash takes three (its key slots) and asks for a fourth. Every row can be filled.
@@ -77,9 +78,10 @@ struct wr_session_token {
 };
 static_assert(sizeof(struct wr_session_token) == 16, "layout");
 
-/* Offsets inside a row, bytes. */
+/* Offsets inside a row, sizes; bytes. */
 struct wr_table_layout {
-	uint32_t tokens_off, seen_off, ring_off, row_bytes;
+	uint32_t tokens_off, seen_off, row_bytes;
+	uint32_t ring_bytes; /* of a row's ring, which stands elsewhere */
 	uint32_t seen_words; /* u64 */
 };
 void wr_table_layout(const struct wr_table_shape *s, struct wr_table_layout *out);
@@ -98,12 +100,13 @@ uint32_t wr_table_sessions(const struct wr_table *t);
 uint64_t wr_table_evicted(const struct wr_table *t);
 
 /*
- * What a user's request will want, asked for ahead of wr_table_locate while other work runs: first
- * the index's line; then, some dozens of nanoseconds later, the row's header. Neither is needed,
- * and neither changes anything.
+ * What the requests of n users will want, asked for ahead of wr_table_locate while other work runs:
+ * first the index's lines; then, some hundreds of nanoseconds later, the rows' headers. Neither is
+ * needed, and neither changes anything. All users of a burst in one call: a core walks the page
+ * tables for several prefetches at once only while they stand close together in the code.
  */
-void wr_table_expect(const struct wr_table *t, uint64_t user);
-void wr_table_expect_row(const struct wr_table *t, uint64_t user);
+void wr_table_expect(const struct wr_table *t, unsigned int n, const uint64_t *users);
+void wr_table_expect_rows(const struct wr_table *t, unsigned int n, const uint64_t *users);
 /* What a request touches of a row beside its header. */
 struct wr_table_want {
 	uint32_t item; /* of its first event, 0 = none */
@@ -125,6 +128,8 @@ uint32_t wr_table_get_or_create(struct wr_table *t, uint64_t user, bool *created
 bool wr_table_forget(struct wr_table *t, uint64_t user);
 
 struct wr_session *wr_table_session(struct wr_table *t, uint32_t row);
+/* The encoder's ring of the session. */
+void *wr_table_ring(const struct wr_table *t, uint32_t row);
 const uint64_t *wr_session_seen(const struct wr_table *t, const struct wr_session *s);
 
 /* What a message did to a session. */
@@ -168,8 +173,6 @@ unsigned int wr_session_tokens(const struct wr_table *t, const struct wr_session
 /* Times of the n ≤ n_events newest tokens, oldest first (unix ms, 0 = unknown). */
 void wr_session_times(
 	const struct wr_table *t, const struct wr_session *s, unsigned int n, int64_t *out);
-/* The encoder's ring of the session. */
-void *wr_session_ring(const struct wr_table *t, const struct wr_session *s);
 /* Whether the ring is this generation's and lacks the newest s->n_pending tokens only, few enough
  * to add. */
 bool wr_session_warm(const struct wr_table *t, const struct wr_session *s, uint32_t generation);

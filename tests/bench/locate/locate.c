@@ -64,10 +64,9 @@ struct burst {
 
 static void draw(struct burst *b, const struct wr_table *t, struct wr_rng *r, uint32_t keys)
 {
-	for (unsigned int i = 0; i < BURST; i++) {
+	for (unsigned int i = 0; i < BURST; i++)
 		b->users[i] = user_of(wr_rng_below(r, keys));
-		wr_table_expect(t, b->users[i]);
-	}
+	wr_table_expect(t, BURST, b->users);
 }
 
 static void find(struct burst *b, struct wr_table *t, const struct profile *profiles)
@@ -97,9 +96,7 @@ static uint64_t step(struct burst ring[4], unsigned int from, struct wr_table *t
 	const struct profile *profiles, struct wr_rng *r, uint32_t keys, uint64_t *wrong)
 {
 	draw(&ring[(from + 3) & 3], t, r, keys);
-	const struct burst *next = &ring[(from + 2) & 3];
-	for (unsigned int i = 0; i < BURST; i++)
-		wr_table_expect_row(t, next->users[i]);
+	wr_table_expect_rows(t, BURST, ring[(from + 2) & 3].users);
 	find(&ring[(from + 1) & 3], t, profiles);
 	return read_rows(&ring[from & 3], t, profiles, wrong);
 }

@@ -325,7 +325,7 @@ static void test_model(void)
 			u->generation = 1 + (wr_rng_below(&r, 8) != 0);
 			u->encoded = u->n;
 			wr_session_encoded(s, u->generation);
-			memset(wr_session_ring(t, s), 0xff, shape.ring_bytes);
+			memset(wr_table_ring(t, row), 0xff, shape.ring_bytes);
 		}
 	}
 	CU_ASSERT_EQUAL(wrong, 0);
@@ -343,9 +343,8 @@ static void test_layout(void)
 	CU_ASSERT_EQUAL(l.tokens_off, 64);
 	CU_ASSERT_EQUAL(l.seen_off, 64 + 1600); /* 99 · 16, up to a line */
 	CU_ASSERT_EQUAL(l.seen_words, 54);
-	CU_ASSERT_EQUAL(l.ring_off, 64 + 1600 + 448);
-	CU_ASSERT_EQUAL(l.row_bytes, l.ring_off + 18560);
-	CU_ASSERT_EQUAL(l.row_bytes % WR_CACHE_LINE, 0);
+	CU_ASSERT_EQUAL(l.row_bytes, 64 + 1600 + 448);
+	CU_ASSERT_EQUAL(l.ring_bytes, 18560);
 }
 
 static void test_refusals(void)
@@ -367,7 +366,7 @@ static void fill_row(struct wr_table *t, uint32_t row)
 	struct wr_session_change change = {0};
 	struct wr_session_batch b = {.request_id = row + 1, .events = &e, .n = 1, .now_ms = 1};
 	wr_session_apply(t, s, &b, &change);
-	memset(wr_session_ring(t, s), 0xff, shape.ring_bytes);
+	memset(wr_table_ring(t, row), 0xff, shape.ring_bytes);
 	wr_session_encoded(s, 1);
 }
 
@@ -379,6 +378,42 @@ static bool row_is_new(const struct wr_table *t, const struct wr_session *s)
 	for (uint32_t w = 0; w < (shape.n_items + 63) / 64; w++)
 		new = new &&wr_session_seen(t, s)[w] == 0;
 	return new;
+}
+
+static bool is_byte(const void *at, int byte, size_t n)
+{
+	const uint8_t *p = at;
+	for (size_t i = 0; i < n; i++)
+		if (p[i] != byte)
+			return false;
+	return true;
+}
+
+/* Of a forgotten session no byte is left, row or ring; its neighbours lose nothing. */
+static void test_forget(void)
+{
+	enum { USERS = 3, GONE = 1 };
+	struct wr_table *t = new_table(N_ROWS);
+	struct wr_table_layout l;
+	uint32_t row[USERS];
+	bool created;
+
+	CU_ASSERT_PTR_NOT_NULL_FATAL(t);
+	wr_table_layout(&shape, &l);
+	for (uint64_t u = 0; u < USERS; u++) {
+		row[u] = wr_table_get_or_create(t, u, &created);
+		CU_ASSERT_FATAL(row[u] != WR_TABLE_NONE && created);
+		fill_row(t, row[u]);
+		CU_ASSERT_FALSE(is_byte(wr_table_session(t, row[u]), 0, l.row_bytes));
+	}
+	CU_ASSERT(wr_table_forget(t, GONE));
+	for (uint64_t u = 0; u < USERS; u++) {
+		const struct wr_session *s = wr_table_session(t, row[u]);
+		CU_ASSERT_EQUAL(is_byte(s, 0, l.row_bytes), u == GONE);
+		CU_ASSERT(is_byte(wr_table_ring(t, row[u]), u == GONE ? 0 : 0xff, shape.ring_bytes));
+		CU_ASSERT(u == GONE || (s->n_events == 1 && wr_session_warm(t, s, 1)));
+	}
+	wr_table_free(t);
 }
 
 /* Every row can be filled; a full table evicts, but never a row of the running burst; what is used
@@ -447,8 +482,8 @@ static void test_index(void)
 		memcpy(ask, user + i, 40 * sizeof(ask[0]));
 		for (unsigned int j = 40; j < WR_TABLE_MAX_BURST; j++)
 			ask[j] = wr_rng_u64(&r);
-		wr_table_expect(t, ask[0]);
-		wr_table_expect_row(t, ask[0]);
+		wr_table_expect(t, WR_TABLE_MAX_BURST, ask);
+		wr_table_expect_rows(t, WR_TABLE_MAX_BURST, ask);
 		wr_table_locate(t, WR_TABLE_MAX_BURST, ask, want, rows);
 		for (unsigned int j = 0; j < WR_TABLE_MAX_BURST; j++) {
 			if (j >= 40) {
@@ -473,6 +508,7 @@ int main(void)
 		{"random operations against plain arrays", test_model},
 		{"row layout of the reference student", test_layout},
 		{"tables that cannot be", test_refusals},
+		{"of a forgotten session nothing is left", test_forget},
 		{"a full table evicts by CLOCK", test_eviction},
 	};
 	char prefix[48];
