@@ -7,7 +7,6 @@ import argparse
 import json
 import os
 import re
-import signal
 import statistics
 import subprocess
 import sys
@@ -15,6 +14,7 @@ import time
 
 import capacity
 import machine
+import moments
 import testpmd
 import wr
 
@@ -62,10 +62,16 @@ def measure_limits(work, isa):
     return limits, detail
 
 
-def limit_times_ns(w, limits):
-    """What the fixed work of one answer takes at each limit."""
-    return {"arithmetic": w["macs"] / limits["int8_gmacs"], "bytes": w["bytes"] / limits["mem_block_gbs"],
-            "lines": w["lines"] * limits["mem_line_ns"], "packets": w["packets"] * 1e3 / limits["testpmd_mpps"][w["testpmd"]]}
+def limit_times_ns(w, limits, then=None):
+    """What the fixed work of one answer takes at each limit; then: limits that were measured beside a run (moments.py)."""
+    at = {**limits, "testpmd_mpps": limits["testpmd_mpps"][w["testpmd"]], **(then or {})}
+    return {"arithmetic": w["macs"] / at["int8_gmacs"], "bytes": w["bytes"] / at["mem_block_gbs"],
+            "lines": w["lines"] * at["mem_line_ns"], "packets": w["packets"] * 1e3 / at["testpmd_mpps"]}
+
+
+def bound_by(w, limits):
+    times = limit_times_ns(w, limits)
+    return max(times, key=times.get)
 
 
 def bundle(work):
@@ -101,9 +107,11 @@ def lost_of(r):
     return {k: r[k] for k in ("offered", "answered", "lost", "unsent", "wrong", "tx_full")} | {"shortened": r["flags"]["shortened"]}
 
 
-def rate_run(work, daemon, name, users, limits):
-    """Highest rate: WINDOW requests in flight, the warm-up left out."""
+def rate_run(work, daemon, name, users, limits, then):
+    """Highest rate: WINDOW requests in flight, the warm-up left out. Its share is of the limits before and after it."""
     w = WORKLOADS[name]
+    packets = bound_by(w, limits) == "packets"
+    limits_before = then.now(packets)
     warm_up = run_load(work, daemon, name, users, f"{name}-warm-up.log", f"--max={WINDOW}", seconds=WARM_UP)
     (before, hz, bursts), cpu, steal, start = stage_cycles(daemon), daemon.cpu_seconds(), machine.steal_seconds(), time.monotonic()
     top = run_load(work, daemon, name, users, f"{name}-max.log", f"--max={WINDOW}")
@@ -115,12 +123,14 @@ def rate_run(work, daemon, name, users, limits):
     answers = top["answered"] * w["answers"]
     busy_s = sum(c for s, c in cycles.items() if s not in ("idle", "housekeeping")) / hz
     per_wall, per_busy = top["qps"] * w["answers"], answers / busy_s
-    times = limit_times_ns(w, limits)
+    moment = moments.higher(limits_before, then.now(packets))
+    times = limit_times_ns(w, limits, moment)
     qps = per_busy if top["generator_bound"] else per_wall
     marked = [s for s, c in cycles.items() if c > 0 and s not in ("idle", "housekeeping")]
     accounting_s = (now_bursts - bursts) * limits["accounting_ns"][len(marked) - 1] / 1e9
     return {"accounting_share": accounting_s / busy_s, "frames_a_burst": top["answered"] / max(now_bursts - bursts, 1),
             "qps": qps, "per_wall_qps": per_wall, "per_busy_qps": per_busy, "share": max(times.values()) * qps / 1e9,
+            "limits_then": moment, "limit_ns_then": max(times.values()),
             "busy_cycles_per_answer": busy_s * hz / answers, "tsc_hz": hz, "generator_bound": top["generator_bound"],
             "stage_ns": {s: c * 1e9 / hz / answers for s, c in cycles.items()}, "outcome": lost_of(top),
             "cold_share": top["flags"]["cold"] / top["answered"], "server_cpu_share": cpu / wall,
@@ -155,13 +165,15 @@ def conclude(name, rates, latencies, floors, limits):
     w = WORKLOADS[name]
     times = limit_times_ns(w, limits)
     qps = middle(rates, "qps")
+    best = max(times.values()) * qps / 1e9
     mine = "ask_" if name == "mixed" else ""  # of mixed the RECOMMENDs alone
     whole = [{**r, "p50": r[mine + "p50_us"], "p99": r[mine + "p99_us"], "p999": r[mine + "p999_us"]} for r in latencies]
     bad = sum(r["outcome"]["lost"] + r["outcome"]["unsent"] for r in latencies)
     wrong = sum(r["outcome"]["wrong"] for r in rates + latencies)
     return {"name": name, "datagram": w["datagram"], "runs": len(rates), "per_core_qps": round(qps, 1),
-            "per_core_qps_range": spread(rates, "qps"), "limit_share": round(max(times.values()) * qps / 1e9, 4),
-            "bound_by": max(times, key=times.get), "limit_ns": {k: round(v, 1) for k, v in times.items()},
+            "per_core_qps_range": spread(rates, "qps"), "limit_share": round(middle(rates, "share"), 4),
+            "limit_share_range": spread(rates, "share"), "share_of_best_moment": round(best, 4),
+            "limit_ns_then": round(middle(rates, "limit_ns_then"), 1), "bound_by": max(times, key=times.get), "limit_ns": {k: round(v, 1) for k, v in times.items()},
             "generator_bound": sum(r["generator_bound"] for r in rates) * 2 > len(rates),
             "p50_us": middle(whole, "p50"), "p99_us": middle(whole, "p99"), "p999_us": middle(whole, "p999"),
             "p99_us_range": spread(whole, "p99"), "p999_us_range": spread(whole, "p999"),
@@ -180,19 +192,19 @@ def conclude(name, rates, latencies, floors, limits):
 def measure_group(work, daemon, group, users, limits, options):
     """Runs of the group's workloads by turns: rate, latency at LOAD, and what the machine does meanwhile."""
     rates, latencies, floors, curves = ({n: [] for n in group} for _ in range(4))
-    pid, cpus = daemon.process.pid, (GENERATOR_CORE, SERVER_CORE)
+    cpus = (GENERATOR_CORE, SERVER_CORE)
+    frames = [int(WORKLOADS[n]["testpmd"]) for n in group if bound_by(WORKLOADS[n], limits) == "packets"]
+    then = moments.Moments(work, daemon, SERVER_CORE, GENERATOR_CORE, options.isa, *frames[:1])
     for i in range(options.runs):
         for name in group:
             wr.say(f"bench: {name}: run {i + 1} of {options.runs}")
-            rates[name].append(rate_run(work, daemon, name, users, limits))
+            rates[name].append(rate_run(work, daemon, name, users, limits, then))
             messages = middle(rates[name], "per_wall_qps") / WORKLOADS[name]["answers"]
             latencies[name].append(latency_run(work, daemon, name, users, messages, LOAD))
-            os.kill(pid, signal.SIGSTOP)
-            try:
+            with moments.standing_still(daemon):
                 gaps = machine.gaps(GAP_SECONDS, cpus)
-            finally:
-                os.kill(pid, signal.SIGCONT)
             floors[name].append({**machine.floor(gaps, GAP_SECONDS, LOAD), "cpus": machine.summary(gaps, GAP_SECONDS, cpus)})
+    then.close()
     for name in group if options.curve else ():
         messages = middle(rates[name], "per_wall_qps") / WORKLOADS[name]["answers"]
         for load in CURVE:
@@ -225,13 +237,15 @@ def table(result):
              f"{'p99.9 us':>10}   machine alone: p99, p99.9 us"]
     for w in result["workloads"]:
         lines.append(f"{w['name']:9}{w['per_core_qps']:16,.0f}{w['limit_share']:8.3f} {w['bound_by']:11}"
-                     f"{max(w['limit_ns'].values()):9,.0f}{1e9 / w['per_core_qps']:9,.0f}{figure(w['p50_us'], 9)}"
+                     f"{w['limit_ns_then']:9,.0f}{1e9 / w['per_core_qps']:9,.0f}{figure(w['p50_us'], 9)}"
                      f"{figure(w['p99_us'], 10)}{figure(w['p999_us'], 10)}   {figure(w['machine_p99_us'], 8)}"
                      f"{figure(w['machine_p999_us'], 10)}"
                      f"{'  generator was the bottleneck' if w['generator_bound'] else ''}"
                      f"{'  ' + w['latency_reason'] if w['latency_reason'] else ''}")
         limits = w["limits"]
-        lines.append(f"{'':9}rates {' … '.join(f'{v:,.0f}' for v in w['per_core_qps_range'])} in {w['runs']} runs; limits "
+        lines.append(f"{'':9}rates {' … '.join(f'{v:,.0f}' for v in w['per_core_qps_range'])}, shares "
+                     f"{' … '.join(f'{v:.3f}' for v in w['limit_share_range'])} in {w['runs']} runs; {w['share_of_best_moment']:.3f} of the best "
+                     f"moments' limits, "
                      f"{limits['int8_gmacs']:.0f} G/s, {limits['mem_block_gbs']:.1f} GB/s, {limits['mem_line_ns']:.1f} ns, testpmd "
                      f"{limits['testpmd_mpps'][WORKLOADS[w['name']]['testpmd']]:.1f} M/s; steal {w['steal_s']} s; {w['frames_a_burst']} frames "
                      f"a burst, accounting of stages {100 * w['accounting_share']:.2f} %")

@@ -6,6 +6,7 @@ CPU-second of polls that found something, receive and transmit included (record-
 import contextlib
 import os
 import re
+import signal
 import statistics
 import subprocess
 import time
@@ -24,7 +25,7 @@ def start(work, role, core, socket, extra):
     prefix = f"{work.tag}t{role[0]}"
     work.prefixes.add(prefix)
     memory = ["--in-memory"] if wr.huge() else ["--no-huge"]
-    return work.start(["stdbuf", "-oL", "dpdk-testpmd", f"--lcores=0@0,1@{core}", *memory, "-m", "256", "--no-pci", "--no-telemetry",
+    return work.start(["stdbuf", "-oL", "dpdk-testpmd", f"--lcores=0@0,1@{core}", *memory, "-m", "96", "--no-pci", "--no-telemetry",
                        f"--file-prefix={prefix}", f"--vdev=net_memif0,role={role},id=0,socket={socket},socket-abstract=no",
                        "--", "-i", "--forward-mode=macswap", "--total-num-mbufs=8192", *extra],
                       f"testpmd-{role}.log", stdin=subprocess.PIPE)
@@ -49,33 +50,56 @@ def wait_for(p, pattern, count=1, seconds=30):
     raise wr.Failure(f"dpdk-testpmd gave no {pattern!r} (log: {p.log})\n{wr.tail(p.log)}")
 
 
+class Pair:
+    """Frames of one size on their way round."""
+
+    def __init__(self, work, size, server_core, peer_core):
+        self.work, self.socket, self.windows = work, work.path("testpmd.sock"), 0
+        self.server = start(work, "server", server_core, self.socket, ["--record-core-cycles"])
+        wait_for(self.server, "testpmd>")
+        self.peer = start(work, "client", peer_core, self.socket, [f"--txpkts={size}"])
+        wait_for(self.peer, "testpmd>")
+        time.sleep(0.5)  # the link comes up
+        tell(self.server, "start")
+        tell(self.peer, f"start tx_first {IN_FLIGHT_BURSTS}")
+        time.sleep(0.5)
+
+    def window(self):
+        """Millions of frames a CPU-second in a window of 0.7 s."""
+        tell(self.server, "clear fwd stats all")
+        time.sleep(0.7)
+        tell(self.server, "show fwd stats all")
+        self.windows += 1
+        _, cycles, packets, mhz = wait_for(self.server, CYCLES, self.windows)[self.windows - 1]
+        return int(packets) * int(mhz) / int(cycles)
+
+    def pause(self, paused=True):
+        """Leaves the CPUs to others, or goes on."""
+        for p in (self.server, self.peer):
+            p.send_signal(signal.SIGSTOP if paused else signal.SIGCONT)
+        if not paused:
+            time.sleep(0.05)  # the iteration that was interrupted ends before a window begins
+
+    def close(self):
+        for p in (self.peer, self.server):
+            p.send_signal(signal.SIGCONT)
+            with contextlib.suppress(BrokenPipeError, subprocess.TimeoutExpired):
+                tell(p, "stop\nquit")
+                p.wait(10)
+            self.work.stop(p)
+            with contextlib.suppress(BrokenPipeError):
+                p.stdin.close()
+        if os.path.exists(self.socket):
+            os.unlink(self.socket)
+
+
 def measure(work, size, server_core, peer_core):
     """(millions of frames a CPU-second: most, least, median). The most is the limit: what disturbs a window only takes from it."""
-    socket = work.path("testpmd.sock")
-    server = start(work, "server", server_core, socket, ["--record-core-cycles"])
-    wait_for(server, "testpmd>")
-    peer = start(work, "client", peer_core, socket, [f"--txpkts={size}"])
-    wait_for(peer, "testpmd>")
-    time.sleep(0.5)  # the link comes up
-    tell(server, "start")
-    tell(peer, f"start tx_first {IN_FLIGHT_BURSTS}")
-    time.sleep(0.5)
-    figures = []
-    for i in range(WINDOWS):
-        tell(server, "clear fwd stats all")
-        time.sleep(0.7)
-        tell(server, "show fwd stats all")
-        _, cycles, packets, mhz = wait_for(server, CYCLES, i + 1)[i]
-        figures.append(int(packets) * int(mhz) / int(cycles))
-    for p in (peer, server):
-        with contextlib.suppress(BrokenPipeError, subprocess.TimeoutExpired):
-            tell(p, "stop\nquit")
-            p.wait(10)
-        work.stop(p)
-        with contextlib.suppress(BrokenPipeError):
-            p.stdin.close()
-    if os.path.exists(socket):
-        os.unlink(socket)
+    pair = Pair(work, size, server_core, peer_core)
+    try:
+        figures = [pair.window() for _ in range(WINDOWS)]
+    finally:
+        pair.close()
     return max(figures), min(figures), statistics.median(figures)
 
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * limits [CPU [MiB [avx2]]]: measures (with avx2 that level's best multiply-adds) on that CPU
- * (default: where it runs) and prints one JSON object. Memory is hugetlb where the pool has it,
+ * limits [CPU [MiB [avx2 [RUNS]]]]: measures (with avx2 that level's best multiply-adds) on that CPU
+ * (default: where it runs), each figure RUNS times (7), and prints one JSON object. Memory is hugetlb where the pool has it,
  * else transparent huge pages are asked for; the output says which.
  */
 #include "limits.h"
@@ -13,7 +13,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#define RUNS           7
+#define RUNS           "7"
 #define LINES_OF_TABLE 10000000
 #define SMALLEST_MIB   64
 
@@ -56,6 +56,11 @@ int main(int argc, char **argv)
 		fprintf(stderr, "limits: needs AVX2 and at least %d MiB\n", SMALLEST_MIB);
 		return 1;
 	}
+	unsigned long runs = strtoul(argc > 4 ? argv[4] : RUNS, NULL, 10);
+	if (runs < 1 || runs > LIMITS_MAX_RUNS) {
+		fprintf(stderr, "limits: 1 to %d runs, not %s\n", LIMITS_MAX_RUNS, argv[4]);
+		return 1;
+	}
 	const char *pages;
 	size_t bytes = mib << 20, n_lines = bytes / 64;
 	uint8_t *memory = get_memory(bytes, &pages);
@@ -66,11 +71,11 @@ int main(int argc, char **argv)
 	if (n_lines > LINES_OF_TABLE)
 		n_lines = LINES_OF_TABLE;
 	printf("{");
-	print_limit("int8_gmacs", limits_int8(RUNS, argc > 3 && strcmp(argv[3], "avx2") == 0));
-	print_limit("mem_block_gbs", limits_blocks(memory, bytes, RUNS));
-	print_limit("mem_line_ns", limits_lines(memory, n_lines, RUNS));
-	printf("\"memory_mib\": %zu, \"lines\": %zu, \"pages\": \"%s\", \"runs\": %d}\n", mib,
-		n_lines, pages, RUNS);
+	print_limit("int8_gmacs", limits_int8((unsigned int)runs, argc > 3 && strcmp(argv[3], "avx2") == 0));
+	print_limit("mem_block_gbs", limits_blocks(memory, bytes, (unsigned int)runs));
+	print_limit("mem_line_ns", limits_lines(memory, n_lines, (unsigned int)runs));
+	printf("\"memory_mib\": %zu, \"lines\": %zu, \"pages\": \"%s\", \"runs\": %lu}\n", mib,
+		n_lines, pages, runs);
 	munmap(memory, bytes);
 	return 0;
 }
