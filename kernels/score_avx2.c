@@ -89,46 +89,101 @@ void wr_score_best_avx2(const struct wr_gemm_weights *tile, size_t m, const void
 	}
 }
 
-/* How many of the n vectors of 8 reach x. */
-SIMD_INLINE unsigned int reaching(const __m256 *v, size_t n, float x)
+#define FOLD_MOST 32 /* vectors of 8 */
+
+/*
+ * The largest of the values in n vectors that at least k of them reach: each counts those that
+ * reach it, four vectors at a time, without a branch that depends on a value.
+ */
+SIMD_INLINE float kth_largest(const __m256 *fold, size_t n, size_t k)
 {
-	const __m256 bound = _mm256_set1_ps(x);
-	__m256i count = _mm256_setzero_si256();
-	for (size_t i = 0; i < n; i++)
-		count = _mm256_sub_epi32(
-			count, _mm256_castps_si256(_mm256_cmp_ps(v[i], bound, _CMP_GE_OQ)));
-	__m128i c =
-		_mm_add_epi32(_mm256_castsi256_si128(count), _mm256_extracti128_si256(count, 1));
-	c = _mm_add_epi32(c, _mm_shuffle_epi32(c, 0x4e));
-	c = _mm_add_epi32(c, _mm_shuffle_epi32(c, 0xb1));
-	return (unsigned int)_mm_cvtsi128_si32(c);
+	const float *x = (const float *)fold;
+	const __m256i enough = _mm256_set1_epi32((int)k - 1);
+	__m256 bound = _mm256_set1_ps(-INFINITY);
+	for (size_t j = 0; j < n; j += 4) {
+		const size_t left = n - j < 4 ? n - j : 4;
+		__m256i count[4] = {_mm256_setzero_si256(), _mm256_setzero_si256(),
+			_mm256_setzero_si256(), _mm256_setzero_si256()};
+		for (size_t i = 0; i < 8 * n; i++) {
+			const __m256 other = _mm256_broadcast_ss(x + i);
+#pragma GCC unroll 4
+			for (size_t v = 0; v < 4; v++)
+				if (v < left)
+					count[v] = _mm256_sub_epi32(count[v],
+						_mm256_castps_si256(_mm256_cmp_ps(
+							other, fold[j + v], _CMP_GE_OQ)));
+		}
+#pragma GCC unroll 4
+		for (size_t v = 0; v < 4; v++)
+			if (v < left)
+				bound = _mm256_max_ps(bound,
+					_mm256_blendv_ps(_mm256_set1_ps(-INFINITY), fold[j + v],
+						_mm256_castsi256_ps(
+							_mm256_cmpgt_epi32(count[v], enough))));
+	}
+	return simd256_largest(bound);
 }
 
-/* score_ref.c's fold into 2·r vectors; then every value counts those that reach it. */
+/* score_ref.c's fold into 2·r vectors, and the k-th largest of their values. */
 float wr_score_bound_avx2(const float *best, size_t n, size_t k)
 {
-	enum { MOST = 16 };
-	__m256 fold[2 * MOST];
+	__m256 fold[FOLD_MOST];
 	size_t r = k <= WR_SCORE_LANES ? 2 : k / 6 + 2;
 	r = r < n ? r : n;
-	r = r < MOST ? r : MOST;
+	r = r < FOLD_MOST / 2 ? r : FOLD_MOST / 2;
 	for (size_t j = 0; j < 2 * r; j++) {
 		__m256 v = _mm256_loadu_ps(best + j * 8);
 		for (size_t i = j + 2 * r; i < 2 * n; i += 2 * r)
 			v = _mm256_max_ps(v, _mm256_loadu_ps(best + i * 8));
 		fold[j] = v;
 	}
-	float bound = -INFINITY;
-	const float *x = (const float *)fold;
-	for (size_t i = 0; i < r * WR_SCORE_LANES; i++)
-		if (x[i] > bound && reaching(fold, 2 * r, x[i]) >= k)
-			bound = x[i];
-	return bound;
+	return r == 2 ? kth_largest(fold, 4, k) : kth_largest(fold, 2 * r, k);
 }
 
+SIMD_INLINE __m256i widen16(const int8_t *p)
+{
+	return _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(const void *)p));
+}
+
+/* Sums of four rows' products with q, k a multiple of 16. */
+SIMD_INLINE __m128i dots4(const int8_t *q, const int8_t *const row[4], size_t k)
+{
+	__m256i s[4] = {_mm256_setzero_si256(), _mm256_setzero_si256(), _mm256_setzero_si256(),
+		_mm256_setzero_si256()};
+	for (size_t c = 0; c < k; c += 16) {
+		const __m256i x = widen16(q + c);
+#pragma GCC unroll 4
+		for (size_t j = 0; j < 4; j++)
+			s[j] = _mm256_add_epi32(
+				s[j], _mm256_madd_epi16(x, widen16(row[j] + c)));
+	}
+	__m256i all = _mm256_hadd_epi32(
+		_mm256_hadd_epi32(s[0], s[1]), _mm256_hadd_epi32(s[2], s[3]));
+	return _mm_add_epi32(_mm256_castsi256_si128(all), _mm256_extracti128_si256(all, 1));
+}
+
+SIMD_INLINE void rows_of(const int8_t *q, const int8_t *items, const float *scale, size_t k,
+	const uint32_t *rows, size_t n, float *v)
+{
+	size_t i = 0;
+	for (; i + 4 <= n; i += 4) {
+		const int8_t *const row[4] = {items + (size_t)rows[i] * k,
+			items + (size_t)rows[i + 1] * k, items + (size_t)rows[i + 2] * k,
+			items + (size_t)rows[i + 3] * k};
+		__m128 by = _mm_setr_ps(
+			scale[rows[i]], scale[rows[i + 1]], scale[rows[i + 2]], scale[rows[i + 3]]);
+		_mm_storeu_ps(v + i, _mm_mul_ps(_mm_cvtepi32_ps(dots4(q, row, k)), by));
+	}
+	for (; i < n; i++)
+		v[i] = (float)wr_dot_s8_avx2(q, items + (size_t)rows[i] * k, k) * scale[rows[i]];
+}
+
+/* The reference student's width as a constant. */
 void wr_score_rows_avx2(const int8_t *q, const int8_t *items, const float *scale, size_t k,
 	const uint32_t *rows, size_t n, float *v)
 {
-	for (size_t i = 0; i < n; i++)
-		v[i] = (float)wr_dot_s8_avx2(q, items + (size_t)rows[i] * k, k) * scale[rows[i]];
+	if (k == 64)
+		rows_of(q, items, scale, 64, rows, n, v);
+	else
+		rows_of(q, items, scale, k, rows, n, v);
 }
