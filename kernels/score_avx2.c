@@ -1,25 +1,18 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* score.h on AVX2: four users × 16 items of micro256.h's product; a user's bits are spread to
- * lanes. */
+/* score.h on AVX2: four users × 16 items of micro256.h's product; a user's bits are moved to the
+ * lanes' signs. */
 #include "score.h"
 
 #include "micro256.h"
 
 #include <math.h>
 
-/* Lanes whose bit (0 … 7) is set. */
-SIMD_INLINE __m256 spread(uint64_t bits)
-{
-	const __m256i lane = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
-	__m256i v = _mm256_and_si256(_mm256_set1_epi32((int)(bits & 0xff)), lane);
-	return _mm256_castsi256_ps(_mm256_cmpeq_epi32(v, lane));
-}
-
-SIMD_INLINE void best8(__m256i sum, const float *scale, uint64_t allowed, float *best, bool more)
+/* allowed: items whose lane's sign is set. */
+SIMD_INLINE void best8(__m256i sum, const float *scale, __m256i allowed, float *best, bool more)
 {
 	const __m256 none = _mm256_set1_ps(-INFINITY);
 	__m256 v = _mm256_mul_ps(_mm256_cvtepi32_ps(sum), _mm256_loadu_ps(scale));
-	v = _mm256_blendv_ps(none, v, spread(allowed));
+	v = _mm256_blendv_ps(none, v, _mm256_castsi256_ps(allowed));
 	_mm256_storeu_ps(best, more ? _mm256_max_ps(v, _mm256_loadu_ps(best)) : v);
 }
 
@@ -33,10 +26,15 @@ struct users {
 SIMD_INLINE void row_best(const struct row *sum, const float *scale, const struct users *u,
 	size_t i, size_t o, bool more)
 {
-	uint64_t allowed = u->allowed[i * u->ld_allowed] >> o;
+	/* Half of the user's bits in every lane; each moves its item's to its sign. */
+	const uint8_t *half = (const uint8_t *)(u->allowed + i * u->ld_allowed) + o / 32 * 4;
+	__m256i bits = simd256_broadcast4(half);
+	__m256i by = _mm256_sub_epi32(_mm256_set1_epi32(31 - (int)(o % 32)),
+		_mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
 	float *best = u->best + i * u->ld_best;
-	best8(sum->low, scale, allowed, best, more);
-	best8(sum->high, scale + 8, allowed >> 8, best + 8, more);
+	best8(sum->low, scale, _mm256_sllv_epi32(bits, by), best, more);
+	by = _mm256_sub_epi32(by, _mm256_set1_epi32(8));
+	best8(sum->high, scale + 8, _mm256_sllv_epi32(bits, by), best + 8, more);
 }
 
 /* n_rows ≤ 4 users (a constant after inlining) from user i on times outputs o … o+15 of the tile.
