@@ -75,7 +75,7 @@ struct burst {
 	uint64_t ack_seq[BURST];
 	uint8_t durability[BURST], degrade[BURST], n_intents[BURST];
 	/* recommendations only, by their own index */
-	unsigned int n_recommends, group; /* group: encoded and scored together */
+	unsigned int n_recommends;
 	uint8_t of[BURST];     /* request of recommendation j */
 	uint8_t rec_of[BURST]; /* recommendation of request i */
 	struct wr_rank_query query[BURST];

@@ -260,22 +260,20 @@ static void recall_one(struct worker *w, struct burst *b, unsigned int i)
 		snapshot(w, b, i, &q);
 }
 
-/* How many are encoded and scored together: of a burst with no more than one group about half, so
- * that there is arithmetic behind which the second half's rings come near. Products take users by
- * four. */
-static unsigned int group_size(const struct worker *w, const struct burst *b)
+/* Recommendations that are encoded and scored together from this one on. The first group is smaller:
+ * there is no arithmetic yet behind which its rings could come near. Products take users by four.
+ */
+static unsigned int group_from(const struct worker *w, unsigned int first)
 {
-	unsigned int group = w->serve->group, asks = 0;
-	for (unsigned int i = 0; i < b->n; i++)
-		asks += b->todo[i] == TODO_RECOMMEND;
-	return asks > group ? group : WR_MIN(group, WR_ALIGN_UP((asks + 1) / 2, 4u));
+	unsigned int group = w->serve->group;
+	return first ? group : WR_MIN(group, WR_ALIGN_UP(group / 2, 4u));
 }
 
 /* The rings of the first group's users, as far as they can be told before recall. */
 static struct wr_prefetch first_rings(struct worker *w, struct burst *b, void **ring)
 {
 	struct wr_prefetch p = {.block = ring, .bytes = w->serve->ring_bytes};
-	for (unsigned int i = 0; i < b->n && p.n < b->group; i++)
+	for (unsigned int i = 0; i < b->n && p.n < group_from(w, 0); i++)
 		if (b->todo[i] == TODO_RECOMMEND && b->row[i] != WR_TABLE_NONE)
 			ring[p.n++] = wr_table_ring(w->table, b->row[i]);
 	return p;
@@ -285,7 +283,6 @@ void wr_serve_stage_recall(struct worker *w, struct burst *b)
 {
 	uint64_t evicted = wr_table_evicted(w->table);
 	void *ring[GROUP];
-	b->group = group_size(w, b);
 	struct wr_prefetch ahead = first_rings(w, b, ring);
 	unsigned int lines = b->n ? (wr_prefetch_left(&ahead) + b->n - 1) / b->n : 0;
 
@@ -349,11 +346,11 @@ void wr_serve_stage_score(struct worker *w, struct burst *b)
 	uint32_t d = w->serve->shape.d;
 
 	for (unsigned int first = 0; first < b->n_recommends; first += n) {
-		n = WR_MIN(b->n_recommends - first, b->group);
+		n = WR_MIN(b->n_recommends - first, group_from(w, first));
 		struct wr_encoder_batch cold = next_group(&b->cold, &cold_at, first + n),
 					warm = next_group(&b->warm, &warm_at, first + n);
 		struct wr_prefetch ahead = {.block = b->warm.ring + warm_at,
-			.n = WR_MIN(b->warm.n - warm_at, b->group),
+			.n = WR_MIN(b->warm.n - warm_at, w->serve->group),
 			.bytes = w->serve->ring_bytes};
 		struct wr_user_vectors users = wr_encoder_cold(w->encoder, &cold);
 		users = wr_encoder_warm(w->encoder, &warm);
