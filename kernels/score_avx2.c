@@ -29,8 +29,8 @@ SIMD_INLINE void row_best(const struct row *sum, const float *scale, const struc
 	/* Half of the user's bits in every lane; each moves its item's to its sign. */
 	const uint8_t *half = (const uint8_t *)(u->allowed + i * u->ld_allowed) + o / 32 * 4;
 	__m256i bits = simd256_broadcast4(half);
-	__m256i by = _mm256_sub_epi32(_mm256_set1_epi32(31 - (int)(o % 32)),
-		_mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+	__m256i by = _mm256_sub_epi32(
+		_mm256_set1_epi32(31 - (int)(o % 32)), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
 	float *best = u->best + i * u->ld_best;
 	best8(sum->low, scale, _mm256_sllv_epi32(bits, by), best, more);
 	by = _mm256_sub_epi32(by, _mm256_set1_epi32(8));
@@ -107,9 +107,9 @@ SIMD_INLINE float kth_largest(const __m256 *fold, size_t n, size_t k)
 #pragma GCC unroll 4
 			for (size_t v = 0; v < 4; v++)
 				if (v < left)
-					count[v] = _mm256_sub_epi32(count[v],
-						_mm256_castps_si256(_mm256_cmp_ps(
-							other, fold[j + v], _CMP_GE_OQ)));
+					count[v] = _mm256_sub_epi32(
+						count[v], _mm256_castps_si256(_mm256_cmp_ps(
+								  other, fold[j + v], _CMP_GE_OQ)));
 		}
 #pragma GCC unroll 4
 		for (size_t v = 0; v < 4; v++)
@@ -152,11 +152,10 @@ SIMD_INLINE __m128i dots4(const int8_t *q, const int8_t *const row[4], size_t k)
 		const __m256i x = widen16(q + c);
 #pragma GCC unroll 4
 		for (size_t j = 0; j < 4; j++)
-			s[j] = _mm256_add_epi32(
-				s[j], _mm256_madd_epi16(x, widen16(row[j] + c)));
+			s[j] = _mm256_add_epi32(s[j], _mm256_madd_epi16(x, widen16(row[j] + c)));
 	}
-	__m256i all = _mm256_hadd_epi32(
-		_mm256_hadd_epi32(s[0], s[1]), _mm256_hadd_epi32(s[2], s[3]));
+	__m256i all =
+		_mm256_hadd_epi32(_mm256_hadd_epi32(s[0], s[1]), _mm256_hadd_epi32(s[2], s[3]));
 	return _mm_add_epi32(_mm256_castsi256_si128(all), _mm256_extracti128_si256(all, 1));
 }
 

@@ -260,8 +260,9 @@ static void recall_one(struct worker *w, struct burst *b, unsigned int i)
 		snapshot(w, b, i, &q);
 }
 
-/* Recommendations that are encoded and scored together from this one on. The first group is smaller:
- * there is no arithmetic yet behind which its rings could come near. Products take users by four.
+/* Recommendations that are encoded and scored together from this one on. The first group is
+ * smaller: there is no arithmetic yet behind which its rings could come near. Products take users
+ * by four.
  */
 static unsigned int group_from(const struct worker *w, unsigned int first)
 {

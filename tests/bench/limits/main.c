@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * limits [CPU [MiB [avx2 [RUNS]]]]: measures (with avx2 that level's best multiply-adds) on that CPU
- * (default: where it runs), each figure RUNS times (7), and prints one JSON object. Memory is hugetlb where the pool has it,
- * else transparent huge pages are asked for; the output says which.
+ * limits [CPU [MiB [avx2 [RUNS]]]]: measures (with avx2 that level's best multiply-adds) on that
+ * CPU (default: where it runs), each figure RUNS times (7), and prints one JSON object. Memory is
+ * hugetlb where the pool has it, else transparent huge pages are asked for; the output says which.
  */
 #include "limits.h"
 
@@ -71,7 +71,8 @@ int main(int argc, char **argv)
 	if (n_lines > LINES_OF_TABLE)
 		n_lines = LINES_OF_TABLE;
 	printf("{");
-	print_limit("int8_gmacs", limits_int8((unsigned int)runs, argc > 3 && strcmp(argv[3], "avx2") == 0));
+	print_limit("int8_gmacs",
+		limits_int8((unsigned int)runs, argc > 3 && strcmp(argv[3], "avx2") == 0));
 	print_limit("mem_block_gbs", limits_blocks(memory, bytes, (unsigned int)runs));
 	print_limit("mem_line_ns", limits_lines(memory, n_lines, (unsigned int)runs));
 	printf("\"memory_mib\": %zu, \"lines\": %zu, \"pages\": \"%s\", \"runs\": %lu}\n", mib,

@@ -410,7 +410,8 @@ static void test_forget(void)
 	for (uint64_t u = 0; u < USERS; u++) {
 		const struct wr_session *s = wr_table_session(t, row[u]);
 		CU_ASSERT_EQUAL(is_byte(s, 0, l.row_bytes), u == GONE);
-		CU_ASSERT(is_byte(wr_table_ring(t, row[u]), u == GONE ? 0 : 0xff, shape.ring_bytes));
+		CU_ASSERT(
+			is_byte(wr_table_ring(t, row[u]), u == GONE ? 0 : 0xff, shape.ring_bytes));
 		CU_ASSERT(u == GONE || (s->n_events == 1 && wr_session_warm(t, s, 1)));
 	}
 	wr_table_free(t);
