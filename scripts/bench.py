@@ -232,7 +232,8 @@ def figure(value, width, digits=1):
 
 def table(result):
     lines = [f"machine: {result['machine']['cpu']}, {result['machine']['cores']} cores, isa {result['isa']}, bundle: "
-             f"{result['bundle']}, {result['users']:,} sessions",
+             f"{result['bundle']}, {result['users']:,} sessions"
+             f"{'' if result['hugepages'] else ', ORDINARY PAGES: slower than the machine (./run bench reserves hugepages)'}",
              f"{'workload':9}{'answers/s/core':>16}{'share':>8} {'bound by':11}{'limit ns':>9}{'took ns':>9}{'p50 us':>9}{'p99 us':>10}"
              f"{'p99.9 us':>10}   machine alone: p99, p99.9 us"]
     for w in result["workloads"]:
@@ -277,7 +278,9 @@ def workloads(work, names, options):
         wr.say(f"bench: memory is short: {users} sessions instead of {USERS}")
     path, what = bundle(work)
     result = {"machine": machine.describe(), "isa": None, "limits": limits, "limits_detail": detail, "bundle": what, "users": users,
-              "nice": machine.nice() != [], "workloads": []}
+              "nice": machine.nice() != [], "hugepages": wr.huge(), "workloads": []}
+    if not wr.huge():
+        wr.say("bench: NO HUGEPAGES: call it as ./run bench, which reserves them; warm and cold are a fifth to a third slower without")
     # Cold requests evict whoever lives there: they get a daemon of their own, which nobody populated.
     # Event comes last of the others: it leaves more pending clicks than a warm answer takes.
     others = sorted((n for n in names if n != "cold"), key=lambda n: n == "event")

@@ -230,12 +230,6 @@ static const struct judged *find(const struct lift *l, const char *name)
 	return NULL;
 }
 
-static int by_value(const void *a, const void *b)
-{
-	const double *x = a, *y = b;
-	return *x < *y ? -1 : *x > *y;
-}
-
 static double mean_of(const double *x, const uint32_t *draw, uint32_t n)
 {
 	double sum = 0;
@@ -275,11 +269,8 @@ static int interval(const double *a, const double *b, uint32_t n, uint32_t resam
 			v = v / (mean_of(y, s ? draw : NULL, m) * scale) - 1;
 		*(s ? &value[s - 1] : &out->mean) = v;
 	}
-	if (!err) {
-		qsort(value, resamples, sizeof(*value), by_value);
-		out->low = value[(uint32_t)(0.025 * (resamples - 1) + 0.5)];
-		out->high = value[(uint32_t)(0.975 * (resamples - 1) + 0.5)];
-	}
+	if (!err)
+		wr_interval_of(value, resamples, out);
 	free(value);
 	free(draw);
 	free(x);

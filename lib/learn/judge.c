@@ -198,6 +198,13 @@ static int by_value(const void *a, const void *b)
 	return *x < *y ? -1 : *x > *y;
 }
 
+void wr_interval_of(double *values, uint32_t n, struct wr_interval *out)
+{
+	qsort(values, n, sizeof(*values), by_value);
+	out->low = values[(uint32_t)(0.025 * (n - 1) + 0.5)];
+	out->high = values[(uint32_t)(0.975 * (n - 1) + 0.5)];
+}
+
 int wr_judge_interval(const struct wr_judge *a, const struct wr_judge *b, enum wr_gain gain,
 	uint32_t resamples, uint64_t seed, struct wr_interval *out, struct wr_errmsg *msg)
 {
@@ -225,9 +232,7 @@ int wr_judge_interval(const struct wr_judge *a, const struct wr_judge *b, enum w
 			sum += gains[wr_rng_below(&r, n)];
 		mean[s] = sum / n;
 	}
-	qsort(mean, resamples, sizeof(*mean), by_value);
-	out->low = mean[(uint32_t)(0.025 * (resamples - 1) + 0.5)];
-	out->high = mean[(uint32_t)(0.975 * (resamples - 1) + 0.5)];
+	wr_interval_of(mean, resamples, out);
 	free(mean);
 	free(gains);
 	return WR_OK;

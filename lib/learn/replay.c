@@ -148,12 +148,6 @@ static double total_of(
 	return value_of(&t, e);
 }
 
-static int by_value(const void *a, const void *b)
-{
-	const double *x = a, *y = b;
-	return *x < *y ? -1 : *x > *y;
-}
-
 /* Sums of every n_blocks-th slate; slates are independent, so their sums may be drawn in place of
  * them. */
 static struct wr_replay_sums *blocks_of(
@@ -199,11 +193,8 @@ int wr_replay_estimate(const struct wr_replay_sums *a, const struct wr_replay_su
 		else
 			out->mean = v;
 	}
-	if (!err) {
-		qsort(value, resamples, sizeof(*value), by_value);
-		out->low = value[(uint32_t)(0.025 * (resamples - 1) + 0.5)];
-		out->high = value[(uint32_t)(0.975 * (resamples - 1) + 0.5)];
-	}
+	if (!err)
+		wr_interval_of(value, resamples, out);
 	free(value);
 	free(draw);
 	free(x);

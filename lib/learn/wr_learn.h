@@ -297,6 +297,8 @@ double wr_judge_gain(const struct wr_judge *j, uint32_t at, enum wr_gain gain);
 struct wr_interval {
 	double mean, low, high;
 };
+/* Sorts the n ≥ 1 values of resamples; low and high become their 2.5th and 97.5th percentile. */
+void wr_interval_of(double *values, uint32_t n, struct wr_interval *out);
 /*
  * Mean of a's gains less b's (b NULL: of a's) over users with its 95 % interval, the percentiles of
  * `resamples` bootstrap samples of users (Efron 1979). Pairs users, so that two models are compared
