@@ -69,10 +69,9 @@ struct burst {
 	struct wr_admit_request request[BURST];
 	struct wr_admit_verdict verdict[BURST];
 	unsigned int n_expected;
-	uint64_t
-		expected[BURST]; /* users whose sessions will be wanted, as far as parse can tell */
-	uint64_t users[BURST];   /* of the stateful requests, packed */
-	uint32_t row[BURST];     /* of the session, WR_TABLE_NONE */
+	uint64_t expected[BURST]; /* users whose sessions parse takes to be wanted */
+	uint64_t users[BURST];    /* of the stateful requests, packed */
+	uint32_t row[BURST];      /* of the session, WR_TABLE_NONE */
 	uint64_t ack_seq[BURST];
 	uint8_t durability[BURST], degrade[BURST], n_intents[BURST];
 	/* recommendations only, by their own index */

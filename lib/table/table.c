@@ -59,7 +59,6 @@ int wr_table_new(struct wr_table **out, const struct wr_table_shape *s, uint32_t
 	err = wr_index_new(t, rows, socket_id);
 	size_t session = t->layout.row_bytes + t->layout.ring_bytes;
 	t->rows = rte_zmalloc_socket("wr_rows", rows * session, WR_CACHE_LINE, socket_id);
-	t->rings = t->rows + (size_t)rows * t->layout.row_bytes;
 	t->old = rte_zmalloc_socket(
 		"wr_old", s->history_events * sizeof(*t->old), WR_CACHE_LINE, socket_id);
 	if (err || !t->rows || !t->old) {
@@ -70,6 +69,7 @@ int wr_table_new(struct wr_table **out, const struct wr_table_shape *s, uint32_t
 			"more hugepages",
 			rows, session, socket_id);
 	}
+	t->rings = t->rows + (size_t)rows * t->layout.row_bytes;
 	*out = t;
 	return 0;
 }
