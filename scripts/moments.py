@@ -28,7 +28,7 @@ class Moments:
     """Of workloads that packets bound, testpmd's frames of one size; of others arithmetic and memory."""
 
     def __init__(self, work, daemon, server_core, peer_core, isa, frame=None):
-        self.work, self.daemon, self.core, self.isa, self.frame = work, daemon, server_core, isa, frame
+        self.work, self.daemon, self.core, self.isa = work, daemon, server_core, isa
         self.pair = testpmd.Pair(work, frame, server_core, peer_core) if frame else None
         if self.pair:
             self.pair.pause()
