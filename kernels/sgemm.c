@@ -50,7 +50,8 @@ void wr_sgemm(bool trans_a, bool trans_b, size_t m, size_t n, size_t k, const fl
 		return;
 	}
 	enum wr_math math = (enum wr_math)atomic_load_explicit(&math_set, memory_order_relaxed);
-	if (math != WR_MATH_FLOAT &&
+	bool small = math == WR_MATH_BF16 && m * n * k < WR_SGEMM_SMALL;
+	if (math != WR_MATH_FLOAT && !small &&
 		wr_sgemm_matmul(math, trans_a, trans_b, m, n, k, a, lda, b, ldb, beta, c, ldc))
 		return;
 	dnnl_status_t s = dnnl_sgemm(trans_a ? 'T' : 'N', trans_b ? 'T' : 'N', (dnnl_dim_t)m,

@@ -11,7 +11,8 @@
 #include <stddef.h>
 
 /* What products are made of: floats; bf16 operands with float sums; or, on any CPU and slowly,
- * floats that were rounded to bf16, which is what bf16 gives but for the order of sums. */
+ * floats that were rounded to bf16, which is what bf16 gives but for the order of sums (and small
+ * products, which are rounded here). */
 enum wr_math { WR_MATH_FLOAT, WR_MATH_BF16, WR_MATH_ROUNDED, WR_N_MATHS };
 const char *wr_math_name(enum wr_math math);
 /* WR_N_MATHS when the name is none. */
@@ -27,8 +28,10 @@ void wr_sgemm_set_math(enum wr_math math);
  * is set (A is then stored k × m, B n × k). C must not overlap A or B. m, n, k ≥ 0; k = 0 gives
  * beta C. Sums are in no fixed order across machines, but the same call gives the same bits on the
  * same machine. Thread-safe.
- * A product that oneDNN does not have in the math that is set runs in float.
+ * Where bf16 is set, products below WR_SGEMM_SMALL multiply-adds run in float, which is faster for
+ * them; so does one that oneDNN does not have in the math that is set.
  */
+#define WR_SGEMM_SMALL ((size_t)1 << 20)
 void wr_sgemm(bool trans_a, bool trans_b, size_t m, size_t n, size_t k, const float *a, size_t lda,
 	const float *b, size_t ldb, float beta, float *c, size_t ldc);
 
