@@ -72,9 +72,7 @@ def make(work, name, commit):
                  f"{PREFIX}{name}-eval.log", timeout=3600)
         record = load(PREFIX + name)
         record["pruned_by"] = " ".join(["wrtrain", *prune[1:]])
-        with open(path, "w", encoding="utf-8") as f:
-            json.dump(record, f, indent=2)
-            f.write("\n")
+        wr.write_record(path, record)
 
 
 def cost_command(names):
@@ -145,9 +143,7 @@ def draw(data, path):
 
 
 def save(data):
-    with open(os.path.join(RECORDS, "frontier.json"), "w", encoding="utf-8") as f:
-        json.dump(data, f, indent=2)
-        f.write("\n")
+    wr.write_record(os.path.join(RECORDS, "frontier.json"), data)
     draw(data, os.path.join(RECORDS, "frontier.svg"))
 
 

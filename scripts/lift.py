@@ -3,7 +3,6 @@
 log of its first 6,000 customers, and policies are judged on customers whom nothing was trained on; a policy that explores shows each
 of them one slate, and replay estimates the same worth from that log alone. Settings were chosen in world 1; worlds 11 to 13 judge."""
 
-import json
 import os
 
 import wr
@@ -89,11 +88,10 @@ def judge(w):
 
 def record(work, path, commit):
     worlds = [world(work, seed) for seed in SEEDS]
-    with open(path, "w", encoding="utf-8") as f:
-        json.dump({"command": "./run reproduce simulator-lift", "commit": commit, "what": "true clicks (ctr) and conversions (cvr) per "
-                   "shown item, slates of 10 to customers whom nothing was trained on; replay from slates of a policy that explores",
-                   "items": 2000, "customers": CUSTOMERS, "judged": JUDGED, "fit": FIT, "worlds": worlds}, f, indent=2)
-        f.write("\n")
+    wr.write_record(path, {
+        "command": "./run reproduce simulator-lift", "commit": commit, "what": "true clicks (ctr) and conversions (cvr) per "
+        "shown item, slates of 10 to customers whom nothing was trained on; replay from slates of a policy that explores",
+        "items": 2000, "customers": CUSTOMERS, "judged": JUDGED, "fit": FIT, "worlds": worlds})
     for w in worlds:
         print(judge(w)[1])
     return worlds

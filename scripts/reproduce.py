@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 
 import datasets
 import frontier
@@ -120,10 +121,8 @@ def difference(work, name, path):
     for model, group in zip(said["models"], plan["compare"]):
         model["model"] = group
         model.pop("metrics", None)
-    with open(path, "w", encoding="utf-8") as f:
-        json.dump({"dataset": plan["dataset"], "model": "difference", "split": said["split"], "resamples": said["resamples"],
-                   "commit": commit(), "models": said["models"]}, f, indent=2)
-        f.write("\n")
+    wr.write_record(path, {"dataset": plan["dataset"], "model": "difference", "split": said["split"], "resamples": said["resamples"],
+                           "command": f"./run reproduce {name}", "commit": commit(), "models": said["models"]})
     last = said["models"][-1]["more_than_first"]
     print(f"{name}: " + ", ".join(f"{what} {last[key]['mean']:+.4f} [{last[key]['low']:+.4f}, {last[key]['high']:+.4f}]"
                                  for what, key in (("HR@10", "hr10"), ("NDCG@10", "ndcg10"))))
@@ -131,7 +130,7 @@ def difference(work, name, path):
 
 def on_the_wire(work, name, path):
     """The run's bundle, served; float's and int8's figures of the same users stand beside the wire's."""
-    plan = PLAN[name]
+    plan, begun = PLAN[name], time.monotonic()
     data, run, bundle = datasets.folder(plan["dataset"]), folder(plan["served"]), folder(plan["served"]) + ".wrb"
     work.run([wr.tool("wrtrain"), "pack", f"--data={data}", f"--run={run}", f"--out={bundle}"], f"{name}-pack.log", timeout=3600)
     float_figures = work.run_json([wr.tool("wrtrain"), "eval", f"--data={data}", f"--run={run}"], f"{name}-float.log", timeout=3600)["float"]
@@ -140,13 +139,12 @@ def on_the_wire(work, name, path):
         raise wr.Failure(f"{name}: {'; '.join(problems)}")
     keys = {"hr10": "hr", "ndcg10": "ndcg", "hr10_unfiltered": "hr_unfiltered", "ndcg10_unfiltered": "ndcg_unfiltered"}
     asked = list(found.values())[-1]["wire"]
-    with open(path, "w", encoding="utf-8") as f:
-        json.dump({"dataset": plan["dataset"], "model": plan["model"], "seed": int(plan["served"][-1]),
-                   **{key: asked[of] for key, of in keys.items()}, "where": "wire", "command": f"./run reproduce {name}",
-                   "commit": commit(), "users": asked["users"], "float": flat(float_figures),
-                   "levels": {isa: {"int8": flat(level["offline"]["int8"]), "lists": level["wire"]["compared"],
-                                    "different": level["wire"]["different"]} for isa, level in found.items()}}, f, indent=2)
-        f.write("\n")
+    wr.write_record(path, {
+        "dataset": plan["dataset"], "model": plan["model"], "seed": int(plan["served"][-1]),
+        **{key: asked[of] for key, of in keys.items()}, "where": "wire", "seconds": round(time.monotonic() - begun, 1),
+        "command": f"./run reproduce {name}", "commit": commit(), "users": asked["users"], "float": flat(float_figures),
+        "levels": {isa: {"int8": flat(level["offline"]["int8"]), "lists": level["wire"]["compared"],
+                         "different": level["wire"]["different"]} for isa, level in found.items()}})
     print(f"{name}: " + "; ".join(wire.said(isa, level["wire"]) for isa, level in found.items()))
 
 

@@ -37,6 +37,17 @@ def tail(path, lines=15):
         return ""
 
 
+def write_record(path, what):
+    """A record as JSON: written aside and renamed, so that the one before stays whole whatever happens."""
+    aside = path + ".new"
+    with open(aside, "w", encoding="utf-8") as f:
+        json.dump(what, f, indent=2)
+        f.write("\n")
+        f.flush()
+        os.fsync(f.fileno())
+    os.rename(aside, path)
+
+
 def build(kind, *targets):
     """Builds another kind of tree (scripts/build.sh lists them)."""
     run = subprocess.run(["bash", "-c", '. scripts/common.sh; . scripts/build.sh; build_tree "$@"', "bash", kind, *targets],
