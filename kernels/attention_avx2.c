@@ -1,39 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/*
- * attention.h on AVX2; the plan is that of attention_avx512vnni.c: eight queries a step, everything
- * by slot in blocks of 16 (two vectors), sums over ages in windows that end at the query.
- */
-#include "attention.h"
-
+/* attention.h on AVX2, the steps of attend_steps.h: blocks of 16 slots are two vectors. */
+#include "attend_steps.h"
 #include "quantise.h"
 #include "simd256.h"
 
 #include <math.h>
 
-#define QUERIES 8
-/* Slots that a query can touch, whole blocks, and one block of zeros before them. */
-#define SPAN (WR_ATTEND_MAX_WINDOW + 32)
-
-struct query {
-	const struct wr_attend *a;
-	const int8_t *q;
-	float *o;
-	float c;            /* the query's scale and 1 / sqrt(head_dim) */
-	size_t slot, low;   /* sees slots low … slot */
-	size_t block, last; /* low / 16, slot / 16 */
-	size_t base;        /* slot of e[i][16] and p[i][16] in struct tile: block · 16 */
-	float largest, inv, scale;
-};
-
-struct tile {
-	size_t n; /* queries */
-	struct query query[QUERIES];
-	float e[QUERIES][SPAN] __attribute__((aligned(64)));
-	uint8_t p[QUERIES][SPAN] __attribute__((aligned(64)));
-};
-
 /* All ones in the lanes of slots at … at+7 that the query sees. */
-SIMD_INLINE __m256 seen(const struct query *q, size_t at)
+SIMD_INLINE __m256 seen(const struct attend_query *q, size_t at)
 {
 	const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
 	__m256i slot = _mm256_add_epi32(_mm256_set1_epi32((int32_t)at), lane);
@@ -57,9 +31,9 @@ SIMD_INLINE void dots(
 }
 
 /* Scores of query i into e, -inf outside of its window. */
-SIMD_INLINE void score(struct tile *t, size_t i, size_t head_dim)
+SIMD_INLINE void score(struct attend_tile *t, size_t i, size_t head_dim)
 {
-	struct query *q = &t->query[i];
+	struct attend_query *q = &t->query[i];
 	const struct wr_attend *a = q->a;
 	const __m256 lowest = _mm256_set1_ps(-INFINITY);
 	const __m256 c = _mm256_set1_ps(q->c);
@@ -82,10 +56,9 @@ SIMD_INLINE void score(struct tile *t, size_t i, size_t head_dim)
 	q->largest = simd256_largest(largest);
 }
 
-/* e = exp(score - largest), 0 outside of the window; the weights' scale. */
-SIMD_INLINE void exponentials(struct tile *t, size_t i)
+SIMD_INLINE void exponentials(struct attend_tile *t, size_t i)
 {
-	struct query *q = &t->query[i];
+	struct attend_query *q = &t->query[i];
 	const __m256 m = _mm256_set1_ps(q->largest);
 	__m256 aw = _mm256_setzero_ps();
 	memset(&t->e[i][q->block * 16 - q->base], 0, 16 * sizeof(float));
@@ -102,18 +75,17 @@ SIMD_INLINE void exponentials(struct tile *t, size_t i)
 	q->scale = w < WR_QUANTISE_TINY ? 0 : w / 127.0f;
 }
 
-SIMD_INLINE __m256i weight8(const struct tile *t, size_t i, size_t at, __m256 inv)
+SIMD_INLINE __m256i weight8(const struct attend_tile *t, size_t i, size_t at, __m256 inv)
 {
-	const struct query *q = &t->query[i];
+	const struct attend_query *q = &t->query[i];
 	__m256 w = _mm256_mul_ps(_mm256_load_ps(&t->e[i][at + 16 - q->base]),
 		_mm256_loadu_ps(q->a->kv.v_scale + at));
 	return _mm256_cvtps_epi32(_mm256_and_ps(seen(q, at), _mm256_mul_ps(w, inv)));
 }
 
-/* The sum of e by age, and the weights as bytes. */
-SIMD_INLINE void weights(struct tile *t, size_t i)
+SIMD_INLINE void weights(struct attend_tile *t, size_t i)
 {
-	struct query *q = &t->query[i];
+	struct attend_query *q = &t->query[i];
 	const __m256 inv = _mm256_set1_ps(q->inv);
 	__m256 low = _mm256_setzero_ps(), high = low;
 	for (size_t n = q->slot - q->low + 1, end = q->slot + 1 + 16 - q->base;;) {
@@ -130,9 +102,9 @@ SIMD_INLINE void weights(struct tile *t, size_t i)
 	q->scale = q->scale / simd256_fold(low, high);
 }
 
-SIMD_INLINE void output(struct tile *t, size_t i, size_t head_dim)
+SIMD_INLINE void output(struct attend_tile *t, size_t i, size_t head_dim)
 {
-	const struct query *q = &t->query[i];
+	const struct attend_query *q = &t->query[i];
 	const struct wr_attend *a = q->a;
 	const __m256 scale = _mm256_set1_ps(q->scale);
 	for (size_t c = 0; c < head_dim; c += 16) {
@@ -150,57 +122,10 @@ SIMD_INLINE void output(struct tile *t, size_t i, size_t head_dim)
 	}
 }
 
-SIMD_INLINE void finish(struct tile *t, size_t head_dim)
-{
-	for (size_t i = 0; i < t->n; i++)
-		score(t, i, head_dim);
-	for (size_t i = 0; i < t->n; i++)
-		exponentials(t, i);
-	for (size_t i = 0; i < t->n; i++)
-		weights(t, i);
-	for (size_t i = 0; i < t->n; i++)
-		output(t, i, head_dim);
-	t->n = 0;
-}
-
-SIMD_INLINE void add_query(struct tile *t, const struct wr_attend *a, size_t i)
-{
-	size_t slot = a->first + i, low = a->origin;
-	low = slot + 1 > low + a->window ? slot + 1 - a->window : low;
-	t->query[t->n++] = (struct query){.a = a,
-		.q = a->q + i * a->ldq,
-		.o = a->o + i * a->ldo,
-		.c = a->q_scale[i * a->ld_scale] * a->inv_sqrt,
-		.slot = slot,
-		.low = low,
-		.block = low / 16,
-		.last = slot / 16,
-		.base = low / 16 * 16};
-}
-
-SIMD_INLINE void attend(const struct wr_attend *jobs, size_t n_jobs, size_t head_dim)
-{
-	struct tile t;
-	t.n = 0;
-	for (size_t j = 0; j < n_jobs; j++) {
-		for (unsigned int i = 0; i < jobs[j].n_queries; i++) {
-			add_query(&t, &jobs[j], i);
-			if (t.n == QUERIES)
-				finish(&t, head_dim);
-		}
-	}
-	finish(&t, head_dim);
-}
-
-/* The reference student's head width as a constant, so that its loops unroll. */
 void wr_attend_avx2(const struct wr_attend *jobs, size_t n_jobs)
 {
-	if (n_jobs == 0)
-		return;
-	if (jobs[0].head_dim == 32)
-		attend(jobs, n_jobs, 32);
-	else
-		attend(jobs, n_jobs, jobs[0].head_dim);
+	static const struct attend_steps steps = {score, exponentials, weights, output};
+	attend_all(&steps, jobs, n_jobs);
 }
 
 /* ---- storing ---- */

@@ -1,41 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/*
- * attention.h on AVX-512 VNNI. Eight queries go through each step together, so that the long
- * latencies of one (reductions, divisions) hide behind the others. Everything is indexed by slot,
- * in blocks of 16; sums over ages are taken in windows that end at the query, whose lanes are those
- * of the specification mirrored, and folding by halves does not notice that.
- */
-#include "attention.h"
-
+/* attention.h on AVX-512 VNNI, the steps of attend_steps.h. */
+#include "attend_steps.h"
 #include "quantise.h"
 #include "simd512.h"
 
 #include <math.h>
 
-#define QUERIES 8
-/* Slots that a query can touch, whole blocks, and one block of zeros before them. */
-#define SPAN (WR_ATTEND_MAX_WINDOW + 32)
-
-struct query {
-	const struct wr_attend *a;
-	const int8_t *q;
-	float *o;
-	float c;            /* the query's scale and 1 / sqrt(head_dim) */
-	size_t slot, low;   /* sees slots low … slot */
-	size_t block, last; /* low / 16, slot / 16 */
-	size_t base;        /* slot of e[i][16] and p[i][16] in struct tile: block · 16 */
-	float largest, inv, scale;
-};
-
-struct tile {
-	size_t n; /* queries */
-	struct query query[QUERIES];
-	float e[QUERIES][SPAN] __attribute__((aligned(64)));
-	uint8_t p[QUERIES][SPAN] __attribute__((aligned(64)));
-};
-
 /* Lanes of a block that the query sees. */
-SIMD_INLINE __mmask16 seen(const struct query *q, size_t block)
+SIMD_INLINE __mmask16 seen(const struct attend_query *q, size_t block)
 {
 	uint32_t mask = 0xffff;
 	if (block == q->block)
@@ -47,9 +19,9 @@ SIMD_INLINE __mmask16 seen(const struct query *q, size_t block)
 
 /* Scores of query i into e, -inf outside of its window. Keys are shifted to unsigned; 128·Σq goes
  * off again. */
-SIMD_INLINE void score(struct tile *t, size_t i, size_t head_dim)
+SIMD_INLINE void score(struct attend_tile *t, size_t i, size_t head_dim)
 {
-	struct query *q = &t->query[i];
+	struct attend_query *q = &t->query[i];
 	const struct wr_attend *a = q->a;
 	const int8_t *row = q->q;
 	const __m512i sign = _mm512_set1_epi32((int32_t)0x80808080u);
@@ -79,10 +51,9 @@ SIMD_INLINE void score(struct tile *t, size_t i, size_t head_dim)
 	q->largest = simd512_largest(largest);
 }
 
-/* e = exp(score - largest), 0 outside of the window; the weights' scale. */
-SIMD_INLINE void exponentials(struct tile *t, size_t i)
+SIMD_INLINE void exponentials(struct attend_tile *t, size_t i)
 {
-	struct query *q = &t->query[i];
+	struct attend_query *q = &t->query[i];
 	const __m512 m = _mm512_set1_ps(q->largest);
 	__m512 aw = _mm512_setzero_ps();
 	_mm512_store_ps(&t->e[i][q->block * 16 - q->base], _mm512_setzero_ps());
@@ -99,10 +70,9 @@ SIMD_INLINE void exponentials(struct tile *t, size_t i)
 	q->scale = w < WR_QUANTISE_TINY ? 0 : w / 127.0f;
 }
 
-/* The sum of e by age, and the weights as bytes. */
-SIMD_INLINE void weights(struct tile *t, size_t i)
+SIMD_INLINE void weights(struct attend_tile *t, size_t i)
 {
-	struct query *q = &t->query[i];
+	struct attend_query *q = &t->query[i];
 	const __m512 inv = _mm512_set1_ps(q->inv);
 	__m512 z = _mm512_setzero_ps();
 	for (size_t n = q->slot - q->low + 1, end = q->slot + 1 + 16 - q->base;;) {
@@ -123,9 +93,9 @@ SIMD_INLINE void weights(struct tile *t, size_t i)
 	q->scale = q->scale / simd512_fold(z);
 }
 
-SIMD_INLINE void output(struct tile *t, size_t i, size_t head_dim)
+SIMD_INLINE void output(struct attend_tile *t, size_t i, size_t head_dim)
 {
-	const struct query *q = &t->query[i];
+	const struct attend_query *q = &t->query[i];
 	const struct wr_attend *a = q->a;
 	const __m512 scale = _mm512_set1_ps(q->scale);
 	for (size_t c = 0; c < head_dim; c += 16) {
@@ -138,55 +108,8 @@ SIMD_INLINE void output(struct tile *t, size_t i, size_t head_dim)
 	}
 }
 
-SIMD_INLINE void finish(struct tile *t, size_t head_dim)
-{
-	for (size_t i = 0; i < t->n; i++)
-		score(t, i, head_dim);
-	for (size_t i = 0; i < t->n; i++)
-		exponentials(t, i);
-	for (size_t i = 0; i < t->n; i++)
-		weights(t, i);
-	for (size_t i = 0; i < t->n; i++)
-		output(t, i, head_dim);
-	t->n = 0;
-}
-
-SIMD_INLINE void add_query(struct tile *t, const struct wr_attend *a, size_t i)
-{
-	size_t slot = a->first + i, low = a->origin;
-	low = slot + 1 > low + a->window ? slot + 1 - a->window : low;
-	t->query[t->n++] = (struct query){.a = a,
-		.q = a->q + i * a->ldq,
-		.o = a->o + i * a->ldo,
-		.c = a->q_scale[i * a->ld_scale] * a->inv_sqrt,
-		.slot = slot,
-		.low = low,
-		.block = low / 16,
-		.last = slot / 16,
-		.base = low / 16 * 16};
-}
-
-SIMD_INLINE void attend(const struct wr_attend *jobs, size_t n_jobs, size_t head_dim)
-{
-	struct tile t;
-	t.n = 0;
-	for (size_t j = 0; j < n_jobs; j++) {
-		for (unsigned int i = 0; i < jobs[j].n_queries; i++) {
-			add_query(&t, &jobs[j], i);
-			if (t.n == QUERIES)
-				finish(&t, head_dim);
-		}
-	}
-	finish(&t, head_dim);
-}
-
-/* The reference student's head width as a constant, so that its loops unroll. */
 void wr_attend_avx512vnni(const struct wr_attend *jobs, size_t n_jobs)
 {
-	if (n_jobs == 0)
-		return;
-	if (jobs[0].head_dim == 32)
-		attend(jobs, n_jobs, 32);
-	else
-		attend(jobs, n_jobs, jobs[0].head_dim);
+	static const struct attend_steps steps = {score, exponentials, weights, output};
+	attend_all(&steps, jobs, n_jobs);
 }

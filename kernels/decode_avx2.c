@@ -1,37 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/*
- * attention.h's decode on AVX2; the plan is that of decode_avx512vnni.c: eight queries a step,
- * everything by the place in the ring in blocks of 16 (two vectors), sums over ages in order.
+/* attention.h's decode on AVX2, the steps of decode_steps.h: blocks of 16 places are two vectors.
  */
-#include "attention.h"
-
+#include "decode_steps.h"
 #include "quantise.h"
 #include "simd256.h"
 
 #include <math.h>
-
-#define QUERIES 8
-
-struct query {
-	const struct wr_attend *a;
-	const int8_t *q;
-	float *o;
-	float c;     /* the query's scale and 1 / sqrt(head_dim) */
-	uint32_t at; /* its own place */
-	uint32_t n;  /* ages that it sees */
-	float largest, inv, scale;
-};
-
-struct tile {
-	size_t n; /* queries */
-	struct query query[QUERIES];
-	/* Scores, later weights, by place. */
-	float s[QUERIES][WR_DECODE_MAX_SLOTS] __attribute__((aligned(64)));
-	uint8_t p[QUERIES][WR_DECODE_MAX_SLOTS] __attribute__((aligned(64)));
-	/* Exponentials in order: the query's own at [16 + slots + at], as far as a sum over ages
-	 * reads from there. */
-	float e[QUERIES][16 + 2 * WR_DECODE_MAX_SLOTS];
-};
 
 /* All ones in the first n lanes; n may be beyond 8 or below 0. */
 SIMD_INLINE __m256i first_lanes(int32_t n)
@@ -74,9 +48,9 @@ SIMD_INLINE __m256i dots(
 }
 
 /* Scores of query i into s, -inf where it sees nothing. */
-SIMD_INLINE void score(struct tile *t, size_t i, size_t head_dim, size_t slots)
+SIMD_INLINE void score(struct decode_tile *t, size_t i, size_t head_dim, size_t slots)
 {
-	struct query *q = &t->query[i];
+	struct decode_query *q = &t->query[i];
 	const struct wr_attend *a = q->a;
 	const __m256 lowest = _mm256_set1_ps(-INFINITY), c = _mm256_set1_ps(q->c);
 	const int32_t own = (int32_t)q->at, n = (int32_t)q->n, ring = (int32_t)slots;
@@ -103,11 +77,9 @@ SIMD_INLINE void score(struct tile *t, size_t i, size_t head_dim, size_t slots)
 	q->largest = simd256_largest(largest);
 }
 
-/* e = exp(score - largest), 0 where nothing is seen; s = e by the value's scale; the weights'
- * scale. */
-SIMD_INLINE void exponentials(struct tile *t, size_t i, size_t slots)
+SIMD_INLINE void exponentials(struct decode_tile *t, size_t i, size_t slots)
 {
-	struct query *q = &t->query[i];
+	struct decode_query *q = &t->query[i];
 	const __m256 m = _mm256_set1_ps(q->largest), lowest = _mm256_set1_ps(-INFINITY);
 	__m256 aw = _mm256_setzero_ps();
 	for (size_t at = 0; at < slots; at += 8) {
@@ -126,19 +98,16 @@ SIMD_INLINE void exponentials(struct tile *t, size_t i, size_t slots)
 	q->scale = w < WR_QUANTISE_TINY ? 0 : w / 127.0f;
 }
 
-/* Once more behind the ring's last place, up to the query's own: from there backwards they lie in
- * the order of ages. */
-SIMD_INLINE void unroll(struct tile *t, size_t i, size_t slots)
+SIMD_INLINE void unroll(struct decode_tile *t, size_t i, size_t slots)
 {
 	float *e = &t->e[i][16];
 	for (size_t at = 0; at <= t->query[i].at; at += 8)
 		_mm256_storeu_ps(e + slots + at, _mm256_loadu_ps(e + at));
 }
 
-/* The sum of e by age, and the weights as bytes. */
-SIMD_INLINE void weights(struct tile *t, size_t i, size_t slots)
+SIMD_INLINE void weights(struct decode_tile *t, size_t i, size_t slots)
 {
-	struct query *q = &t->query[i];
+	struct decode_query *q = &t->query[i];
 	const __m256 inv = _mm256_set1_ps(q->inv);
 	const float *end = &t->e[i][16 + slots + q->at + 1];
 	__m256 low = _mm256_setzero_ps(), high = low;
@@ -163,9 +132,9 @@ SIMD_INLINE void weights(struct tile *t, size_t i, size_t slots)
 	q->scale = q->scale / simd256_fold(low, high);
 }
 
-SIMD_INLINE void output(struct tile *t, size_t i, size_t head_dim, size_t slots)
+SIMD_INLINE void output(struct decode_tile *t, size_t i, size_t head_dim, size_t slots)
 {
-	const struct query *q = &t->query[i];
+	const struct decode_query *q = &t->query[i];
 	const __m256 scale = _mm256_set1_ps(q->scale);
 	for (size_t c = 0; c < head_dim; c += 16) {
 		__m256i low = _mm256_setzero_si256(), high = low;
@@ -181,54 +150,8 @@ SIMD_INLINE void output(struct tile *t, size_t i, size_t head_dim, size_t slots)
 	}
 }
 
-SIMD_INLINE void finish(struct tile *t, size_t head_dim, size_t slots)
-{
-	for (size_t i = 0; i < t->n; i++)
-		score(t, i, head_dim, slots);
-	for (size_t i = 0; i < t->n; i++)
-		exponentials(t, i, slots);
-	for (size_t i = 0; i < t->n; i++)
-		unroll(t, i, slots);
-	for (size_t i = 0; i < t->n; i++)
-		weights(t, i, slots);
-	for (size_t i = 0; i < t->n; i++)
-		output(t, i, head_dim, slots);
-	t->n = 0;
-}
-
-SIMD_INLINE void add_query(struct tile *t, const struct wr_attend *a, size_t i, size_t slots)
-{
-	struct query *q = &t->query[t->n++];
-	size_t slot = a->first + i;
-	q->a = a;
-	q->q = a->q + i * a->ldq;
-	q->o = a->o + i * a->ldo;
-	q->c = a->q_scale[i * a->ld_scale] * a->inv_sqrt;
-	q->at = (uint32_t)(slot >= slots ? slot - slots : slot);
-	q->n = (uint32_t)(slot + 1 < a->window ? slot + 1 : a->window);
-}
-
-SIMD_INLINE void decode(const struct wr_attend *jobs, size_t n_jobs, size_t head_dim, size_t slots)
-{
-	struct tile t;
-	t.n = 0;
-	for (size_t j = 0; j < n_jobs; j++) {
-		for (unsigned int i = 0; i < jobs[j].n_queries; i++) {
-			add_query(&t, &jobs[j], i, slots);
-			if (t.n == QUERIES)
-				finish(&t, head_dim, slots);
-		}
-	}
-	finish(&t, head_dim, slots);
-}
-
-/* The reference student's head and ring as constants, so that loops unroll. */
 void wr_decode_avx2(const struct wr_attend *jobs, size_t n_jobs)
 {
-	if (n_jobs == 0)
-		return;
-	if (jobs[0].head_dim == 32 && jobs[0].kv.slots == 52)
-		decode(jobs, n_jobs, 32, 52);
-	else
-		decode(jobs, n_jobs, jobs[0].head_dim, jobs[0].kv.slots);
+	static const struct decode_steps steps = {score, exponentials, unroll, weights, output};
+	decode_all(&steps, jobs, n_jobs);
 }

@@ -1,41 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/*
- * attention.h's decode on AVX-512 VNNI: queries of many users over rings of about 50 slots, eight
- * at a time, so that the long latencies of one (reductions, divisions) hide behind the others.
- * Scores, weights and outputs go by the place in the ring, each read once and in order; only the
- * sum of the exponentials goes by age.
- */
-#include "attention.h"
-
+/* attention.h's decode on AVX-512 VNNI, the steps of decode_steps.h: blocks of 16 places. */
+#include "decode_steps.h"
 #include "quantise.h"
 #include "simd512.h"
 
 #include <math.h>
-
-#define QUERIES 8
-#define BLOCKS  (WR_DECODE_MAX_SLOTS / 16)
-
-struct query {
-	const struct wr_attend *a;
-	const int8_t *q;
-	float *o;
-	float c;     /* the query's scale and 1 / sqrt(head_dim) */
-	uint32_t at; /* its own place */
-	uint32_t n;  /* ages that it sees */
-	float largest, inv, scale;
-	__mmask16 seen[BLOCKS];
-};
-
-struct tile {
-	size_t n; /* queries */
-	struct query query[QUERIES];
-	/* Scores, later weights, by place. */
-	float s[QUERIES][WR_DECODE_MAX_SLOTS] __attribute__((aligned(64)));
-	uint8_t p[QUERIES][WR_DECODE_MAX_SLOTS] __attribute__((aligned(64)));
-	/* Exponentials in order: the query's own at [16 + slots + at], as far as a sum over ages
-	 * reads from there. */
-	float e[QUERIES][16 + 2 * WR_DECODE_MAX_SLOTS];
-};
 
 SIMD_INLINE size_t width_of(size_t slots, size_t block)
 {
@@ -56,9 +25,9 @@ SIMD_INLINE __m512i load_keys(const int8_t *p, size_t width)
 
 /* Scores of query i into s, -inf where it sees nothing. Keys are shifted to unsigned; 128·Σq goes
  * off again. */
-SIMD_INLINE void score(struct tile *t, size_t i, size_t head_dim, size_t slots)
+SIMD_INLINE void score(struct decode_tile *t, size_t i, size_t head_dim, size_t slots)
 {
-	struct query *q = &t->query[i];
+	struct decode_query *q = &t->query[i];
 	const struct wr_attend *a = q->a;
 	const __m512i sign = _mm512_set1_epi32((int32_t)0x80808080u);
 	const __m512i lane =
@@ -99,11 +68,9 @@ SIMD_INLINE void score(struct tile *t, size_t i, size_t head_dim, size_t slots)
 	q->largest = simd512_largest(largest);
 }
 
-/* e = exp(score - largest), 0 where nothing is seen; s = e by the value's scale; the weights'
- * scale. */
-SIMD_INLINE void exponentials(struct tile *t, size_t i, size_t slots)
+SIMD_INLINE void exponentials(struct decode_tile *t, size_t i, size_t slots)
 {
-	struct query *q = &t->query[i];
+	struct decode_query *q = &t->query[i];
 	const __m512 m = _mm512_set1_ps(q->largest);
 	__m512 aw = _mm512_setzero_ps();
 	for (size_t b = 0; b * 16 < slots; b++) {
@@ -121,19 +88,16 @@ SIMD_INLINE void exponentials(struct tile *t, size_t i, size_t slots)
 	q->scale = w < WR_QUANTISE_TINY ? 0 : w / 127.0f;
 }
 
-/* Once more behind the ring's last place, up to the query's own: from there backwards they lie in
- * the order of ages. */
-SIMD_INLINE void unroll(struct tile *t, size_t i, size_t slots)
+SIMD_INLINE void unroll(struct decode_tile *t, size_t i, size_t slots)
 {
 	float *e = &t->e[i][16];
 	for (size_t b = 0; b * 16 <= t->query[i].at; b++)
 		_mm512_storeu_ps(e + slots + b * 16, _mm512_loadu_ps(e + b * 16));
 }
 
-/* The sum of e by age, and the weights as bytes. */
-SIMD_INLINE void weights(struct tile *t, size_t i, size_t slots)
+SIMD_INLINE void weights(struct decode_tile *t, size_t i, size_t slots)
 {
-	struct query *q = &t->query[i];
+	struct decode_query *q = &t->query[i];
 	const __m512 inv = _mm512_set1_ps(q->inv);
 	const float *end = &t->e[i][16 + slots + q->at + 1];
 	__m512 z = _mm512_setzero_ps();
@@ -153,9 +117,9 @@ SIMD_INLINE void weights(struct tile *t, size_t i, size_t slots)
 	q->scale = q->scale / simd512_fold(z);
 }
 
-SIMD_INLINE void output(struct tile *t, size_t i, size_t head_dim, size_t slots)
+SIMD_INLINE void output(struct decode_tile *t, size_t i, size_t head_dim, size_t slots)
 {
-	const struct query *q = &t->query[i];
+	const struct decode_query *q = &t->query[i];
 	const __m512 scale = _mm512_set1_ps(q->scale);
 	for (size_t c = 0; c < head_dim; c += 16) {
 		__m512i acc = _mm512_setzero_si512();
@@ -166,54 +130,8 @@ SIMD_INLINE void output(struct tile *t, size_t i, size_t head_dim, size_t slots)
 	}
 }
 
-SIMD_INLINE void finish(struct tile *t, size_t head_dim, size_t slots)
-{
-	for (size_t i = 0; i < t->n; i++)
-		score(t, i, head_dim, slots);
-	for (size_t i = 0; i < t->n; i++)
-		exponentials(t, i, slots);
-	for (size_t i = 0; i < t->n; i++)
-		unroll(t, i, slots);
-	for (size_t i = 0; i < t->n; i++)
-		weights(t, i, slots);
-	for (size_t i = 0; i < t->n; i++)
-		output(t, i, head_dim, slots);
-	t->n = 0;
-}
-
-SIMD_INLINE void add_query(struct tile *t, const struct wr_attend *a, size_t i, size_t slots)
-{
-	struct query *q = &t->query[t->n++];
-	size_t slot = a->first + i;
-	q->a = a;
-	q->q = a->q + i * a->ldq;
-	q->o = a->o + i * a->ldo;
-	q->c = a->q_scale[i * a->ld_scale] * a->inv_sqrt;
-	q->at = (uint32_t)(slot >= slots ? slot - slots : slot);
-	q->n = (uint32_t)(slot + 1 < a->window ? slot + 1 : a->window);
-}
-
-SIMD_INLINE void decode(const struct wr_attend *jobs, size_t n_jobs, size_t head_dim, size_t slots)
-{
-	struct tile t;
-	t.n = 0;
-	for (size_t j = 0; j < n_jobs; j++) {
-		for (unsigned int i = 0; i < jobs[j].n_queries; i++) {
-			add_query(&t, &jobs[j], i, slots);
-			if (t.n == QUERIES)
-				finish(&t, head_dim, slots);
-		}
-	}
-	finish(&t, head_dim, slots);
-}
-
-/* The reference student's head and ring as constants, so that loops unroll. */
 void wr_decode_avx512vnni(const struct wr_attend *jobs, size_t n_jobs)
 {
-	if (n_jobs == 0)
-		return;
-	if (jobs[0].head_dim == 32 && jobs[0].kv.slots == 52)
-		decode(jobs, n_jobs, 32, 52);
-	else
-		decode(jobs, n_jobs, jobs[0].head_dim, jobs[0].kv.slots);
+	static const struct decode_steps steps = {score, exponentials, unroll, weights, output};
+	decode_all(&steps, jobs, n_jobs);
 }

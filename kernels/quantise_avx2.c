@@ -1,13 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* quantise.h on AVX2: rows are read twice, from L1. */
-#include "quantise.h"
-
+/* quantise.h on AVX2, the steps of quantise_steps.h. */
+#include "quantise_steps.h"
 #include "simd256.h"
 
-enum shape { PLAIN, RELU, GAIN };
-
 /* 8 values of the row that is quantised: x, max(x, 0) or x ⊙ gain. */
-SIMD_INLINE __m256 load8(enum shape shape, const float *x, const float *gain)
+SIMD_INLINE __m256 load8(enum quantise_shape shape, const float *x, const float *gain)
 {
 	__m256 v = _mm256_loadu_ps(x);
 	if (shape == RELU)
@@ -23,10 +20,8 @@ SIMD_INLINE __m256i quantise8(__m256 v, __m256 by)
 	return _mm256_cvtps_epi32(_mm256_mul_ps(v, by));
 }
 
-/* The four lanes that are left of a row's largest magnitude, and of its sum of squares when that is
- * given. */
-SIMD_INLINE void reduce_row(
-	enum shape shape, size_t n, const float *x, const float *gain, __m128 *largest, __m128 *ss)
+SIMD_INLINE void reduce_row(enum quantise_shape shape, size_t n, const float *x, const float *gain,
+	__m128 *largest, __m128 *ss)
 {
 	const __m256 sign = _mm256_set1_ps(-0.0f);
 	__m256 most = _mm256_setzero_ps(), sq0 = most, sq1 = most;
@@ -47,8 +42,8 @@ SIMD_INLINE void reduce_row(
 	}
 }
 
-SIMD_INLINE void store_row(
-	enum shape shape, size_t n, const float *x, const float *gain, float inv, int8_t *q)
+SIMD_INLINE void store_row(enum quantise_shape shape, size_t n, const float *x, const float *gain,
+	float inv, int8_t *q)
 {
 	const __m256 by = _mm256_set1_ps(inv);
 	for (size_t c = 0; c < n; c += 16) {
@@ -58,123 +53,20 @@ SIMD_INLINE void store_row(
 	}
 }
 
-/* The rows that one call works on: up to four, so that their reductions and divisions share
- * vectors. */
-struct rows {
-	const float *x, *gain;
-	int8_t *q;
-	size_t n, ldx, ldq;
-};
-
-/*
- * Quantises n_rows ≤ 4 rows (a constant after inlining): lane i of the result is row i's largest
- * magnitude, 0 when tiny; lane i of ss its sum of squares, when ss is given.
- */
-SIMD_INLINE __m128 quantise_rows(enum shape shape, size_t n_rows, const struct rows *r, __m128 *ss)
-{
-	__m128 largest[4], squares[4];
-#pragma GCC unroll 4
-	for (size_t i = 0; i < 4; i++) {
-		largest[i] = squares[i] = _mm_setzero_ps();
-		if (i < n_rows)
-			reduce_row(shape, r->n, r->x + i * r->ldx, r->gain, &largest[i],
-				ss ? &squares[i] : NULL);
-	}
-	_MM_TRANSPOSE4_PS(largest[0], largest[1], largest[2], largest[3]);
-	__m128 a =
-		_mm_max_ps(_mm_max_ps(largest[0], largest[1]), _mm_max_ps(largest[2], largest[3]));
-	if (ss) {
-		_MM_TRANSPOSE4_PS(squares[0], squares[1], squares[2], squares[3]);
-		*ss = _mm_add_ps(
-			_mm_add_ps(squares[0], squares[2]), _mm_add_ps(squares[1], squares[3]));
-	}
-	__m128 fits = _mm_cmpge_ps(a, _mm_set1_ps(WR_QUANTISE_TINY));
-	float inv[4];
-	_mm_storeu_ps(inv, _mm_and_ps(fits, _mm_div_ps(_mm_set1_ps(127), a)));
-#pragma GCC unroll 4
-	for (size_t i = 0; i < n_rows; i++)
-		store_row(shape, r->n, r->x + i * r->ldx, r->gain, inv[i], r->q + i * r->ldq);
-	return _mm_and_ps(fits, a);
-}
-
-enum last { SCALE, NORM, USER }; /* what a row's scale is made of */
-
-struct job {
-	struct rows rows;
-	float *scale;
-	size_t ld_scale;
-	float eps, logit_scale;
-};
-
-/* n_rows rows of a job and their scales. */
-SIMD_INLINE void run_rows(enum shape shape, enum last last, size_t n_rows, const struct job *j)
-{
-	__m128 ss, a = quantise_rows(shape, n_rows, &j->rows, last == SCALE ? NULL : &ss);
-	__m128 s = _mm_div_ps(a, _mm_set1_ps(127));
-	if (last == NORM) {
-		__m128 mean = _mm_div_ps(ss, _mm_set1_ps((float)j->rows.n));
-		__m128 root = _mm_sqrt_ps(_mm_add_ps(mean, _mm_set1_ps(j->eps)));
-		s = _mm_mul_ps(s, _mm_div_ps(_mm_set1_ps(1), root));
-	}
-	if (last == USER) {
-		__m128 some = _mm_cmpgt_ps(ss, _mm_setzero_ps());
-		s = _mm_mul_ps(_mm_set1_ps(j->logit_scale), _mm_div_ps(s, _mm_sqrt_ps(ss)));
-		s = _mm_and_ps(some, s);
-	}
-	float scale[4];
-	_mm_storeu_ps(scale, s);
-	for (size_t i = 0; i < n_rows; i++)
-		j->scale[i * j->ld_scale] = scale[i];
-}
-
-SIMD_INLINE void run_any(enum shape shape, enum last last, size_t m, struct job j)
-{
-	for (; m >= 4; m -= 4) {
-		run_rows(shape, last, 4, &j);
-		j.rows.x += 4 * j.rows.ldx;
-		j.rows.q += 4 * j.rows.ldq;
-		j.scale += 4 * j.ld_scale;
-	}
-	for (; m; m--) {
-		run_rows(shape, last, 1, &j);
-		j.rows.x += j.rows.ldx;
-		j.rows.q += j.rows.ldq;
-		j.scale += j.ld_scale;
-	}
-}
-
-/* The reference student's row lengths as constants: a quarter faster (one EPYC) than loops of two
- * to eight steps. */
-SIMD_INLINE void run(enum shape shape, enum last last, size_t m, struct job j)
-{
-	switch (j.rows.n) {
-	case 32:
-		j.rows.n = 32;
-		run_any(shape, last, m, j);
-		break;
-	case 64:
-		j.rows.n = 64;
-		run_any(shape, last, m, j);
-		break;
-	case 128:
-		j.rows.n = 128;
-		run_any(shape, last, m, j);
-		break;
-	default:
-		run_any(shape, last, m, j);
-	}
-}
+static const struct quantise_steps steps = {reduce_row, store_row};
 
 void wr_quantise_avx2(size_t m, size_t n, const float *x, size_t ldx, int8_t *q, size_t ldq,
 	float *scale, size_t ld_scale)
 {
-	run(PLAIN, SCALE, m, (struct job){{x, x, q, n, ldx, ldq}, scale, ld_scale, 0, 0});
+	quantise_shaped(&steps, PLAIN, SCALE, m,
+		(struct quantise_job){{x, x, q, n, ldx, ldq}, scale, ld_scale, 0, 0});
 }
 
 void wr_relu_quantise_avx2(size_t m, size_t n, const float *x, size_t ldx, int8_t *q, size_t ldq,
 	float *scale, size_t ld_scale)
 {
-	run(RELU, SCALE, m, (struct job){{x, x, q, n, ldx, ldq}, scale, ld_scale, 0, 0});
+	quantise_shaped(&steps, RELU, SCALE, m,
+		(struct quantise_job){{x, x, q, n, ldx, ldq}, scale, ld_scale, 0, 0});
 }
 
 /* 254 times what rounding left of 8 values. */
@@ -186,7 +78,8 @@ SIMD_INLINE __m256i low8(__m256 v, __m256 by, const int8_t *q)
 	return _mm256_cvtps_epi32(_mm256_mul_ps(rest, _mm256_set1_ps(WR_QUANTISE_LOW)));
 }
 
-SIMD_INLINE void low_row(enum shape shape, size_t n, const float *x, const int8_t *q, int8_t *low)
+SIMD_INLINE void low_row(
+	enum quantise_shape shape, size_t n, const float *x, const int8_t *q, int8_t *low)
 {
 	__m128 most;
 	reduce_row(shape, n, x, x, &most, NULL);
@@ -215,13 +108,15 @@ void wr_quantise_low_avx2(size_t m, size_t n, const float *x, size_t ldx, bool r
 void wr_norm_quantise_avx2(size_t m, size_t n, float eps, const float *x, size_t ldx, int8_t *q,
 	size_t ldq, float *scale)
 {
-	run(PLAIN, NORM, m, (struct job){{x, x, q, n, ldx, ldq}, scale, 1, eps, 0});
+	quantise_shaped(&steps, PLAIN, NORM, m,
+		(struct quantise_job){{x, x, q, n, ldx, ldq}, scale, 1, eps, 0});
 }
 
 void wr_user_quantise_avx2(size_t m, size_t n, const float *gain, float logit_scale, const float *x,
 	size_t ldx, int8_t *q, size_t ldq, float *scale)
 {
-	run(GAIN, USER, m, (struct job){{x, gain, q, n, ldx, ldq}, scale, 1, 0, logit_scale});
+	quantise_shaped(&steps, GAIN, USER, m,
+		(struct quantise_job){{x, gain, q, n, ldx, ldq}, scale, 1, 0, logit_scale});
 }
 
 void wr_embed_avx2(size_t m, size_t n, const int8_t *items, const float *in, const uint32_t *rows,
