@@ -107,29 +107,6 @@ void wr_encoder_free(struct wr_encoder *e)
 
 /* ---- steps ---- */
 
-/* place of the running block b. In a cold panel the last W tokens begin at a multiple of 16, so
- * that the ring takes them as whole blocks. */
-static void place_panels(struct wr_encoder *e, unsigned int b, unsigned int n_seqs)
-{
-	const struct wr_bundle_model *s = &e->m->s;
-	for (unsigned int i = 0; i < n_seqs; i++) {
-		uint32_t dropped = e->length[i] - (e->in_off[i + 1] - e->in_off[i]);
-		struct place *p = &e->place[i];
-		if (e->warm) {
-			struct ring_head *head = e->batch->rings[i];
-			p->panels = ring_block(s, head, b);
-			p->slots = ring_slots(s);
-			p->first = head->position + dropped - e->again;
-		} else {
-			p->panels = e->kv +
-				    s->n_kv_heads * wr_kv_panel_bytes(e->slot_off[i], s->head_dim);
-			p->slots = e->slot_off[i + 1] - e->slot_off[i];
-			uint32_t n = e->length[i] - dropped;
-			p->first = n <= s->window ? 0 : (s->window - n) % 16;
-		}
-	}
-}
-
 /*
  * A cold pass leaves new rings behind, far away: the next ones to be written are block b's, asked
  * for in so many portions, between products.
@@ -159,73 +136,6 @@ static void ask_portion(struct wr_encoder *e)
 	wr_prefetch_lines(&e->ahead, e->ahead_lines);
 }
 
-/* Keys and values of consecutive tokens: token i's at kv + i·ld, its scales at scale + i·ld_scale,
- * key heads first. */
-struct fresh {
-	const int8_t *kv;
-	const float *scale;
-	size_t ld, ld_scale;
-};
-
-/* Stores n of them as a sequence's tokens from `token` (of those that enter the block) on. */
-static void store_run(
-	struct wr_encoder *e, unsigned int seq, size_t token, size_t n, struct fresh f)
-{
-	const struct wr_bundle_model *s = &e->m->s;
-	const struct place *at = &e->place[seq];
-	size_t dh = s->head_dim, slot = (at->first + token) % at->slots;
-	for (size_t run; n; n -= run, slot = 0) {
-		run = WR_MIN(n, at->slots - slot);
-		for (unsigned int g = 0; g < s->n_kv_heads; g++) {
-			struct wr_kv_panel p = encoder_panel(e, seq, g);
-			const int8_t *k = f.kv + g * dh;
-			const float *scale = f.scale + g;
-			e->m->kernels->kv_store(&p, dh, slot, run, k, k + s->n_kv_heads * dh, f.ld,
-				scale, scale + s->n_kv_heads, f.ld_scale);
-		}
-		f.kv += run * f.ld;
-		f.scale += run * f.ld_scale;
-	}
-}
-
-/* Stores tokens first … first+m-1 in in_off's numbering. *seq: a sequence at or before the first
- * token's; left at the last token's. */
-static void store_kv(
-	struct wr_encoder *e, size_t first, size_t m, struct fresh f, unsigned int *seq)
-{
-	for (size_t i = 0, n; i < m; i += n) {
-		while (e->in_off[*seq + 1] <= first + i)
-			(*seq)++;
-		n = WR_MIN(m - i, e->in_off[*seq + 1] - (first + i));
-		store_run(e, *seq, first + i - e->in_off[*seq], n, f);
-		f.kv += n * f.ld;
-		f.scale += n * f.ld_scale;
-	}
-}
-
-/* Where the keys and values of a warm batch's new tokens wait when they don't fit into the rings
- * together: in the memory of the cold panels. */
-static struct fresh staged(const struct wr_encoder *e, size_t token)
-{
-	const struct wr_bundle_model *s = &e->m->s;
-	size_t heads = 2 * s->n_kv_heads, ld = heads * s->head_dim;
-	float *scale = (float *)(void *)(e->kv + e->max_tokens * ld);
-	return (struct fresh){.kv = (int8_t *)e->kv + token * ld,
-		.scale = scale + token * heads,
-		.ld = ld,
-		.ld_scale = heads};
-}
-
-static void stage_kv(struct wr_encoder *e, size_t first, size_t m, struct fresh f)
-{
-	for (size_t i = 0; i < m; i++) {
-		struct fresh to = staged(e, first + i);
-		memcpy((int8_t *)(uintptr_t)to.kv, f.kv + i * f.ld, to.ld);
-		memcpy((float *)(uintptr_t)to.scale, f.scale + i * f.ld_scale,
-			to.ld_scale * sizeof(float));
-	}
-}
-
 /*
  * Projects the first n_tokens of x onto all heads of block b (QKV), or its key and value heads
  * (KV), or its query heads (Q): what is a query goes to q, what is a key or value to the panels.
@@ -252,11 +162,11 @@ static void project(struct wr_encoder *e, unsigned int b, enum product part, siz
 			memcpy(e->q_scale + (first + i) * n_q, e->head_scale + i * n_heads,
 				n_q * sizeof(float));
 		}
-		struct fresh f = {e->heads + n_q * dh, e->head_scale + n_q, w.n, n_heads};
+		struct fresh_kv f = {e->heads + n_q * dh, e->head_scale + n_q, w.n, n_heads};
 		if (n_heads > n_q && e->stage)
-			stage_kv(e, first, m, f);
+			wr_encoder_stage(e, first, m, f);
 		else if (n_heads > n_q)
-			store_kv(e, first, m, f, &seq);
+			wr_encoder_store(e, first, m, f, &seq);
 	}
 }
 
@@ -318,8 +228,8 @@ static void attend_in_rounds(struct wr_encoder *e, unsigned int b, unsigned int 
 		for (unsigned int i = 0; i < n_seqs; i++) {
 			uint32_t n = e->in_off[i + 1] - e->in_off[i];
 			if (from < n)
-				store_run(e, i, from, WR_MIN(step, n - from),
-					staged(e, e->in_off[i] + from));
+				wr_encoder_store_run(e, i, from, WR_MIN(step, n - from),
+					wr_encoder_staged(e, e->in_off[i] + from));
 		}
 		attend(e, b, n_seqs, from, from + step);
 	}
@@ -347,67 +257,6 @@ static void feed_forward(struct wr_encoder *e, unsigned int b, size_t n_tokens)
 		ask_portion(e);
 		wr_encoder_linear(e, b, DOWN, m, e->y, x, s->d, true);
 	}
-}
-
-/* ---- rings ---- */
-
-/* The last W rows of a cold sequence's panels, which begin at a block, to the start of its ring's
- * block b. */
-static void fill_ring(struct wr_encoder *e, unsigned int b, unsigned int seq)
-{
-	const struct wr_bundle_model *s = &e->m->s;
-	const struct place *p = &e->place[seq];
-	size_t dh = s->head_dim, slots = ring_slots(s), n = e->in_off[seq + 1] - e->in_off[seq];
-	size_t rows = WR_MIN(n, (size_t)s->window), at = p->first + n - rows;
-	size_t whole = WR_MIN(WR_ALIGN_UP(rows, (size_t)16), slots / 16 * 16), left = slots % 16;
-	size_t groups = WR_ALIGN_UP(rows, (size_t)4);
-	uint8_t *to = ring_block(s, e->batch->rings[seq], b);
-	for (unsigned int g = 0; g < s->n_kv_heads && rows; g++) {
-		struct wr_kv_panel from = encoder_panel(e, seq, g);
-		struct wr_kv_panel ring =
-			wr_kv_panel_at(to + g * wr_kv_panel_bytes(slots, dh), slots, dh);
-		memcpy(ring.k, from.k + at * dh, whole * dh);
-		for (size_t c = 0; c < dh && rows > whole; c += 4)
-			memcpy(ring.k + whole * dh + c * left, from.k + (at + whole) * dh + c * 16,
-				left * 4);
-		memcpy(ring.v, from.v + at * dh, groups * dh);
-		memcpy(ring.k_scale, from.k_scale + at, rows * sizeof(float));
-		memcpy(ring.v_scale, from.v_scale + at, rows * sizeof(float));
-	}
-}
-
-static void fill_rings(struct wr_encoder *e, unsigned int b, unsigned int n_seqs)
-{
-	for (unsigned int i = 0; i < n_seqs; i++)
-		if (e->length[i])
-			fill_ring(e, b, i);
-}
-
-/* The user vector of a sequence without tokens: that of its ring, or nobody's. */
-static void old_user(struct wr_encoder *e, unsigned int seq, int8_t *q, float *scale)
-{
-	size_t d = e->m->s.d;
-	if (e->warm) {
-		struct ring_head *head = e->batch->rings[seq];
-		memcpy(q, ring_user(head), d);
-		*scale = head->user_scale;
-	} else {
-		memset(q, 0, d);
-		*scale = 0;
-	}
-}
-
-/* Closes a sequence's ring behind its tokens. */
-static void close_ring(struct wr_encoder *e, unsigned int seq, const int8_t *q, float scale)
-{
-	struct ring_head *head = e->batch->rings[seq];
-	uint32_t slots = ring_slots(&e->m->s), n = e->length[seq];
-	n = e->warm ? head->position + n : WR_MIN(n, (uint32_t)e->m->s.window);
-	if (e->m->s.time_buckets)
-		wr_encoder_keep_times(e, seq);
-	head->position = n < slots ? n : slots + n % slots;
-	head->user_scale = scale;
-	memcpy(ring_user(head), q, e->m->s.d);
 }
 
 /* ---- the burst ---- */
@@ -457,7 +306,7 @@ static uint32_t longest_output(const struct wr_encoder *e, unsigned int n_seqs)
 static void run_block(struct wr_encoder *e, unsigned int b, unsigned int n_seqs)
 {
 	const struct wr_bundle_model *s = &e->m->s;
-	place_panels(e, b, n_seqs);
+	wr_encoder_place(e, b, n_seqs);
 	if (s->time_buckets && b + 1 == s->n_blocks && e->batch->rings && !e->again)
 		wr_encoder_keep_last_x(e);
 	uint32_t keep = (s->n_blocks - 1 - b) * (s->window - 1) + 1;
@@ -473,7 +322,7 @@ static void run_block(struct wr_encoder *e, unsigned int b, unsigned int n_seqs)
 		project(e, b, QKV, e->in_off[n_seqs]);
 	}
 	if (e->batch->rings && !e->warm)
-		fill_rings(e, b, n_seqs);
+		wr_encoder_fill_rings(e, b, n_seqs);
 	if (e->stage)
 		attend_in_rounds(e, b, n_seqs);
 	else
@@ -494,13 +343,13 @@ static void write_users(struct wr_encoder *e)
 		float *scale = &e->user_scale[out];
 		if (e->length[i] == 0) {
 			if (!e->again)
-				old_user(e, i, q, scale);
+				wr_encoder_old_user(e, i, q, scale);
 			continue;
 		}
 		m->kernels->user_quantise(1, m->s.d, m->final_gain, m->s.logit_scale,
 			e->x + (size_t)e->in_off[i] * m->s.d, m->s.d, q, m->s.d, scale);
 		if (batch->rings && !e->again)
-			close_ring(e, i, q, *scale);
+			wr_encoder_close_ring(e, i, q, *scale);
 	}
 }
 

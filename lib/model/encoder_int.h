@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What encoder.c and products.c share: the encoder itself. */
+/* What encoder.c, keys.c, products.c and age_time.c share: the encoder itself. */
 #ifndef WR_ENCODER_INT_H
 #define WR_ENCODER_INT_H
 
@@ -101,6 +101,34 @@ void wr_encoder_keep_last_x(struct wr_encoder *e);
 void wr_encoder_keep_times(struct wr_encoder *e, unsigned int seq);
 /* Lays out the pass of sequences without new tokens; false when there is none. */
 bool wr_encoder_ask_again(struct wr_encoder *e);
+
+/* ---- keys.c ---- */
+/* Keys and values of consecutive tokens: token i's at kv + i·ld, its scales at scale + i·ld_scale,
+ * key heads first. */
+struct fresh_kv {
+	const int8_t *kv;
+	const float *scale;
+	size_t ld, ld_scale;
+};
+/* place of the running block b. */
+void wr_encoder_place(struct wr_encoder *e, unsigned int b, unsigned int n_seqs);
+/* Stores n tokens as a sequence's from `token` (of those that enter the block) on. */
+void wr_encoder_store_run(
+	struct wr_encoder *e, unsigned int seq, size_t token, size_t n, struct fresh_kv f);
+/* Stores tokens first … first+m-1 in in_off's numbering. *seq: a sequence at or before the first
+ * token's; left at the last token's. */
+void wr_encoder_store(
+	struct wr_encoder *e, size_t first, size_t m, struct fresh_kv f, unsigned int *seq);
+/* Where the keys and values of a warm batch's new tokens wait when they don't fit into the rings
+ * together: in the memory of the cold panels; and m of them put there. */
+struct fresh_kv wr_encoder_staged(const struct wr_encoder *e, size_t token);
+void wr_encoder_stage(struct wr_encoder *e, size_t first, size_t m, struct fresh_kv f);
+/* What a cold pass leaves of block b in its sequences' rings. */
+void wr_encoder_fill_rings(struct wr_encoder *e, unsigned int b, unsigned int n_seqs);
+/* The user vector of a sequence without tokens: that of its ring, or nobody's. */
+void wr_encoder_old_user(struct wr_encoder *e, unsigned int seq, int8_t *q, float *scale);
+/* Closes a sequence's ring behind its tokens. */
+void wr_encoder_close_ring(struct wr_encoder *e, unsigned int seq, const int8_t *q, float scale);
 
 /* ---- products.c ---- */
 /*
