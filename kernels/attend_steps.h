@@ -10,8 +10,8 @@
 #define WR_ATTEND_STEPS_H
 
 #include "attention.h"
+#include "simd_inline.h"
 
-#define ATTEND_INLINE  static inline __attribute__((always_inline))
 #define ATTEND_QUERIES 8
 /* Slots that a query can touch, whole blocks, and one block of zeros before them. */
 #define ATTEND_SPAN (WR_ATTEND_MAX_WINDOW + 32)
@@ -46,7 +46,7 @@ struct attend_steps {
 	void (*output)(struct attend_tile *t, size_t i, size_t head_dim);
 };
 
-ATTEND_INLINE void attend_finish(
+SIMD_INLINE void attend_finish(
 	const struct attend_steps *step, struct attend_tile *t, size_t head_dim)
 {
 	for (size_t i = 0; i < t->n; i++)
@@ -60,7 +60,7 @@ ATTEND_INLINE void attend_finish(
 	t->n = 0;
 }
 
-ATTEND_INLINE void attend_add(struct attend_tile *t, const struct wr_attend *a, size_t i)
+SIMD_INLINE void attend_add(struct attend_tile *t, const struct wr_attend *a, size_t i)
 {
 	size_t slot = a->first + i, low = a->origin;
 	low = slot + 1 > low + a->window ? slot + 1 - a->window : low;
@@ -75,7 +75,7 @@ ATTEND_INLINE void attend_add(struct attend_tile *t, const struct wr_attend *a, 
 		.base = low / 16 * 16};
 }
 
-ATTEND_INLINE void attend_shaped(const struct attend_steps *step, const struct wr_attend *jobs,
+SIMD_INLINE void attend_shaped(const struct attend_steps *step, const struct wr_attend *jobs,
 	size_t n_jobs, size_t head_dim)
 {
 	struct attend_tile t;
@@ -91,7 +91,7 @@ ATTEND_INLINE void attend_shaped(const struct attend_steps *step, const struct w
 }
 
 /* The reference student's head width as a constant, so that its loops unroll. */
-ATTEND_INLINE void attend_all(
+SIMD_INLINE void attend_all(
 	const struct attend_steps *step, const struct wr_attend *jobs, size_t n_jobs)
 {
 	if (n_jobs == 0)

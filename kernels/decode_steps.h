@@ -9,8 +9,8 @@
 #define WR_DECODE_STEPS_H
 
 #include "attention.h"
+#include "simd_inline.h"
 
-#define DECODE_INLINE  static inline __attribute__((always_inline))
 #define DECODE_QUERIES 8
 #define DECODE_BLOCKS  (WR_DECODE_MAX_SLOTS / 16)
 
@@ -53,7 +53,7 @@ struct decode_steps {
 	void (*output)(struct decode_tile *t, size_t i, size_t head_dim, size_t slots);
 };
 
-DECODE_INLINE void decode_finish(
+SIMD_INLINE void decode_finish(
 	const struct decode_steps *step, struct decode_tile *t, size_t head_dim, size_t slots)
 {
 	for (size_t i = 0; i < t->n; i++)
@@ -69,7 +69,7 @@ DECODE_INLINE void decode_finish(
 	t->n = 0;
 }
 
-DECODE_INLINE void decode_add(
+SIMD_INLINE void decode_add(
 	struct decode_tile *t, const struct wr_attend *a, size_t i, size_t slots)
 {
 	struct decode_query *q = &t->query[t->n++];
@@ -82,7 +82,7 @@ DECODE_INLINE void decode_add(
 	q->n = (uint32_t)(slot + 1 < a->window ? slot + 1 : a->window);
 }
 
-DECODE_INLINE void decode_shaped(const struct decode_steps *step, const struct wr_attend *jobs,
+SIMD_INLINE void decode_shaped(const struct decode_steps *step, const struct wr_attend *jobs,
 	size_t n_jobs, size_t head_dim, size_t slots)
 {
 	struct decode_tile t;
@@ -98,7 +98,7 @@ DECODE_INLINE void decode_shaped(const struct decode_steps *step, const struct w
 }
 
 /* The reference student's head and ring as constants, so that loops unroll. */
-DECODE_INLINE void decode_all(
+SIMD_INLINE void decode_all(
 	const struct decode_steps *step, const struct wr_attend *jobs, size_t n_jobs)
 {
 	if (n_jobs == 0)

@@ -7,10 +7,9 @@
 #define WR_QUANTISE_STEPS_H
 
 #include "quantise.h"
+#include "simd_inline.h"
 
 #include <immintrin.h>
-
-#define QUANTISE_INLINE static inline __attribute__((always_inline))
 
 /* The row that is quantised: x, max(x, 0) or x ⊙ gain. */
 enum quantise_shape { PLAIN, RELU, GAIN };
@@ -45,7 +44,7 @@ struct quantise_job {
  * Quantises n_rows ≤ 4 rows (a constant after inlining): lane i of the result is row i's largest
  * magnitude, 0 when tiny; lane i of ss its sum of squares, when ss is given.
  */
-QUANTISE_INLINE __m128 quantise_few(const struct quantise_steps *step, enum quantise_shape shape,
+SIMD_INLINE __m128 quantise_few(const struct quantise_steps *step, enum quantise_shape shape,
 	size_t n_rows, const struct quantise_rows *r, __m128 *ss)
 {
 	__m128 largest[4], squares[4];
@@ -74,7 +73,7 @@ QUANTISE_INLINE __m128 quantise_few(const struct quantise_steps *step, enum quan
 }
 
 /* n_rows rows of a job and their scales. */
-QUANTISE_INLINE void quantise_job_rows(const struct quantise_steps *step, enum quantise_shape shape,
+SIMD_INLINE void quantise_job_rows(const struct quantise_steps *step, enum quantise_shape shape,
 	enum quantise_last last, size_t n_rows, const struct quantise_job *j)
 {
 	__m128 ss, a = quantise_few(step, shape, n_rows, &j->rows, last == SCALE ? NULL : &ss);
@@ -95,7 +94,7 @@ QUANTISE_INLINE void quantise_job_rows(const struct quantise_steps *step, enum q
 		j->scale[i * j->ld_scale] = scale[i];
 }
 
-QUANTISE_INLINE void quantise_all(const struct quantise_steps *step, enum quantise_shape shape,
+SIMD_INLINE void quantise_all(const struct quantise_steps *step, enum quantise_shape shape,
 	enum quantise_last last, size_t m, struct quantise_job j)
 {
 	for (; m >= 4; m -= 4) {
@@ -114,7 +113,7 @@ QUANTISE_INLINE void quantise_all(const struct quantise_steps *step, enum quanti
 
 /* The reference student's row lengths as constants: a quarter faster (one EPYC) than loops of two
  * to eight steps. */
-QUANTISE_INLINE void quantise_shaped(const struct quantise_steps *step, enum quantise_shape shape,
+SIMD_INLINE void quantise_shaped(const struct quantise_steps *step, enum quantise_shape shape,
 	enum quantise_last last, size_t m, struct quantise_job j)
 {
 	switch (j.rows.n) {

@@ -5,13 +5,12 @@
 #define WR_SIMD256_H
 
 #include "attention_exp.h"
+#include "simd_inline.h"
 
 #include <immintrin.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
-
-#define SIMD_INLINE static inline __attribute__((always_inline))
 
 /* Lane l + lane l+8 (low + high), then 4, 2, 1: the fold of a lane sum. */
 SIMD_INLINE float simd256_fold(__m256 low, __m256 high)

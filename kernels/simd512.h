@@ -8,6 +8,7 @@
 #define WR_SIMD512_H
 
 #include "attention_exp.h"
+#include "simd_inline.h"
 
 #ifdef WR_KERNELS_SIMDE
 #include "wr_simde.h"
@@ -18,8 +19,6 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
-
-#define SIMD_INLINE static inline __attribute__((always_inline))
 
 /* Lane l + lane l+8, then 4, 2, 1: the fold of a lane sum. */
 SIMD_INLINE float simd512_fold(__m512 v)
