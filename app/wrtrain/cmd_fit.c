@@ -9,7 +9,7 @@
 struct options {
 	const char *data, *out, *epochs, *lr, *batch, *len, *d, *blocks, *heads, *kv_heads, *window,
 		*ffn, *dropout, *attn_dropout, *seed, *threads, *resume, *max_seconds, *patience,
-		*quiet, *activation, *gated, *rotary, *context, *weight_decay, *ema, *future,
+		*quiet, *activation, *gated, *rotary, *no_age_bias, *age_keys, *context, *weight_decay, *ema, *future,
 		*future_decay, *teacher, *soft, *soft_share, *hidden_weight, *attention_weight,
 		*match, *init, *from, *qat, *keep_zeros, *age_time, *sampled, *side_features, *math;
 };
@@ -36,6 +36,10 @@ static int parse(int argc, char **argv, struct options *o, struct wr_errmsg *msg
 		{"gated", NULL, "gated feed-forward: SwiGLU with silu, GeGLU with gelu; teachers",
 			&o->gated},
 		{"rotary", NULL, "rotary positions beside the bias by age; teachers", &o->rotary},
+		{"no-age-bias", NULL, "no learned bias by age", &o->no_age_bias},
+		{"age-keys", NULL,
+			"a learned key by age: DeBERTa's content-to-position term beside the bias",
+			&o->age_keys},
 		{"context", "N",
 			"look at the last N clicks only; with --window=N full attention; teachers "
 			"(0 = all that windows reach)",
@@ -179,6 +183,8 @@ static int settings(const struct options *o, struct wr_fit *f, struct wr_errmsg 
 	f->distil.init = o->init != NULL;
 	f->shape.gated = o->gated != NULL;
 	f->shape.rotary = o->rotary != NULL;
+	f->shape.no_age_bias = o->no_age_bias != NULL;
+	f->shape.age_keys = o->age_keys != NULL;
 	f->shape.time_buckets = o->age_time ? WR_TIME_BUCKETS : 0;
 	if (!err && o->future && !o->future_decay)
 		f->future_decay = 0.5;
@@ -219,7 +225,7 @@ static int load_from(
 	if (!o->from)
 		return WR_OK;
 	if (o->d || o->blocks || o->heads || o->kv_heads || o->window || o->ffn || o->activation ||
-		o->gated || o->rotary || o->context || o->age_time || o->init || o->side_features)
+		o->gated || o->rotary || o->no_age_bias || o->age_keys || o->context || o->age_time || o->init || o->side_features)
 		return wr_fail(msg, WR_EINVAL,
 			"--from takes the shape and the weights of its run: give no other shape, "
 			"no --side-features and no --init-from-teacher beside it");
@@ -254,7 +260,7 @@ static int check_resume(const struct options *o, struct wr_errmsg *msg)
 	if (o->resume &&
 		(o->lr || o->batch || o->len || o->d || o->blocks || o->heads || o->kv_heads ||
 			o->window || o->ffn || o->dropout || o->attn_dropout || o->seed ||
-			o->activation || o->gated || o->rotary || o->context || o->weight_decay ||
+			o->activation || o->gated || o->rotary || o->no_age_bias || o->age_keys || o->context || o->weight_decay ||
 			o->ema || o->future || o->future_decay || o->soft_share ||
 			o->hidden_weight || o->attention_weight || o->match || o->init ||
 			o->age_time || o->sampled || o->from || o->qat || o->keep_zeros ||

@@ -7,6 +7,7 @@
  * Probabilities are kept by slot: slot s of a query holds age W-1-s, so that keys of ascending
  * position and the reversed bias line up.
  */
+#include "age_keys_int.h"
 #include "fake_int.h"
 #include "guide_int.h"
 #include "time_int.h"
@@ -29,6 +30,7 @@ struct head {
 	struct watcher watch;
 	const float *v_scale; /* [n]; NULL = weights are not rounded */
 	struct time_bias time;
+	struct age_keys age_keys;
 	const float *wanted; /* weights to learn, rows as p; NULL = none */
 	float wanted_weight;
 	double *wanted_loss;
@@ -84,6 +86,7 @@ WR_INLINE void head_forward(const struct head *a, float *o, float *drop, const u
 			for (uint32_t i = 0; i < m; i++)
 				e[i] += qc * kt[i];
 		}
+		age_keys_score(&a->age_keys, q, s0, m, e, dh);
 		(void)softmax_row(
 			e, time_row(&a->time, a->bias_rev + s0, t, s0, m), m, a->inv_sqrt);
 		if (a->watch.see)
@@ -190,6 +193,7 @@ WR_INLINE void head_backward(const struct head *a, const float *d_o, float *dq, 
 				gv[c] += wi * g[c];
 			}
 		}
+		age_keys_gradient(&a->age_keys, q, s0, m, ds, acc, dh);
 		for (uint32_t c = 0; c < dh; c++)
 			gq[c] = acc[c];
 	}
@@ -243,7 +247,8 @@ static struct head head_of(const struct wr_student *s, const struct net_ws *ws,
 		.first = first,
 		.v_scale = fake_part(s, (uint32_t)(b - ws->b), FAKE_ATTENTION) ? ws->v_scale : NULL,
 		.watch = ws->watch[b - ws->b],
-		.time = time_bias_of(s, ws, b, first, h)};
+		.time = time_bias_of(s, ws, b, first, h),
+		.age_keys = age_keys_of(s, ws, h)};
 }
 
 void wr_learn_attention_forward(const struct wr_student *s, struct net_ws *ws,

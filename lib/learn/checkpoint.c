@@ -37,6 +37,9 @@ unsigned int wr_learn_student_tensors(
 		if (p->time_buckets)
 			add_tensor(t, &n, prefix, k, "time.bias", w + o->time, p->n_heads,
 				p->time_buckets);
+		if (p->age_keys)
+			add_tensor(t, &n, prefix, k, "age.key", w + o->age_key,
+				p->n_heads * p->window, s->head_dim);
 		add_tensor(t, &n, prefix, k, "norm2.gain", w + o->norm2, p->d, 0);
 		add_tensor(t, &n, prefix, k, "up.weight", w + o->up, s->up_dim, p->d);
 		add_tensor(t, &n, prefix, k, "down.weight", w + o->down, p->d, p->ffn);
@@ -82,6 +85,8 @@ static unsigned int entries(struct wr_fit *f, struct progress_state *p, struct e
 		{"activation", .u32 = &f->shape.activation, .added = true},
 		{"gated", .u32 = &f->shape.gated, .added = true},
 		{"rotary", .u32 = &f->shape.rotary, .added = true},
+		{"no_age_bias", .u32 = &f->shape.no_age_bias, .added = true},
+		{"age_keys", .u32 = &f->shape.age_keys, .added = true},
 		{"context", .u32 = &f->shape.context, .added = true},
 		{"time_buckets", .u32 = &f->shape.time_buckets, .added = true},
 		{"profile_values", .u32 = &f->shape.profile_values, .added = true},
@@ -271,6 +276,7 @@ int wr_learn_checkpoint_read(const char *path, struct wr_student **s, struct opt
 	f->shape.head_dim = 0;
 	f->qat = f->keep_zeros = false;
 	f->shape.activation = f->shape.gated = f->shape.rotary = f->shape.context = 0;
+	f->shape.no_age_bias = f->shape.age_keys = 0;
 	f->shape.profile_values = f->shape.categories = 0;
 	f->shape.profile_key = 0;
 	f->shape.matched = f->shape.teacher_d = f->shape.time_buckets = f->future = 0;

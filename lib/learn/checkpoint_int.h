@@ -7,7 +7,7 @@
 #include "learn_int.h"
 #include "safetensors_int.h"
 
-#define STUDENT_MAX_TENSORS (6 + 9 * WR_BUNDLE_MAX_BLOCKS)
+#define STUDENT_MAX_TENSORS (6 + 10 * WR_BUNDLE_MAX_BLOCKS)
 
 /* The student's tensors by name (docs/learning.md), pointing into w (an array laid out as s->w);
  * returns their number. */

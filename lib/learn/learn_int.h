@@ -131,6 +131,9 @@ struct net_ws {
 	 * behind it: [T][W]; a row of biases; gradients [H][time_buckets]. With time_buckets. */
 	uint8_t *bucket[2];
 	float *time_row, *d_time;
+	/* Keys by age of the running block: [H][W][dh] by slot, [H][dh][W], and gradients by slot;
+	 * with age_keys. */
+	float *age_key, *age_key_t, *d_age_key;
 	float *turn; /* [T][head_dim]: cosines, then sines, by position; rotary only */
 	float *row_scale, *tile_u, *tile_z; /* softmax tiles */
 	float share[SOFTMAX_TILE][MAX_FUTURE];

@@ -4,6 +4,7 @@
  * ("Student, as trained"). Every product is a GEMM over all tokens of the chunk (some 1,600 × 64);
  * no work is done on padding.
  */
+#include "age_keys_int.h"
 #include "fake_int.h"
 #include "guide_int.h"
 #include "sgemm.h"
@@ -76,6 +77,11 @@ static size_t net_ws_layout(struct net_ws *ws, const struct wr_student *s, size_
 		ws->bucket[1] = (uint8_t *)carve(&at, (t * p->window + 3) / 4);
 		ws->time_row = carve(&at, p->window);
 		ws->d_time = carve(&at, (size_t)p->n_heads * p->time_buckets);
+	}
+	if (p->age_keys) {
+		ws->age_key = carve(&at, slots * s->head_dim);
+		ws->age_key_t = carve(&at, slots * s->head_dim);
+		ws->d_age_key = carve(&at, slots * s->head_dim);
 	}
 	if (p->rotary)
 		ws->turn = carve(&at, t * s->head_dim);
@@ -241,6 +247,7 @@ static void attend_forward(const struct wr_student *s, struct net_ws *ws, uint32
 {
 	bool blocked = wr_learn_attention_blocked(&s->shape);
 	load_bias(s, b, ws->bias_rev);
+	wr_learn_age_keys_load(s, b, ws);
 	for (uint32_t i = 0; i < in->n_seqs; i++) {
 		uint32_t first = in->off[i], n = in->off[i + 1] - first;
 		if (blocked)
@@ -327,6 +334,7 @@ static void attend_backward(const struct wr_student *s, struct net_ws *ws, uint3
 	const struct wr_student_shape *p = &s->shape;
 	bool blocked = wr_learn_attention_blocked(p);
 	load_bias(s, b, ws->bias_rev);
+	wr_learn_age_keys_load(s, b, ws);
 	memset(ws->d_bias, 0, (size_t)p->n_heads * p->window * sizeof(float));
 	for (uint32_t i = 0; i < p->n_heads * p->time_buckets; i++)
 		ws->d_time[i] = 0;
@@ -339,7 +347,9 @@ static void attend_backward(const struct wr_student *s, struct net_ws *ws, uint3
 			wr_learn_attention_backward(
 				s, ws, &ws->b[b], first, n, drop, SITE_WEIGHTS(b));
 	}
-	store_bias_gradient(s, b, ws->d_bias, grad);
+	if (!p->no_age_bias)
+		store_bias_gradient(s, b, ws->d_bias, grad);
+	wr_learn_age_keys_store(s, b, ws, grad);
 	for (uint32_t i = 0; i < p->n_heads * p->time_buckets; i++)
 		grad[s->block[b].time + i] += ws->d_time[i];
 }

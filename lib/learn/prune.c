@@ -56,6 +56,9 @@ static void take_attention(const struct wr_student *s, const struct wr_student *
 			q->window);
 		take(n->w + y->time + h * q->time_buckets,
 			s->w + x->time + head[h] * p->time_buckets, p->time_buckets);
+		if (p->age_keys)
+			take(n->w + y->age_key + h * q->window * dh,
+				s->w + x->age_key + head[h] * p->window * dh, q->window * dh);
 		for (uint32_t r = 0; r < p->d; r++)
 			take(n->w + y->out + r * n->o_dim + h * dh,
 				s->w + x->out + r * s->o_dim + head[h] * dh, dh);

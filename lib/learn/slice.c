@@ -120,6 +120,8 @@ static void turn_model(const struct basis *x, const struct wr_student *s, struct
 			(size_t)p->n_heads * p->window * sizeof(float));
 		memcpy(n->w + y->time, s->w + o->time,
 			(size_t)p->n_heads * p->time_buckets * sizeof(float));
+		memcpy(n->w + y->age_key, s->w + o->age_key,
+			p->age_keys * (size_t)p->n_heads * p->window * s->head_dim * sizeof(float));
 	}
 }
 

@@ -37,9 +37,15 @@ static int check_shape(const struct wr_student_shape *p, struct wr_errmsg *msg)
 		return wr_fail(msg, WR_EINVAL, "window %u: give 1 … 1024", p->window);
 	if (p->ffn < 1 || p->ffn > 8192)
 		return wr_fail(msg, WR_EINVAL, "feed-forward width %u: give 1 … 8192", p->ffn);
-	if (p->activation >= WR_N_ACTIVATIONS || p->gated > 1 || p->rotary > 1)
-		return wr_fail(msg, WR_EINVAL, "activation %u, gated %u, rotary %u: not known",
-			p->activation, p->gated, p->rotary);
+	if (p->activation >= WR_N_ACTIVATIONS || p->gated > 1 || p->rotary > 1 || p->no_age_bias > 1 ||
+		p->age_keys > 1)
+		return wr_fail(msg, WR_EINVAL,
+			"activation %u, gated %u, rotary %u, no_age_bias %u, age_keys %u: not known",
+			p->activation, p->gated, p->rotary, p->no_age_bias, p->age_keys);
+	if (p->age_keys && (p->rotary || wr_learn_attention_blocked(p)))
+		return wr_fail(msg, WR_EINVAL,
+			"keys by age: not with rotary positions, and windows of at most %d, not %u",
+			ATTENTION_LOOPS_MAX, p->window);
 	if (p->rotary && dh % 2)
 		return wr_fail(msg, WR_EINVAL, "rotary: %u channels a head must be even", dh);
 	if (p->matched >> p->n_blocks || p->teacher_d > 1024 || (p->matched && !p->teacher_d))
@@ -110,6 +116,7 @@ int wr_student_new(
 			.up = place(&at, s->up_dim * d),
 			.down = place(&at, d * shape->ffn),
 			.time = place(&at, (size_t)shape->n_heads * shape->time_buckets),
+			.age_key = place(&at, shape->age_keys * (size_t)shape->n_heads * shape->window * s->head_dim),
 		};
 	s->final_gain = place(&at, d);
 	s->logit_scale = place(&at, 1);
@@ -142,7 +149,7 @@ static void fill_matrix(float *w, size_t rows, size_t cols, struct wr_rng *r)
 	fill_normal(w, rows * cols, sqrt(2.0 / (double)(rows + cols)), r);
 }
 
-/* Vectors of categories and profiles start at 0: the model starts as one without them. */
+/* Vectors of categories and profiles and keys by age start at 0: the model starts as one without them. */
 void wr_student_init(struct wr_student *s, uint64_t seed)
 {
 	const struct wr_student_shape *p = &s->shape;
@@ -211,13 +218,25 @@ static void take_bias(float *to, const struct wr_student_shape *s, const float *
 				WR_MIN(s->window, t->window));
 }
 
+static void take_age_keys(struct wr_student *s, size_t to, const struct wr_student *t, size_t from)
+{
+	const struct wr_student_shape *p = &s->shape, *q = &t->shape;
+	if (!p->age_keys || !q->age_keys || p->n_heads != q->n_heads || s->head_dim != t->head_dim)
+		return;
+	size_t dh = s->head_dim, n = WR_MIN(p->window, q->window) * dh;
+	for (uint32_t h = 0; h < p->n_heads; h++)
+		take(s->w + to + h * p->window * dh, t->w + from + h * q->window * dh, n);
+}
+
 static void take_block(struct wr_student *s, uint32_t b, const struct wr_student *t, uint32_t tb)
 {
 	const struct wr_student_shape *p = &s->shape, *q = &t->shape;
 	const struct wr_student_block *x = &s->block[b], *y = &t->block[tb];
-	take_bias(s->w + x->bias, p, t->w + y->bias, q);
+	if (!p->no_age_bias)
+		take_bias(s->w + x->bias, p, t->w + y->bias, q);
 	if (p->n_heads == q->n_heads && p->time_buckets == q->time_buckets)
 		take(s->w + x->time, t->w + y->time, (size_t)p->n_heads * p->time_buckets);
+	take_age_keys(s, x->age_key, t, y->age_key);
 	if (p->d != q->d)
 		return;
 	take(s->w + x->norm1, t->w + y->norm1, p->d);

@@ -96,6 +96,9 @@ struct wr_student_shape {
 	uint32_t activation;   /* enum wr_activation */
 	uint32_t gated;        /* 1: h = act(Wgate n) ⊙ Wup n (Shazeer 2020), up has 2f rows */
 	uint32_t rotary;       /* 1: queries and keys turned by position (Su et al. 2021) */
+	uint32_t no_age_bias;  /* 1: the bias by age stays 0; served */
+	uint32_t age_keys;     /* 1: a key by age that queries are multiplied with too (DeBERTa's
+				  content-to-position term, He et al. 2021); served */
 	uint32_t context;      /* most tokens that are looked at together; 0 = what the window
 				  reaches, blocks·(window-1)+1 */
 	uint32_t time_buckets; /* a bias by age in time with so many buckets (wr_time_bucket), 2 …
@@ -120,7 +123,8 @@ const char *wr_activation_name(enum wr_activation a);
 int wr_activation_parse(const char *name, uint32_t *a) WR_MUST_CHECK;
 struct wr_student_block {
 	size_t norm1, qkv, out, bias, norm2, up, down;
-	size_t time; /* [n_heads][time_buckets], where there are any */
+	size_t time;    /* [n_heads][time_buckets], where there are any */
+	size_t age_key; /* [n_heads][window][head_dim], with age_keys */
 };
 /* All weights in one array; the offsets of its tensors, in floats. Shapes: docs/learning.md. */
 struct wr_student {

@@ -70,6 +70,8 @@ static inline void gradient_test_all(struct step *st, const struct batch *b, uin
 		CHECK("value", o->qkv + d * d + kv, kv);
 		CHECK("out", o->out, d * d);
 		CHECK("age bias", o->bias, (size_t)p->n_heads * p->window);
+		if (p->age_keys)
+			CHECK("age key", o->age_key, (size_t)p->n_heads * p->window * s->head_dim);
 		if (p->time_buckets)
 			CHECK("time", o->time, p->n_heads * p->time_buckets);
 		CHECK("norm2", o->norm2, d);

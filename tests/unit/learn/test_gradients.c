@@ -152,6 +152,17 @@ static void test_rotary(void)
 	check_fit(&fit);
 }
 
+static void test_age_keys(void)
+{
+	struct wr_fit fit = student_fit(2, 5, 0.2, 0.3);
+	fit.shape.age_keys = 1;
+	check_fit(&fit);
+	fit = student_fit(4, 20, 0, 0); /* wider than the sequences */
+	fit.shape.age_keys = 1;
+	fit.shape.time_buckets = WR_TIME_BUCKETS;
+	check_fit(&fit);
+}
+
 /* More tokens than a tile has rows, and than the window is wide. */
 static void test_blocked(void)
 {
@@ -492,6 +503,7 @@ int main(void)
 		{"single weights agree", test_coordinates},
 		{"gradients agree for every activation, plain and gated", test_activations},
 		{"gradients agree with rotary positions", test_rotary},
+		{"gradients agree with keys by age", test_age_keys},
 		{"gradients agree with attention by blocks", test_blocked},
 		{"gradients agree with several targets", test_future},
 		{"gradients agree with sampled items", test_sampled},
