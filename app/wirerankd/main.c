@@ -156,22 +156,22 @@ static int plan_memory(const struct wr_config *c, struct wr_serve_options *o,
 }
 
 /* "items,d,blocks,heads,key heads,head width,window,ffn,time buckets", and, by kind of projection,
- * the blocks (bits) that keep it: none when left out. */
+ * the blocks (bits) that keep it, and 1 for keys by age: none when left out. */
 static int parse_model(const char *text, struct wr_bundle_model *m, struct wr_errmsg *msg)
 {
-	enum { SHAPE = 9, ALL = SHAPE + WR_BUNDLE_PROJECTIONS };
+	enum { SHAPE = 9, KEPT = SHAPE + WR_BUNDLE_PROJECTIONS, ALL = KEPT + 1 };
 	uint32_t v[ALL];
 	unsigned int n = 0;
 	int err = wr_opt_u32_list("model", text, 0, 1u << 30, v, WR_ARRAY_LEN(v), &n, msg);
 	if (err)
 		return err;
-	if ((n != SHAPE && n != ALL) || !v[0] || !v[1] || !v[2] || v[2] > WR_BUNDLE_MAX_BLOCKS ||
-		!v[3] || !v[4] || !v[5] || !v[6] || !v[7])
+	if ((n != SHAPE && n != KEPT && n != ALL) || !v[0] || !v[1] || !v[2] ||
+		v[2] > WR_BUNDLE_MAX_BLOCKS || !v[3] || !v[4] || !v[5] || !v[6] || !v[7])
 		return wr_fail(msg, WR_EINVAL,
 			"--model=%s: items, d, blocks, heads, key heads, head width, window, ffn, "
 			"time "
 			"buckets, all but the last above 0; kept blocks of qkv, out, up, down (or "
-			"none of these four)",
+			"none of these four); 1 with keys by age (or none of these five)",
 			text);
 	*m = (struct wr_bundle_model){.n_items = v[0],
 		.d = v[1],
@@ -181,8 +181,9 @@ static int parse_model(const char *text, struct wr_bundle_model *m, struct wr_er
 		.head_dim = v[5],
 		.window = v[6],
 		.ffn = v[7],
-		.time_buckets = v[8]};
-	for (unsigned int i = SHAPE; i < n; i++) {
+		.time_buckets = v[8],
+		.age_keys = n == ALL && v[KEPT]};
+	for (unsigned int i = SHAPE; i < WR_MIN(n, (unsigned int)KEPT); i++) {
 		if (v[i] >> m->n_blocks)
 			return wr_fail(msg, WR_EINVAL, "--model=%s: %u: keeps a block too many",
 				text, v[i]);

@@ -84,7 +84,7 @@ static int parse_model(const char *text, struct wr_bundle_model *m, struct wr_er
 	} key[] = {{"items", &m->n_items, 1u << 28}, {"d", &m->d, 1024},
 		{"blocks", &m->n_blocks, WR_BUNDLE_MAX_BLOCKS}, {"heads", &m->n_heads, 64},
 		{"kv", &m->n_kv_heads, 64}, {"W", &m->window, 1024}, {"ffn", &m->ffn, 4096},
-		{"time", &m->time_buckets, 256}};
+		{"time", &m->time_buckets, 256}, {"age-keys", &m->age_keys, 1}};
 	char copy[256], *save = NULL;
 	bool kv = false;
 	snprintf(copy, sizeof(copy), "%s", text);
@@ -98,11 +98,12 @@ static int parse_model(const char *text, struct wr_bundle_model *m, struct wr_er
 			i++;
 		if (i == WR_ARRAY_LEN(key) || !colon)
 			return wr_fail(msg, WR_EINVAL,
-				"--model: %s: items, d, blocks, heads, kv, W, ffn, time, each with "
-				":NUMBER",
+				"--model: %s: items, d, blocks, heads, kv, W, ffn, time, age-keys, "
+				"each "
+				"with :NUMBER",
 				word);
-		int err = quantity("model", colon + 1, key[i].to == &m->time_buckets ? 0 : 1,
-			key[i].most, &v, msg);
+		int err = quantity(
+			"model", colon + 1, i < WR_ARRAY_LEN(key) - 2, key[i].most, &v, msg);
 		if (err)
 			return err;
 		*key[i].to = (uint32_t)v;
@@ -261,7 +262,7 @@ static bool is_reference(const struct wr_bundle_model *m)
 	return m->n_items == r->n_items && m->d == r->d && m->n_blocks == r->n_blocks &&
 	       m->n_heads == r->n_heads && m->n_kv_heads == r->n_kv_heads &&
 	       m->window == r->window && m->ffn == r->ffn && m->time_buckets == 0 &&
-	       wr_bundle_n_kept(m) == 0;
+	       m->age_keys == 0 && wr_bundle_n_kept(m) == 0;
 }
 
 static json_t *notes(const struct plan_input *in, const struct server *s)
@@ -292,12 +293,12 @@ static json_t *plan_json(const struct plan_input *in, const struct server *s, co
 	const struct wr_bundle_model *m = &in->model;
 	double busy = busy_cores(in), left = s->n + in->spare > 1 ? s->n + in->spare - 1 : 0;
 	double total = s->n + in->spare;
-	json_t *model = json_pack("{s:s, s:I, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i}",
+	json_t *model = json_pack("{s:s, s:I, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i}",
 		"source", in->model_source, "items", (json_int_t)m->n_items, "d", (int)m->d,
 		"blocks", (int)m->n_blocks, "heads", (int)m->n_heads, "kv_heads",
 		(int)m->n_kv_heads, "window", (int)m->window, "ffn", (int)m->ffn, "time_buckets",
-		(int)m->time_buckets, "kept", (int)wr_bundle_n_kept(m), "history_events",
-		(int)wr_bundle_history_events(m));
+		(int)m->time_buckets, "age_keys", (int)m->age_keys, "kept",
+		(int)wr_bundle_n_kept(m), "history_events", (int)wr_bundle_history_events(m));
 	json_t *server = json_pack("{s:i, s:I, s:f, s:f, s:f, s:f, s:f, s:O}", "cores",
 		(int)s->cores, "sessions_per_core", (json_int_t)s->rows, "requests_s", s->packets,
 		"packets_s_each_way", s->packets, "gbits_s_each_way", s->bits / 1e9, "nic_gbits_s",

@@ -57,10 +57,10 @@ int plan_memory(const struct wr_bundle_model *m, unsigned int workers, uint64_t 
 	find_daemon(path, sizeof(path));
 	for (unsigned int i = 1; i < workers; i++)
 		n += snprintf(lcores + n, sizeof(lcores) - (size_t)n, ",%u", i);
-	snprintf(model, sizeof(model), "--model=%u,%u,%u,%u,%u,%u,%u,%u,%u,%u,%u,%u,%u", m->n_items,
-		m->d, m->n_blocks, m->n_heads, m->n_kv_heads, m->head_dim, m->window, m->ffn,
-		m->time_buckets, m->kept[WR_BUNDLE_QKV], m->kept[WR_BUNDLE_OUT],
-		m->kept[WR_BUNDLE_UP], m->kept[WR_BUNDLE_DOWN]);
+	snprintf(model, sizeof(model), "--model=%u,%u,%u,%u,%u,%u,%u,%u,%u,%u,%u,%u,%u,%u",
+		m->n_items, m->d, m->n_blocks, m->n_heads, m->n_kv_heads, m->head_dim, m->window,
+		m->ffn, m->time_buckets, m->kept[WR_BUNDLE_QKV], m->kept[WR_BUNDLE_OUT],
+		m->kept[WR_BUNDLE_UP], m->kept[WR_BUNDLE_DOWN], m->age_keys);
 	snprintf(
 		per_lcore, sizeof(per_lcore), "--set=sessions.rows_per_lcore=%ju", (uintmax_t)rows);
 	char plan_word[] = "--plan", kind[] = "--set=port.kind=nic";

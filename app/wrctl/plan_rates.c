@@ -92,10 +92,11 @@ static double token_macs(const struct wr_bundle_model *m, unsigned int b, bool w
 	return 2 * times[WR_BUNDLE_QKV] * d * keys + (whole ? d * rest : 0);
 }
 
-/* Attention of one query over n keys: scores and weighted sum. */
+/* Attention of one query over n keys: scores, those by age where the model has them, and weighted
+ * sum. */
 static double query_macs(const struct wr_bundle_model *m, double n)
 {
-	return 2 * n * m->n_heads * m->head_dim;
+	return (2 + m->age_keys) * n * m->n_heads * m->head_dim;
 }
 
 double plan_encode_macs(const struct wr_bundle_model *m, enum plan_kind kind)

@@ -9,9 +9,10 @@
 struct options {
 	const char *data, *out, *epochs, *lr, *batch, *len, *d, *blocks, *heads, *kv_heads, *window,
 		*ffn, *dropout, *attn_dropout, *seed, *threads, *resume, *max_seconds, *patience,
-		*quiet, *activation, *gated, *rotary, *no_age_bias, *age_keys, *context, *weight_decay, *ema, *future,
-		*future_decay, *teacher, *soft, *soft_share, *hidden_weight, *attention_weight,
-		*match, *init, *from, *qat, *keep_zeros, *age_time, *sampled, *side_features, *math;
+		*quiet, *activation, *gated, *rotary, *no_age_bias, *age_keys, *context,
+		*weight_decay, *ema, *future, *future_decay, *teacher, *soft, *soft_share,
+		*hidden_weight, *attention_weight, *match, *init, *from, *qat, *keep_zeros,
+		*age_time, *sampled, *side_features, *math;
 };
 
 static int parse(int argc, char **argv, struct options *o, struct wr_errmsg *msg)
@@ -225,7 +226,8 @@ static int load_from(
 	if (!o->from)
 		return WR_OK;
 	if (o->d || o->blocks || o->heads || o->kv_heads || o->window || o->ffn || o->activation ||
-		o->gated || o->rotary || o->no_age_bias || o->age_keys || o->context || o->age_time || o->init || o->side_features)
+		o->gated || o->rotary || o->no_age_bias || o->age_keys || o->context ||
+		o->age_time || o->init || o->side_features)
 		return wr_fail(msg, WR_EINVAL,
 			"--from takes the shape and the weights of its run: give no other shape, "
 			"no --side-features and no --init-from-teacher beside it");
@@ -260,11 +262,11 @@ static int check_resume(const struct options *o, struct wr_errmsg *msg)
 	if (o->resume &&
 		(o->lr || o->batch || o->len || o->d || o->blocks || o->heads || o->kv_heads ||
 			o->window || o->ffn || o->dropout || o->attn_dropout || o->seed ||
-			o->activation || o->gated || o->rotary || o->no_age_bias || o->age_keys || o->context || o->weight_decay ||
-			o->ema || o->future || o->future_decay || o->soft_share ||
-			o->hidden_weight || o->attention_weight || o->match || o->init ||
-			o->age_time || o->sampled || o->from || o->qat || o->keep_zeros ||
-			o->side_features || o->math))
+			o->activation || o->gated || o->rotary || o->no_age_bias || o->age_keys ||
+			o->context || o->weight_decay || o->ema || o->future || o->future_decay ||
+			o->soft_share || o->hidden_weight || o->attention_weight || o->match ||
+			o->init || o->age_time || o->sampled || o->from || o->qat ||
+			o->keep_zeros || o->side_features || o->math))
 		return wr_fail(msg, WR_EINVAL,
 			"--resume takes model, batch, rates and seed from the checkpoint: give "
 			"only --epochs, --threads, "

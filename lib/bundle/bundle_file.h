@@ -28,6 +28,14 @@ struct bundle_entry {
 };
 static_assert(sizeof(struct bundle_entry) == 64, "layout");
 
+/* The oldest format that says all of a model: most readers can read it. */
+static inline uint32_t wr_bundle_format_of(const struct wr_bundle_model *m)
+{
+	return m->age_keys           ? WR_BUNDLE_FORMAT_AGE
+	       : wr_bundle_n_kept(m) ? WR_BUNDLE_FORMAT_KEPT
+				     : WR_BUNDLE_FORMAT;
+}
+
 /* CRC-32 of n bytes, continuing from crc (0 to start). */
 uint32_t wr_bundle_crc32(uint32_t crc, const void *data, size_t n);
 

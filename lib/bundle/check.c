@@ -33,6 +33,8 @@ static int check_shape(const struct wr_bundle_model *m, struct wr_errmsg *msg)
 	if (m->time_buckets == 1 || m->time_buckets > 256)
 		return wr_fail(msg, WR_EFORMAT,
 			"model: %u buckets of age in time, not 0 or 2 … 256", m->time_buckets);
+	if (m->age_keys > 1)
+		return wr_fail(msg, WR_EFORMAT, "model: age_keys %u, not 0 or 1", m->age_keys);
 	for (unsigned int p = 0; p < WR_BUNDLE_PROJECTIONS; p++)
 		if (m->kept[p] >> m->n_blocks)
 			return wr_fail(msg, WR_EFORMAT,
@@ -102,6 +104,17 @@ static int check_strings(
 	return WR_OK;
 }
 
+static int check_age_keys(const struct wr_bundle *b, const struct wr_bundle_model *m,
+	unsigned int block, struct wr_errmsg *msg)
+{
+	char name[32];
+	size_t n = (size_t)m->n_heads * m->window;
+	snprintf(name, sizeof(name), "b%u.age.q", block);
+	int err = require_s8(b, name, n * m->head_dim, msg);
+	snprintf(name, sizeof(name), "b%u.age.s", block);
+	return err ? err : require_f32(b, name, n, false, msg);
+}
+
 static int check_block(const struct wr_bundle *b, const struct wr_bundle_model *m,
 	unsigned int block, struct wr_errmsg *msg)
 {
@@ -123,10 +136,10 @@ static int check_block(const struct wr_bundle *b, const struct wr_bundle_model *
 	}
 	snprintf(name, sizeof(name), "b%u.bias", block);
 	int err = require_f32(b, name, (size_t)m->n_heads * m->window, true, msg);
-	if (err || !m->time_buckets)
-		return err;
 	snprintf(name, sizeof(name), "b%u.time", block);
-	return require_f32(b, name, (size_t)m->n_heads * m->time_buckets, true, msg);
+	if (!err && m->time_buckets)
+		err = require_f32(b, name, (size_t)m->n_heads * m->time_buckets, true, msg);
+	return err || !m->age_keys ? err : check_age_keys(b, m, block, msg);
 }
 
 static int check_category(const struct wr_bundle *b, size_t n, struct wr_errmsg *msg)

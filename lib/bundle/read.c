@@ -60,10 +60,10 @@ static int check_frame(struct wr_bundle *b, const char *path, struct wr_errmsg *
 			msg, WR_EFORMAT, "%s: not a bundle (make one with wrtrain pack)", path);
 	b->head = (const struct bundle_head *)b->map;
 	b->table = (const struct bundle_entry *)(b->map + sizeof(struct bundle_head));
-	if (b->head->format != WR_BUNDLE_FORMAT && b->head->format != WR_BUNDLE_FORMAT_KEPT)
+	if (b->head->format < WR_BUNDLE_FORMAT || b->head->format > WR_BUNDLE_FORMAT_AGE)
 		return wr_fail(msg, WR_EVERSION,
-			"%s: bundle format %u, this build reads %u and %u; pack it again", path,
-			b->head->format, WR_BUNDLE_FORMAT, WR_BUNDLE_FORMAT_KEPT);
+			"%s: bundle format %u, this build reads %u to %u; pack it again", path,
+			b->head->format, WR_BUNDLE_FORMAT, WR_BUNDLE_FORMAT_AGE);
 	if (b->head->file_bytes != b->bytes)
 		return wr_fail(msg, WR_EFORMAT,
 			"%s: has %zu bytes, its head says %llu: an incomplete copy", path, b->bytes,
@@ -118,10 +118,10 @@ int wr_bundle_open(struct wr_bundle **out, const char *path, struct wr_errmsg *m
 	if (!err) {
 		struct wr_errmsg what;
 		err = wr_bundle_check_contents(b, &what);
-		if (!err && b->head->format != WR_BUNDLE_FORMAT_KEPT &&
-			wr_bundle_n_kept(wr_bundle_model(b)))
-			err = wr_fail(&what, WR_EFORMAT,
-				"model: keeps projections, which format %u does not know",
+		if (!err && b->head->format < wr_bundle_format_of(wr_bundle_model(b)))
+			err = wr_fail(&what, WR_EFORMAT, "model: %s, which format %u does not know",
+				wr_bundle_model(b)->age_keys ? "has keys by age"
+							     : "keeps projections",
 				b->head->format);
 		if (err)
 			wr_fail(msg, err, "%s: %.400s", path, what.text);

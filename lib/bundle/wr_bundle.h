@@ -21,6 +21,7 @@
 
 #define WR_BUNDLE_FORMAT      1
 #define WR_BUNDLE_FORMAT_KEPT 2 /* with kept projections: builds that know none refuse it */
+#define WR_BUNDLE_FORMAT_AGE  3 /* with keys by age, and kept projections or none: the same */
 #define WR_BUNDLE_MAX_BLOCKS  16
 
 /* Section names; tensors row-major. n = n_items, d, L = n_blocks, H = n_heads, G = n_kv_heads, f =
@@ -42,6 +43,7 @@
  * low / 254) · s */
 /*   bB.bias   f32 [H][W]: added to the logit of a key that is a clicks older (a = 0 … W-1) */
 /*   bB.time   f32 [H][time_buckets]: with time_buckets, added to the above by age in time */
+/*   bB.age.q  s8 [H][W][dh]; bB.age.s f32 [H][W]: with age_keys, keys by age; key = q · s */
 #define WR_SEC_POPULARITY "popularity"  /* u32 [n]: training interactions of an item */
 #define WR_SEC_CATEGORY   "category"    /* u16 [n]: main category, 0 = none */
 #define WR_SEC_CAT_NAMES  "cat.names"   /* strings: category c's name is string c (0 = "") */
@@ -71,7 +73,8 @@ struct wr_bundle_model {
 	uint32_t time_buckets;   /* of age in time, 2 … 256; 0 = the model looks at no times */
 	/* Bit b: this projection of block b is kept in two int8 planes (docs/model.md). */
 	uint16_t kept[WR_BUNDLE_PROJECTIONS];
-	uint32_t reserved[2];
+	uint32_t age_keys; /* 1: queries meet a key by age too; 0 = none */
+	uint32_t reserved[1];
 };
 static_assert(sizeof(struct wr_bundle_model) == 64, "layout");
 static_assert(WR_BUNDLE_MAX_BLOCKS <= 16, "a bit a block");
@@ -92,6 +95,11 @@ static inline bool wr_bundle_kept(
 	const struct wr_bundle_model *m, unsigned int block, enum wr_bundle_projection p)
 {
 	return m->kept[p] >> block & 1;
+}
+/* Whether every query has biases of its own: by its age in time, by its content. */
+static inline bool wr_bundle_own_biases(const struct wr_bundle_model *m)
+{
+	return m->time_buckets || m->age_keys;
 }
 /* How many projections are kept. */
 static inline unsigned int wr_bundle_n_kept(const struct wr_bundle_model *m)

@@ -77,14 +77,13 @@ static uint64_t lay_out(struct wr_bundle_builder *w)
 	return at;
 }
 
-/* The oldest format that says all of it: most readers can read it. */
 static uint32_t format_of(const struct wr_bundle_builder *w)
 {
 	struct wr_bundle_model m = {0};
 	for (uint32_t i = 0; i < w->n; i++)
 		if (!strcmp(w->table[i].name, WR_SEC_MODEL) && w->table[i].bytes == sizeof(m))
 			memcpy(&m, w->data[i], sizeof(m));
-	return wr_bundle_n_kept(&m) ? WR_BUNDLE_FORMAT_KEPT : WR_BUNDLE_FORMAT;
+	return wr_bundle_format_of(&m);
 }
 
 static void write_all(const struct wr_bundle_builder *w, uint64_t file_bytes, FILE *f)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Training's keys by age: what a query's content says to an age (DeBERTa's content-to-position term,
- * He et al. 2021; relative keys, Shaw et al. 2018). 50 ages of 32 channels a head. */
+/* Training's keys by age: what a query's content says to an age (DeBERTa's content-to-position
+ * term, He et al. 2021; relative keys, Shaw et al. 2018). 50 ages of 32 channels a head. */
 #ifndef WR_LEARN_AGE_KEYS_INT_H
 #define WR_LEARN_AGE_KEYS_INT_H
 
@@ -14,7 +14,8 @@ struct age_keys {
 	uint32_t window;
 };
 
-static inline struct age_keys age_keys_of(const struct wr_student *s, const struct net_ws *ws, uint32_t h)
+static inline struct age_keys age_keys_of(
+	const struct wr_student *s, const struct net_ws *ws, uint32_t h)
 {
 	size_t at = (size_t)h * s->shape.window * s->head_dim;
 	if (!s->shape.age_keys)
@@ -26,8 +27,8 @@ static inline struct age_keys age_keys_of(const struct wr_student *s, const stru
 }
 
 /* e[i] += q · the key of slot s0 + i. */
-WR_INLINE void age_keys_score(
-	const struct age_keys *x, const float *q, uint32_t s0, uint32_t m, float *e, const uint32_t dh)
+WR_INLINE void age_keys_score(const struct age_keys *x, const float *q, uint32_t s0, uint32_t m,
+	float *e, const uint32_t dh)
 {
 	if (!x->by_slot)
 		return;

@@ -135,7 +135,7 @@ static uint64_t macs(const struct wr_bundle_model *s, uint32_t n, uint32_t keys)
 		sum += qkv * n * d * 2 * s->n_kv_heads * s->head_dim;
 		sum += out * d * ((qkv + products(s, b, WR_BUNDLE_OUT)) * o + ffn * s->ffn);
 		for (uint32_t t = n - out; t < n; t++)
-			sum += 2 * o * WR_MIN((keys ? keys : t + 1), s->window);
+			sum += (2 + s->age_keys) * o * WR_MIN((keys ? keys : t + 1), s->window);
 		n = out;
 	}
 	return sum;

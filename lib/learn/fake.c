@@ -126,6 +126,9 @@ void wr_learn_fake_refresh(struct wr_student *s)
 		const float *w = r->w;
 		for (uint32_t c = 0; c < p->d; c++)
 			s->w[o->norm1 + c] = s->w[o->norm2 + c] = 1;
+		if (fake_part(s, b, FAKE_ATTENTION) && p->age_keys)
+			wr_learn_fake_rows(s->w + o->age_key, (size_t)p->n_heads * p->window,
+				s->head_dim, false);
 		round_matrix(w + o->qkv, w + o->norm1, s->qkv_dim, p->d, planes_of(s, b, FAKE_QKV),
 			s->w + o->qkv);
 		round_matrix(

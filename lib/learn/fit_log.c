@@ -213,8 +213,7 @@ int wr_learn_fit_log_settings(
 	json_object_set_new(json_object_get(j, "shape"), "head_dim", json_integer(p->head_dim));
 	json_object_set_new(
 		json_object_get(j, "shape"), "no_age_bias", json_boolean(p->no_age_bias));
-	json_object_set_new(
-		json_object_get(j, "shape"), "age_keys", json_boolean(p->age_keys));
+	json_object_set_new(json_object_get(j, "shape"), "age_keys", json_boolean(p->age_keys));
 	add_side(j, f, ds);
 	json_object_set_new(j, "math", json_string(wr_math_name((enum wr_math)f->math)));
 	json_object_set_new(

@@ -80,7 +80,7 @@ static double forward_macs(const struct wr_student *s, uint32_t n)
 	uint32_t m = WR_MIN(n, p->window);
 	double d = p->d, pairs = m * (m + 1.0) / 2 + (double)(n - m) * p->window;
 	double token = d * (s->qkv_dim + s->o_dim + s->up_dim + p->ffn);
-	return p->n_blocks * (n * token + 2 * pairs * s->o_dim);
+	return p->n_blocks * (n * token + (2 + p->age_keys) * pairs * s->o_dim);
 }
 
 double wr_learn_step_flops(const struct step *st, const struct batch *b)

@@ -110,6 +110,27 @@ static int add_items(struct wr_bundle_builder *w, const struct wr_student *s, st
 		   : WR_OK;
 }
 
+/* [H · W] rows of a head's channels, each with a scale of its own. */
+static int add_age_keys(struct wr_bundle_builder *w, const struct wr_student *s, uint32_t b)
+{
+	uint32_t rows = s->shape.n_heads * s->shape.window, dh = s->head_dim;
+	int8_t *q = malloc((size_t)rows * dh);
+	float *scale = malloc(rows * sizeof(*scale));
+	int err = q && scale ? WR_OK : WR_ENOMEM;
+	char name[32];
+	if (!err) {
+		wr_learn_quantise_rows(s->w + s->block[b].age_key, NULL, rows, dh, q, scale);
+		snprintf(name, sizeof(name), "b%u.age.q", b);
+		err = wr_bundle_builder_add(w, name, q, (size_t)rows * dh);
+		snprintf(name, sizeof(name), "b%u.age.s", b);
+	}
+	if (!err)
+		err = wr_bundle_builder_add(w, name, scale, rows * sizeof(*scale));
+	free(q);
+	free(scale);
+	return err;
+}
+
 static int add_block(struct wr_bundle_builder *w, const struct wr_student *s,
 	const struct wr_bundle_model *model, const struct moments *m, uint32_t b,
 	struct wr_errmsg *msg)
@@ -135,7 +156,10 @@ static int add_block(struct wr_bundle_builder *w, const struct wr_student *s,
 		err = wr_bundle_builder_add(w, name, s->w + o->time,
 			(size_t)p->n_heads * p->time_buckets * sizeof(float));
 	}
-	return err ? wr_fail(msg, err, "cannot add section %s: %s", name, wr_strerror(err)) : WR_OK;
+	if (!err && p->age_keys)
+		err = add_age_keys(w, s, b);
+	return err ? wr_fail(msg, err, "cannot add attention of block %u: %s", b, wr_strerror(err))
+		   : WR_OK;
 }
 
 int wr_learn_quantise_student(struct wr_bundle_builder *w, const struct wr_student *s,
@@ -153,7 +177,8 @@ int wr_learn_quantise_student(struct wr_bundle_builder *w, const struct wr_stude
 		.logit_scale = s->w[s->logit_scale],
 		.norm_eps = 1e-6f,
 		.bundle_version = how->bundle_version,
-		.time_buckets = p->time_buckets};
+		.time_buckets = p->time_buckets,
+		.age_keys = p->age_keys};
 	memcpy(m.kept, how->kept, sizeof(m.kept));
 	int err = wr_bundle_builder_add(w, WR_SEC_MODEL, &m, sizeof(m));
 	if (!err)

@@ -37,10 +37,11 @@ static int check_shape(const struct wr_student_shape *p, struct wr_errmsg *msg)
 		return wr_fail(msg, WR_EINVAL, "window %u: give 1 … 1024", p->window);
 	if (p->ffn < 1 || p->ffn > 8192)
 		return wr_fail(msg, WR_EINVAL, "feed-forward width %u: give 1 … 8192", p->ffn);
-	if (p->activation >= WR_N_ACTIVATIONS || p->gated > 1 || p->rotary > 1 || p->no_age_bias > 1 ||
-		p->age_keys > 1)
+	if (p->activation >= WR_N_ACTIVATIONS || p->gated > 1 || p->rotary > 1 ||
+		p->no_age_bias > 1 || p->age_keys > 1)
 		return wr_fail(msg, WR_EINVAL,
-			"activation %u, gated %u, rotary %u, no_age_bias %u, age_keys %u: not known",
+			"activation %u, gated %u, rotary %u, no_age_bias %u, age_keys %u: not "
+			"known",
 			p->activation, p->gated, p->rotary, p->no_age_bias, p->age_keys);
 	if (p->age_keys && (p->rotary || wr_learn_attention_blocked(p)))
 		return wr_fail(msg, WR_EINVAL,
@@ -116,7 +117,8 @@ int wr_student_new(
 			.up = place(&at, s->up_dim * d),
 			.down = place(&at, d * shape->ffn),
 			.time = place(&at, (size_t)shape->n_heads * shape->time_buckets),
-			.age_key = place(&at, shape->age_keys * (size_t)shape->n_heads * shape->window * s->head_dim),
+			.age_key = place(&at, shape->age_keys * (size_t)shape->n_heads *
+						      shape->window * s->head_dim),
 		};
 	s->final_gain = place(&at, d);
 	s->logit_scale = place(&at, 1);
@@ -149,7 +151,8 @@ static void fill_matrix(float *w, size_t rows, size_t cols, struct wr_rng *r)
 	fill_normal(w, rows * cols, sqrt(2.0 / (double)(rows + cols)), r);
 }
 
-/* Vectors of categories and profiles and keys by age start at 0: the model starts as one without them. */
+/* Vectors of categories and profiles and keys by age start at 0: the model starts as one without
+ * them. */
 void wr_student_init(struct wr_student *s, uint64_t seed)
 {
 	const struct wr_student_shape *p = &s->shape;

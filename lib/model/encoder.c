@@ -26,7 +26,7 @@ static void layout(struct wr_carve *c, const struct wr_bundle_model *s, struct w
 	e->rows = wr_carve(c, t * sizeof(*e->rows));
 	e->length = wr_carve(c, n * sizeof(*e->length));
 	e->place = wr_carve(c, n * sizeof(*e->place));
-	size_t queries = s->time_buckets ? WR_MAX(n, (size_t)TIMED_QUERIES) : n;
+	size_t queries = wr_bundle_own_biases(s) ? WR_MAX(n, (size_t)OWN_QUERIES) : n;
 	e->jobs = wr_carve(c, queries * s->n_heads * sizeof(*e->jobs));
 	e->in_off = wr_carve(c, (n + 1) * sizeof(*e->in_off));
 	e->out_off = wr_carve(c, (n + 1) * sizeof(*e->out_off));
@@ -53,9 +53,12 @@ static void layout(struct wr_carve *c, const struct wr_bundle_model *s, struct w
 	if (s->time_buckets) {
 		e->time = wr_carve(c, (t + n * s->window) * sizeof(*e->time));
 		e->time_off = wr_carve(c, n * sizeof(*e->time_off));
-		e->time_bias =
-			wr_carve(c, TIMED_QUERIES * s->n_heads *
+	}
+	if (wr_bundle_own_biases(s)) {
+		e->own_bias =
+			wr_carve(c, OWN_QUERIES * s->n_heads *
 					    (s->window + 2 * WR_ATTEND_BIAS_PAD) * sizeof(float));
+		e->own_scale = wr_carve(c, OWN_QUERIES * sizeof(float));
 	}
 }
 
@@ -176,8 +179,8 @@ static void attend(
 {
 	const struct wr_bundle_model *s = &e->m->s;
 	const struct wr_model_block *block = &e->m->block[b];
-	if (s->time_buckets) {
-		wr_encoder_attend_timed(e, b, from, end);
+	if (wr_bundle_own_biases(s)) {
+		wr_encoder_attend_own(e, b, from, end);
 		return;
 	}
 	size_t dh = s->head_dim, width = s->n_heads * dh;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What encoder.c, keys.c, products.c and age_time.c share: the encoder itself. */
+/* What encoder.c, keys.c, products.c, own_bias.c and age_time.c share: the encoder itself. */
 #ifndef WR_ENCODER_INT_H
 #define WR_ENCODER_INT_H
 
@@ -40,7 +40,7 @@ struct wr_encoder {
 	uint32_t *rows;   /* [max_tokens], trimmed */
 	uint32_t *length; /* [max_seqs]: tokens of a sequence, trimmed */
 	struct place *place;        /* [max_seqs] */
-	struct wr_attend *jobs;     /* [max_seqs][H], or [TIMED_QUERIES][H] if more */
+	struct wr_attend *jobs;     /* [max_seqs][H], or [OWN_QUERIES][H] if more */
 	uint32_t *in_off, *out_off; /* [max_seqs + 1]: tokens of a sequence in x, on entry and on
 				       exit of a block */
 	uint32_t *slot_off;         /* [max_seqs + 1]: first slot of a sequence's panels */
@@ -78,7 +78,10 @@ struct wr_encoder {
 	bool again;         /* the running pass asks rings' last tokens again */
 	int64_t *time;      /* of each sequence's keys: some before its tokens, then these */
 	uint32_t *time_off; /* [max_seqs]: of its first token */
-	float *time_bias;   /* [TIMED_QUERIES][H][bias_ld] */
+
+	/* Models whose queries have biases of their own (own_bias.c). */
+	float *own_bias;  /* [OWN_QUERIES][H][bias_ld] */
+	float *own_scale; /* [OWN_QUERIES] */
 };
 
 /* A key head's panel of the running block. */
@@ -90,12 +93,18 @@ static inline struct wr_kv_panel encoder_panel(
 	return wr_kv_panel_at(p->panels + group * wr_kv_panel_bytes(p->slots, dh), p->slots, dh);
 }
 
+/* ---- own_bias.c: only with wr_bundle_own_biases ---- */
+#define OWN_QUERIES 32 /* of one call of attention: their biases take some 20 KB */
+/* attend() with a bias of its own for every query. */
+void wr_encoder_attend_own(struct wr_encoder *e, unsigned int b, uint32_t from, uint32_t end);
+
 /* ---- age_time.c: only with time_buckets ---- */
-#define TIMED_QUERIES 32 /* of one call of attention: their biases take some 20 KB */
 /* The batch's times, and those of the keys that the rings hold. */
 void wr_encoder_take_times(struct wr_encoder *e);
-/* attend() with a bias of its own for every query. */
-void wr_encoder_attend_timed(struct wr_encoder *e, unsigned int b, uint32_t from, uint32_t end);
+/* Adds to the biases of token t (of those that entered block b) of a sequence what its n keys' ages
+ * in time say; rows: [H][bias_ld], as block->bias. */
+void wr_encoder_add_time_biases(const struct wr_encoder *e, unsigned int b, unsigned int seq,
+	uint32_t t, uint32_t n, float *rows);
 /* Before the last block and behind it: what a ring keeps of its newest tokens. */
 void wr_encoder_keep_last_x(struct wr_encoder *e);
 void wr_encoder_keep_times(struct wr_encoder *e, unsigned int seq);

@@ -48,6 +48,18 @@ static struct wr_gemm_weights carve_weights(struct wr_carve *c, size_t n, size_t
 	return w;
 }
 
+static const struct wr_gemm_weights *carve_age_keys(
+	struct wr_carve *c, const struct wr_bundle_model *s)
+{
+	struct wr_gemm_weights *head = wr_carve(c, s->n_heads * sizeof(*head));
+	for (unsigned int h = 0; h < s->n_heads; h++) {
+		struct wr_gemm_weights w = carve_weights(c, s->window, s->head_dim);
+		if (head)
+			head[h] = w;
+	}
+	return head;
+}
+
 /* Lays m's arrays out over c; m itself is the first piece. */
 static void layout(struct wr_carve *c, const struct wr_bundle_model *s, struct wr_model *m)
 {
@@ -67,6 +79,8 @@ static void layout(struct wr_carve *c, const struct wr_bundle_model *s, struct w
 		}
 		block->bias = wr_carve(c, s->n_heads * m->bias_ld * sizeof(float));
 		block->time = wr_carve(c, s->n_heads * s->time_buckets * sizeof(float));
+		if (s->age_keys)
+			block->age_key = carve_age_keys(c, s);
 	}
 }
 
@@ -120,6 +134,24 @@ static void pack_bias(const struct wr_model *m, const float *bias, const float *
 				by_age[h * window + age];
 }
 
+/* Ages in descending order, as biases stand: a product with a query is a row of these. */
+static void pack_age_keys(const struct wr_model *m, const struct wr_bundle *b, unsigned int i)
+{
+	const int8_t *q = wr_bundle_block(b, i, "age.q");
+	const float *s = wr_bundle_block(b, i, "age.s");
+	size_t window = m->s.window, dh = m->s.head_dim;
+	int8_t rows[WR_ATTEND_MAX_WINDOW * WR_ATTEND_MAX_HEAD];
+	float scale[WR_ATTEND_MAX_WINDOW];
+	for (size_t h = 0; h < m->s.n_heads; h++) {
+		for (size_t age = 0; age < window; age++) {
+			size_t from = h * window + age, to = window - 1 - age;
+			memcpy(rows + to * dh, q + from * dh, dh);
+			scale[to] = s[from];
+		}
+		pack(&m->block[i].age_key[h], window, rows, scale);
+	}
+}
+
 static void fill(struct wr_model *m, const struct wr_bundle *b)
 {
 	copy(m->item_q, wr_bundle_section(b, WR_SEC_ITEM_Q, NULL), (size_t)m->s.n_items * m->s.d);
@@ -134,6 +166,8 @@ static void fill(struct wr_model *m, const struct wr_bundle *b)
 		if (m->s.time_buckets)
 			copy(block->time, wr_bundle_block(b, i, "time"),
 				m->s.n_heads * m->s.time_buckets * sizeof(float));
+		if (m->s.age_keys)
+			pack_age_keys(m, b, i);
 	}
 }
 

@@ -15,6 +15,8 @@ struct wr_model_block {
 	 */
 	const float *bias;
 	const float *time; /* f32 [n_heads][time_buckets]; only with time_buckets */
+	/* [n_heads]: keys by age, in bias' order; only with age_keys. */
+	const struct wr_gemm_weights *age_key;
 };
 
 struct wr_model {

@@ -22,7 +22,7 @@ import torch
 from torch import nn
 
 SHAPE = ("n_items", "d", "n_blocks", "n_heads", "n_kv_heads", "window", "ffn")
-NOT_SERVED = ("activation", "gated", "rotary", "context", "time_buckets")  # knobs that this module does not know
+NOT_SERVED = ("activation", "gated", "rotary", "context", "time_buckets", "age_keys")  # knobs that this module does not know
 EPSILON = 1e-6
 
 

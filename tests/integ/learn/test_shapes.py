@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
 """Every knob of the student on the wire: one run is pruned to a grid of shapes (blocks, heads, shared key heads, windows, feed-forward
-width, width with heads that do not fill it), packed with projections in two planes, and wide ones are trained; of each, what wrtrain
+width, width with heads that do not fill it), packed with projections in two planes, and wide ones and one with keys by age are trained; of each, what wrtrain
 says offline is what wirerankd answers, told as a history and click by click.
 
 usage: test_shapes.py WRTRAIN WIRERANKD WRLOAD"""
@@ -29,7 +29,8 @@ PRUNED = [
     ["--two-four"],
 ]
 TRAINED = [["--d=128", "--heads=2", "--kv-heads=1", "--blocks=1", "--window=100", "--ffn=256"],
-           ["--d=16", "--heads=1", "--blocks=4", "--window=3", "--ffn=16"]]
+           ["--d=16", "--heads=1", "--blocks=4", "--window=3", "--ffn=16"],
+           ["--age-keys", "--d=64", "--heads=4", "--kv-heads=2", "--blocks=2", "--window=20", "--ffn=64"]]
 KEPT = ["block.2.down.weight", "b0.qkv,b0.up,b1.out,block.1.qkv.weight",
         ",".join(f"b{b}.{p}" for b in range(3) for p in ("qkv", "out", "up", "down"))]
 failures = []

@@ -118,7 +118,7 @@ static int write_shape(const struct wr_bundle_model *said, const struct wr_bundl
 static void test_wrong_shapes_are_refused_and_leave_nothing(void)
 {
 	struct wr_errmsg msg;
-	struct wr_bundle_model good = small_shape(), bad[9];
+	struct wr_bundle_model good = small_shape(), bad[11];
 	for (size_t i = 0; i < WR_ARRAY_LEN(bad); i++)
 		bad[i] = good;
 	bad[0].d = 17;
@@ -130,12 +130,66 @@ static void test_wrong_shapes_are_refused_and_leave_nothing(void)
 	bad[6].time_buckets = 1;
 	bad[7].time_buckets = 257;
 	bad[8].time_buckets = 64; /* without b0.time */
+	bad[9].age_keys = 2;
+	bad[10].age_keys = 1; /* without b0.age.q */
 	for (size_t i = 0; i < WR_ARRAY_LEN(bad); i++) {
 		CU_ASSERT_EQUAL(write_shape(&bad[i], &good, &msg), WR_EFORMAT);
 		CU_ASSERT_EQUAL(access(in_dir("shape.wrb"), F_OK), -1);
 		CU_ASSERT_EQUAL(access(in_dir("shape.wrb.draft"), F_OK), -1);
 	}
 	CU_ASSERT_EQUAL(write_shape(&good, &good, &msg), WR_OK);
+}
+
+/* What a build of an older format would see, and what it would compute wrongly if it did not look:
+ * the same head with a format that it knows. data: a bundle of format `of`. */
+static void check_formats(char *data, size_t n, uint32_t of, const char *unknown)
+{
+	struct {
+		char magic[8];
+		uint32_t format, n_sections;
+		uint64_t bytes;
+		uint32_t crc;
+		uint8_t rest[36];
+	} head;
+	for (uint32_t to = 0; to <= WR_BUNDLE_FORMAT_AGE + 1; to++) {
+		struct wr_bundle *b;
+		struct wr_errmsg msg = {""};
+		bool read = to >= WR_BUNDLE_FORMAT && to <= WR_BUNDLE_FORMAT_AGE;
+		memcpy(&head, data, sizeof(head));
+		head.format = to;
+		head.crc = 0;
+		uint32_t crc = (uint32_t)crc32_z(0, (const void *)&head, sizeof(head));
+		head.crc = (uint32_t)crc32_z(
+			crc, (const void *)(data + 64), (size_t)head.n_sections * 64);
+		memcpy(data, &head, sizeof(head));
+		write_bytes(in_dir("bad.wrb"), data, n);
+		CU_ASSERT_EQUAL(wr_bundle_open(&b, in_dir("bad.wrb"), &msg), !read     ? WR_EVERSION
+									     : to < of ? WR_EFORMAT
+										       : WR_OK);
+		CU_ASSERT(read || strstr(msg.text, "this build reads 1 to 3"));
+		CU_ASSERT(!read || to >= of || strstr(msg.text, unknown));
+		wr_bundle_close(b);
+	}
+}
+
+static void test_age_keys(void)
+{
+	struct wr_bundle_model plain = small_shape(), m = plain;
+	struct wr_errmsg msg;
+	struct wr_bundle *b;
+	char *data;
+	size_t n;
+	m.age_keys = 1;
+	wr_test_bundle_write(in_dir("a.wrb"), &m, 1);
+	CU_ASSERT_EQUAL_FATAL(wr_bundle_open(&b, in_dir("a.wrb"), &msg), WR_OK);
+	CU_ASSERT_PTR_NOT_NULL(wr_bundle_block(b, 0, "age.q"));
+	CU_ASSERT_PTR_NOT_NULL(wr_bundle_block(b, 0, "age.s"));
+	wr_bundle_close(b);
+	CU_ASSERT_EQUAL_FATAL(wr_file_read(in_dir("a.wrb"), 1 << 20, &data, &n, &msg), WR_OK);
+	check_formats(data, n, WR_BUNDLE_FORMAT_AGE, "has keys by age");
+	free(data);
+	CU_ASSERT_EQUAL(write_shape(&m, &plain, &msg), WR_EFORMAT);
+	CU_ASSERT_PTR_NOT_NULL(strstr(msg.text, "b0.age.q"));
 }
 
 /* Kept projections: a format of their own, and every plane is wanted. */
@@ -165,29 +219,7 @@ static void test_kept(void)
 	CU_ASSERT_EQUAL_FATAL(wr_file_read(in_dir("a.wrb"), 1 << 20, &data, &n, &msg), WR_OK);
 	memcpy(&format, data + 8, 4);
 	CU_ASSERT_EQUAL(format, WR_BUNDLE_FORMAT_KEPT);
-	/* What a build of format 1 alone would see, and what it would compute wrongly if it did not
-	 * look: the same head with a format that it knows. */
-	struct {
-		char magic[8];
-		uint32_t format, n_sections;
-		uint64_t bytes;
-		uint32_t crc;
-		uint8_t rest[36];
-	} head;
-	for (uint32_t to = 1; to <= 3; to++) {
-		memcpy(&head, data, sizeof(head));
-		head.format = to;
-		head.crc = 0;
-		uint32_t crc = (uint32_t)crc32_z(0, (const void *)&head, sizeof(head));
-		head.crc = (uint32_t)crc32_z(
-			crc, (const void *)(data + 64), (size_t)head.n_sections * 64);
-		memcpy(data, &head, sizeof(head));
-		write_bytes(in_dir("bad.wrb"), data, n);
-		int err = wr_bundle_open(&b, in_dir("bad.wrb"), &msg);
-		CU_ASSERT_EQUAL(err, to == 1 ? WR_EFORMAT : to == 2 ? WR_OK : WR_EVERSION);
-		CU_ASSERT(to == 2 || strstr(msg.text, to == 1 ? "keeps projections" : "format 3"));
-		wr_bundle_close(b);
-	}
+	check_formats(data, n, WR_BUNDLE_FORMAT_KEPT, "keeps projections");
 	free(data);
 	/* Without the plane, and of a block that is not there. */
 	CU_ASSERT_EQUAL(write_shape(&m, &plain, &msg), WR_EFORMAT);
@@ -242,8 +274,8 @@ int main(void)
 	static const struct wr_test tests[] = {{"round trip", test_round_trip},
 		{"damage", test_every_flipped_byte_is_seen},
 		{"wrong shapes", test_wrong_shapes_are_refused_and_leave_nothing},
-		{"kept projections", test_kept}, {"damaged second planes", test_damaged_plane},
-		{"-128", test_minus_128_is_refused}};
+		{"kept projections", test_kept}, {"keys by age", test_age_keys},
+		{"damaged second planes", test_damaged_plane}, {"-128", test_minus_128_is_refused}};
 	if (!mkdtemp(dir))
 		return 1;
 	int rc = wr_test_run("bundle", tests, WR_ARRAY_LEN(tests));

@@ -49,10 +49,16 @@ static inline void wr_test_bundle_block(struct wr_bundle_builder *w,
 	}
 	snprintf(name, sizeof(name), "b%u.bias", block);
 	wr_test_bundle_f32(w, name, m->n_heads * m->window, -1.0, 1.0, r);
-	if (!m->time_buckets)
-		return;
 	snprintf(name, sizeof(name), "b%u.time", block);
-	wr_test_bundle_f32(w, name, m->n_heads * m->time_buckets, -1.0, 1.0, r);
+	if (m->time_buckets)
+		wr_test_bundle_f32(w, name, m->n_heads * m->time_buckets, -1.0, 1.0, r);
+	if (!m->age_keys)
+		return;
+	size_t keys = (size_t)m->n_heads * m->window;
+	snprintf(name, sizeof(name), "b%u.age.q", block);
+	wr_test_bundle_s8(w, name, keys * m->head_dim, r);
+	snprintf(name, sizeof(name), "b%u.age.s", block);
+	wr_test_bundle_f32(w, name, keys, 0.0005, 0.003, r);
 }
 
 /* Everything but the "model" section, with random weights; item names "item1"…, titles "Title 1"…,

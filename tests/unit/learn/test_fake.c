@@ -33,21 +33,22 @@ static struct wr_fit settings(void)
 	return f;
 }
 
-static void train(void)
+/* Trains, packs and loads both. */
+static void train(
+	const struct wr_fit *f, const char *name, struct wr_student **s, struct wr_bundle **b)
 {
-	struct wr_fit f = settings();
 	struct wr_fit_result r;
 	struct wr_errmsg msg;
-	learn_test_ring("ring", 200, 60, 40);
+	char run[256], best[280], packed[264];
+	snprintf(run, sizeof(run), "%s", learn_test_path(name));
+	snprintf(best, sizeof(best), "%s/best.safetensors", run);
+	snprintf(packed, sizeof(packed), "%s.wrb", run);
 	struct wr_pack p = {.data_dir = learn_test_path("ring"),
-		.run_dir = learn_test_path("run"),
+		.run_dir = run,
 		.checkpoint = "best.safetensors",
 		.threads = 1};
-	if (wr_dataset_load(&ds, learn_test_path("ring"), &msg) ||
-		wr_fit_run(&f, ds, learn_test_path("run"), &r, &msg) ||
-		wr_student_load(&student, learn_test_path("run/best.safetensors"), &msg) ||
-		wr_pack_run(&p, learn_test_path("b.wrb"), &msg) ||
-		wr_bundle_open(&bundle, learn_test_path("b.wrb"), &msg)) {
+	if (wr_fit_run(f, ds, run, &r, &msg) || wr_student_load(s, best, &msg) ||
+		wr_pack_run(&p, packed, &msg) || wr_bundle_open(b, packed, &msg)) {
 		fprintf(stderr, "%s\n", msg.text);
 		abort();
 	}
@@ -159,6 +160,32 @@ static void test_server(void)
 		}
 }
 
+/* Keys by age are rounded with attention, as the server has them. */
+static void test_age_keys(void)
+{
+	struct wr_fit f = settings();
+	struct wr_student *aged, *s;
+	struct wr_bundle *b;
+	struct wr_fake all;
+	struct wr_errmsg msg;
+	f.shape.age_keys = 1;
+	train(&f, "aged", &aged, &b);
+	CU_ASSERT_EQUAL(wr_bundle_model(b)->age_keys, 1);
+	wr_learn_fake_all(&all, aged);
+	CU_ASSERT_EQUAL_FATAL(wr_learn_fake_new(&s, &all, &msg), WR_OK);
+	double full = distance_to(b, s), plain = distance_to(b, aged);
+	CU_ASSERT(full <= 0.1 * plain);
+	/* They are no decoration: without them the vectors are others. */
+	size_t n = (size_t)f.shape.n_heads * f.shape.window * s->head_dim;
+	for (uint32_t k = 0; k < s->shape.n_blocks; k++)
+		memset(s->w + s->block[k].age_key, 0, n * sizeof(float));
+	double without = distance_to(b, s);
+	CU_ASSERT(without > 3 * plain);
+	wr_student_free(s);
+	wr_student_free(aged);
+	wr_bundle_close(b);
+}
+
 static void test_metrics(void)
 {
 	struct wr_int8 x = {
@@ -205,6 +232,7 @@ static void test_gradient(void)
 	uint32_t off[4] = {0, 12, 13, 20}, rows[20], targets[20], token[3] = {0};
 	struct loss_terms loss;
 	fit.shape.n_items = 23;
+	fit.shape.age_keys = 1;
 	fit.batch = 3;
 	fit.len = 12;
 	fit.threads = 1;
@@ -372,6 +400,7 @@ int main(void)
 		{"rows are rounded to their own maximum", test_rows},
 		{"rounded vectors are the server's", test_server},
 		{"and where projections are kept", test_kept},
+		{"and with keys by age", test_age_keys},
 		{"hit rates by layer", test_metrics},
 		{"gradients come back through gains", test_gradient},
 		{"training through the rounding resumes", test_training},
@@ -380,7 +409,14 @@ int main(void)
 		{"what cannot be", test_refused},
 	};
 	learn_test_begin();
-	train();
+	learn_test_ring("ring", 200, 60, 40);
+	struct wr_errmsg msg;
+	struct wr_fit f = settings();
+	if (wr_dataset_load(&ds, learn_test_path("ring"), &msg)) {
+		fprintf(stderr, "%s\n", msg.text);
+		abort();
+	}
+	train(&f, "run", &student, &bundle);
 	int rc = wr_test_run("learn fake", tests, WR_ARRAY_LEN(tests));
 	wr_bundle_close(bundle);
 	wr_student_free(student);

@@ -69,18 +69,24 @@ static inline void plain_linear(const struct plain_weights *w, const float *x, b
 /* Biases of a block, and what they depend on; time NULL = by age in clicks alone. */
 struct plain_bias {
 	const float *click, *time;
-	const int64_t *key; /* [T] event times */
-	int64_t now;        /* the query's */
+	const int64_t *key;  /* [T] event times */
+	int64_t now;         /* the query's */
+	const int8_t *age_q; /* keys by age, NULL = none */
+	const float *age_s;
 };
 
-static inline float plain_bias_of(
-	const struct wr_bundle_model *s, const struct plain_bias *b, size_t h, size_t t, size_t a)
+/* q: the query's head, c: its scale / √dh. */
+static inline float plain_bias_of(const struct wr_bundle_model *s, const struct plain_bias *b,
+	size_t h, size_t t, size_t a, const int8_t *q, float c)
 {
-	float click = b->click[h * s->window + a];
-	if (!b->time)
-		return click;
-	return click + b->time[h * s->time_buckets +
-			       wr_time_bucket(b->now, b->key[t - a], s->time_buckets)];
+	size_t age = h * s->window + a, dh = s->head_dim;
+	float bias = b->click[age];
+	if (b->time)
+		bias += b->time[h * s->time_buckets +
+				wr_time_bucket(b->now, b->key[t - a], s->time_buckets)];
+	if (b->age_q)
+		bias += ((float)wr_dot_s8_ref(q, b->age_q + age * dh, dh) * b->age_s[age]) * c;
+	return bias;
 }
 
 /* Attention of head h at position t over quantised heads q8 [T][H+2G][dh] with scales. */
@@ -94,8 +100,9 @@ static inline void plain_attend(const struct wr_bundle_model *s, const struct pl
 	float e[WR_ATTEND_MAX_WINDOW], lane[16] = {0};
 	for (size_t a = 0; a < n; a++) {
 		size_t k = (t - a) * heads + g;
-		int32_t dot = wr_dot_s8_ref(q8 + (t * heads + h) * dh, q8 + k * dh, dh);
-		e[a] = ((float)dot * scale[k]) * c + plain_bias_of(s, bias, h, t, a);
+		const int8_t *q = q8 + (t * heads + h) * dh;
+		int32_t dot = wr_dot_s8_ref(q, q8 + k * dh, dh);
+		e[a] = ((float)dot * scale[k]) * c + plain_bias_of(s, bias, h, t, a, q, c);
 		m = fmaxf(m, e[a]);
 	}
 	for (size_t a = 0; a < n; a++) {
@@ -136,7 +143,9 @@ static inline void plain_block(const struct wr_bundle *bundle, unsigned int b, s
 	}
 	struct plain_bias bias = {.click = wr_bundle_block(bundle, b, "bias"),
 		.time = wr_bundle_block(bundle, b, "time"),
-		.key = times};
+		.key = times,
+		.age_q = wr_bundle_block(bundle, b, "age.q"),
+		.age_s = wr_bundle_block(bundle, b, "age.s")};
 	for (size_t t = 0; t < T; t++) {
 		if (bias.time)
 			bias.now = b + 1 == s->n_blocks && t + 1 == T ? asked : times[t];
