@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
 """Every knob of the student on the wire: one run is pruned to a grid of shapes (blocks, heads, shared key heads, windows, feed-forward
-width, width with heads that do not fill it), packed with projections in two planes, and wide ones and one with keys by age are trained; of each, what wrtrain
-says offline is what wirerankd answers, told as a history and click by click.
+width, width with heads that do not fill it), packed with projections in two planes, and wide ones and one with keys by age are
+trained; of each, what wrtrain says offline is what wirerankd answers, told as a history and click by click.
 
 usage: test_shapes.py WRTRAIN WIRERANKD WRLOAD"""
 import os
