@@ -8,11 +8,11 @@ import os
 import xml.sax.saxutils
 
 import datasets
+import records
 import reference
 import wr
 
 RUNS = os.path.join(wr.OUT, "reproduce")
-RECORDS = os.path.join(wr.ROOT, "docs", "records")
 PREFIX = "ml-1m-frontier-"
 TEACHER = "ml-1m-teacher"
 FIT = ["--epochs=1", "--ema=0.99", "--seed=1"]
@@ -36,14 +36,6 @@ STUDENTS = {
 NO_FASTER = ("two-four",)  # sparse weights that the kernels multiply all the same: judged, not on the plot
 
 
-def load(name):
-    try:
-        with open(os.path.join(RECORDS, f"{name}.json"), encoding="utf-8") as f:
-            return json.load(f)
-    except FileNotFoundError:
-        return None
-
-
 def folder(name):
     return os.path.join(RUNS, PREFIX + name)
 
@@ -65,12 +57,12 @@ def make(work, name, commit):
     best = os.path.join(run, "best.safetensors")
     if not os.path.exists(bundle(name)) or os.path.getmtime(bundle(name)) < os.path.getmtime(best):
         work.run([wrtrain, "pack", f"--data={data}", f"--run={run}", f"--out={bundle(name)}"], f"{PREFIX}{name}-pack.log", timeout=3600)
-    path = os.path.join(RECORDS, f"{PREFIX}{name}.json")
+    path = records.path(PREFIX + name)
     if not os.path.exists(path):
         work.run([wrtrain, "eval", f"--data={data}", f"--run={run}", f"--bundle={bundle(name)}", "--int8", f"--record={path}",
                   "--dataset=ml-1m", f"--model=student, pruned: {' '.join(STUDENTS[name]) or 'nothing'}", f"--commit={commit}"],
                  f"{PREFIX}{name}-eval.log", timeout=3600)
-        record = load(PREFIX + name)
+        record = records.load(PREFIX + name)
         record["pruned_by"] = " ".join(["wrtrain", *prune[1:]])
         wr.write_record(path, record)
 
@@ -90,7 +82,7 @@ def costs(work, names):
 
 
 def point(name, cost):
-    record = load(PREFIX + name)
+    record = records.load(PREFIX + name)
     return {"name": name, "pruned": STUDENTS[name], "hr10": record["hr10"], "ndcg10": record["ndcg10"],
             "hr10_unfiltered": record["hr10_unfiltered"], "ndcg10_unfiltered": record["ndcg10_unfiltered"], "where": "int8",
             "bundle_bytes": os.path.getsize(bundle(name)),
@@ -143,8 +135,8 @@ def draw(data, path):
 
 
 def save(data):
-    wr.write_record(os.path.join(RECORDS, "frontier.json"), data)
-    draw(data, os.path.join(RECORDS, "frontier.svg"))
+    wr.write_record(records.path("frontier"), data)
+    draw(data, os.path.join(records.FOLDER, "frontier.svg"))
 
 
 def run(work, commit):
@@ -161,7 +153,7 @@ def run(work, commit):
     cost = costs(work, names)
     models = cost["models"]
     teacher = {k: v for k, v in models[len(names)].items() if k != "model"}
-    record = load(TEACHER)
+    record = records.load(TEACHER)
     if record:
         teacher |= {"hr10": record["hr10"], "ndcg10": record["ndcg10"], "where": "float"}
     data = {"dataset": "ml-1m", "commit": commit, "machine": cost["machine"], "recovery": " ".join(FIT),

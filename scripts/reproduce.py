@@ -14,12 +14,12 @@ import time
 import datasets
 import frontier
 import lift
+import records
 import reference
 import wire
 import wr
 
 RUNS = os.path.join(wr.OUT, "reproduce")
-RECORDS = os.path.join(wr.ROOT, "docs", "records")
 TEACHER = "ml-1m-teacher"
 ANSWERS = {"top": 64, "temperature": 1}
 
@@ -132,9 +132,7 @@ def difference(work, name, path):
         model.pop("metrics", None)
     wr.write_record(path, {"dataset": plan["dataset"], "model": "difference", "split": said["split"], "resamples": said["resamples"],
                            "command": f"./run reproduce {name}", "commit": commit(), "models": said["models"]})
-    last = said["models"][-1]["more_than_first"]
-    print(f"{name}: " + ", ".join(f"{what} {last[key]['mean']:+.4f} [{last[key]['low']:+.4f}, {last[key]['high']:+.4f}]"
-                                 for what, key in (("HR@10", "hr10"), ("NDCG@10", "ndcg10"))))
+    print(f"{name}: {records.intervals(said)}")
 
 
 def on_the_wire(work, name, path):
@@ -164,7 +162,7 @@ def flat(figures):
 
 
 def record(work, name):
-    plan, path = PLAN[name], os.path.join(RECORDS, f"{name}.json")
+    plan, path = PLAN[name], records.path(name)
     if "compare" in plan:
         difference(work, name, path)
         return
@@ -173,7 +171,7 @@ def record(work, name):
         return
     work.run([wr.tool("wrtrain"), "eval", f"--data={datasets.folder(plan['dataset'])}", f"--run={folder(name)}", f"--record={path}",
               f"--dataset={plan['dataset']}", f"--model={plan['model']}", f"--commit={commit()}"], f"{name}-eval.log", timeout=3600)
-    shutil.copy(os.path.join(folder(name), "loss.svg"), os.path.join(RECORDS, f"{name}.svg"))
+    shutil.copy(os.path.join(folder(name), "loss.svg"), os.path.join(records.FOLDER, f"{name}.svg"))
     with open(path, encoding="utf-8") as f:
         r = json.load(f)
     print(f"{name}: HR@10 {r['hr10']:.4f} NDCG@10 {r['ndcg10']:.4f} (unfiltered {r['hr10_unfiltered']:.4f} "
