@@ -25,6 +25,7 @@ SECONDS, GAP_SECONDS = 1.5, 1
 WARM_UP = 0.3  # run before each measurement and not counted
 RUNS = 5
 WINDOW = 512
+WAITED = 0.05  # of a rate run: a worker whose polls found nothing for longer was not what bound it
 LOAD = 0.8  # of the highest rate: where latencies are taken
 CURVE = (0.1, 0.3, 0.5, 0.65, 0.8, 0.9, 0.95)
 SMALL_MIB, LIMITS_MIB = 512, 2048
@@ -125,13 +126,15 @@ def rate_run(work, daemon, name, users, limits, then):
     per_wall, per_busy = top["qps"] * w["answers"], answers / busy_s
     moment = moments.higher(limits_before, then.now(packets))
     times = limit_times_ns(w, limits, moment)
-    qps = per_busy if top["generator_bound"] else per_wall
+    waited = max(0.0, 1 - per_wall / per_busy)
+    bound = top["generator_bound"] or waited > WAITED
+    qps = per_busy if bound else per_wall
     marked = [s for s, c in cycles.items() if c > 0 and s not in ("idle", "housekeeping")]
     accounting_s = (now_bursts - bursts) * limits["accounting_ns"][len(marked) - 1] / 1e9
     return {"accounting_share": accounting_s / busy_s, "frames_a_burst": top["answered"] / max(now_bursts - bursts, 1),
             "qps": qps, "per_wall_qps": per_wall, "per_busy_qps": per_busy, "share": max(times.values()) * qps / 1e9,
             "limits_then": moment, "limit_ns_then": max(times.values()),
-            "busy_cycles_per_answer": busy_s * hz / answers, "tsc_hz": hz, "generator_bound": top["generator_bound"],
+            "busy_cycles_per_answer": busy_s * hz / answers, "tsc_hz": hz, "generator_bound": bound, "worker_waited": waited,
             "stage_ns": {s: c * 1e9 / hz / answers for s, c in cycles.items()}, "outcome": lost_of(top),
             "cold_share": top["flags"]["cold"] / top["answered"], "server_cpu_share": cpu / wall,
             "steal_s": machine.steal_seconds() - steal, "bottleneck": top["bottleneck"]}
@@ -176,6 +179,7 @@ def conclude(name, rates, latencies, floors, limits):
             "limit_ns_then": round(middle(rates, "limit_ns_then"), 1), "bound_by": max(times, key=times.get),
             "limit_ns": {k: round(v, 1) for k, v in times.items()},
             "generator_bound": sum(r["generator_bound"] for r in rates) * 2 > len(rates),
+            "worker_waited": round(middle(rates, "worker_waited"), 3), "per_wall_qps": round(middle(rates, "per_wall_qps"), 1),
             "p50_us": middle(whole, "p50"), "p99_us": middle(whole, "p99"), "p999_us": middle(whole, "p999"),
             "p99_us_range": spread(whole, "p99"), "p999_us_range": spread(whole, "p999"),
             "ask_max_us": max((r["ask_max_us"] for r in latencies), default=None),
@@ -231,6 +235,12 @@ def figure(value, width, digits=1):
     return f"{'lost' if value is None else f'{value:,.{digits}f}':>{width}}"
 
 
+def waiting(w):
+    if not w["generator_bound"]:
+        return ""
+    return f"  the generator was the bottleneck: the worker waited {w['worker_waited']:.0%}, {w['per_wall_qps']:,.0f}/s of wall time"
+
+
 def table(result):
     lines = [f"machine: {result['machine']['cpu']}, {result['machine']['cores']} cores, isa {result['isa']}, bundle: "
              f"{result['bundle']}, {result['users']:,} sessions"
@@ -242,7 +252,7 @@ def table(result):
                      f"{w['limit_ns_then']:9,.0f}{1e9 / w['per_core_qps']:9,.0f}{figure(w['p50_us'], 9)}"
                      f"{figure(w['p99_us'], 10)}{figure(w['p999_us'], 10)}   {figure(w['machine_p99_us'], 8)}"
                      f"{figure(w['machine_p999_us'], 10)}"
-                     f"{'  generator was the bottleneck' if w['generator_bound'] else ''}"
+                     f"{waiting(w)}"
                      f"{'  ' + w['latency_reason'] if w['latency_reason'] else ''}")
         limits = w["limits"]
         lines.append(f"{'':9}rates {' … '.join(f'{v:,.0f}' for v in w['per_core_qps_range'])}, shares "
