@@ -3,8 +3,10 @@
 log of its first 6,000 customers, and policies are judged on customers whom nothing was trained on; a policy that explores shows each
 of them one slate, and replay estimates the same worth from that log alone. Settings were chosen in world 1; worlds 11 to 13 judge."""
 
+import json
 import os
 
+import records
 import wr
 
 SEEDS = (11, 12, 13)
@@ -86,8 +88,23 @@ def judge(w):
     return problems, f"world {w['seed']}: " + ", ".join(said), inside
 
 
+def kept_world(work, seed, commit):
+    """A world takes some minutes: a command that was stopped goes on with the worlds that it has of the same commit."""
+    aside = os.path.join(wr.OUT, "reproduce", f"simulator-lift-{seed}.json")
+    try:
+        with open(aside, encoding="utf-8") as f:
+            kept = json.load(f)
+    except FileNotFoundError:
+        kept = {}
+    if kept.get("commit") != commit or commit.endswith("-dirty"):
+        kept = {"commit": commit, "world": world(work, seed)}
+        os.makedirs(os.path.dirname(aside), exist_ok=True)
+        wr.write_record(aside, kept)
+    return kept["world"]
+
+
 def record(work, path, commit):
-    worlds = [world(work, seed) for seed in SEEDS]
+    worlds = [kept_world(work, seed, commit) for seed in SEEDS]
     wr.write_record(path, {
         "command": "./run reproduce simulator-lift", "commit": commit, "what": "true clicks (ctr) and conversions (cvr) per "
         "shown item, slates of 10 to customers whom nothing was trained on; replay from slates of a policy that explores",
@@ -98,4 +115,4 @@ def record(work, path, commit):
 
 
 def path():
-    return os.path.join(wr.ROOT, "docs", "records", "simulator-lift.json")
+    return records.path("simulator-lift")
