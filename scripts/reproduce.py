@@ -45,13 +45,17 @@ for seed in (1, 2, 3):
 PLAN["ml-1m-student-difference"] = {
     "dataset": "ml-1m", "compare": [[f"ml-1m-student-{kind}-{seed}" for seed in (2, 3)] for kind in ("plain", "distilled")]}
 
-# Positions: rotary ones beside the learned bias by age, or in its place; keys by age beside it.
+# Positions: rotary ones beside the learned bias by age, or in its place; keys by age beside it. Without a teacher, and with it.
 for kind, knobs in (("rotary", ["--rotary"]), ("rotary-alone", ["--rotary", "--no-age-bias"]), ("age-keys", ["--age-keys"])):
     for seed in (2, 3):
         PLAN[f"ml-1m-student-{kind}-{seed}"] = {"dataset": "ml-1m", "model": f"student, {kind.replace('-', ' ')}",
                                                 "fit": [STUDENT[1], *knobs, f"--seed={seed}"], "keep": [STUDENT[0]]}
-    PLAN[f"ml-1m-{kind}-difference"] = {
-        "dataset": "ml-1m", "compare": [[f"ml-1m-student-{which}-{seed}" for seed in (2, 3)] for which in ("plain", kind)]}
+        PLAN[f"ml-1m-student-distilled-{kind}-{seed}"] = {
+            "dataset": "ml-1m", "model": f"student, distilled, {kind.replace('-', ' ')}", "teacher": TEACHER,
+            "fit": [STUDENT[1], *DISTIL, *knobs, f"--seed={seed}"], "keep": [STUDENT[0]]}
+    for how, less in (("", "plain"), ("distilled-", "distilled")):
+        PLAN[f"ml-1m-{how}{kind}-difference"] = {
+            "dataset": "ml-1m", "compare": [[f"ml-1m-student-{which}-{seed}" for seed in (2, 3)] for which in (less, how + kind)]}
 
 # With and without age in time; of the same recipe, found by short runs on validation.
 SPARSE = ["--blocks=1", "--len=50", "--dropout=0.5", "--ema=0.99", "--weight-decay=0.05", "--sampled=512"]
