@@ -45,17 +45,21 @@ for seed in (1, 2, 3):
 PLAN["ml-1m-student-difference"] = {
     "dataset": "ml-1m", "compare": [[f"ml-1m-student-{kind}-{seed}" for seed in (2, 3)] for kind in ("plain", "distilled")]}
 
-# Positions: rotary ones beside the learned bias by age, or in its place; keys by age beside it. Without a teacher, and with it.
-for kind, knobs in (("rotary", ["--rotary"]), ("rotary-alone", ["--rotary", "--no-age-bias"]), ("age-keys", ["--age-keys"])):
-    for seed in (2, 3):
+# Positions: rotary ones in place of the learned bias by age and beside it, keys by age beside it; without a teacher and with it.
+POSITIONS = {"rotary-alone": (["--rotary", "--no-age-bias"], (2, 3)), "rotary": (["--rotary"], (2,)), "age-keys": (["--age-keys"], (2, 3))}
+for kind, (knobs, seeds) in POSITIONS.items():
+    for seed in seeds:
         PLAN[f"ml-1m-student-{kind}-{seed}"] = {"dataset": "ml-1m", "model": f"student, {kind.replace('-', ' ')}",
                                                 "fit": [STUDENT[1], *knobs, f"--seed={seed}"], "keep": [STUDENT[0]]}
+    PLAN[f"ml-1m-{kind}-difference"] = {
+        "dataset": "ml-1m", "compare": [[f"ml-1m-student-{which}-{seed}" for seed in seeds] for which in ("plain", kind)]}
+for kind in ("rotary-alone", "age-keys"):
+    for seed in (2, 3):
         PLAN[f"ml-1m-student-distilled-{kind}-{seed}"] = {
             "dataset": "ml-1m", "model": f"student, distilled, {kind.replace('-', ' ')}", "teacher": TEACHER,
-            "fit": [STUDENT[1], *DISTIL, *knobs, f"--seed={seed}"], "keep": [STUDENT[0]]}
-    for how, less in (("", "plain"), ("distilled-", "distilled")):
-        PLAN[f"ml-1m-{how}{kind}-difference"] = {
-            "dataset": "ml-1m", "compare": [[f"ml-1m-student-{which}-{seed}" for seed in (2, 3)] for which in (less, how + kind)]}
+            "fit": [STUDENT[1], *DISTIL, *POSITIONS[kind][0], f"--seed={seed}"], "keep": [STUDENT[0]]}
+    PLAN[f"ml-1m-distilled-{kind}-difference"] = {
+        "dataset": "ml-1m", "compare": [[f"ml-1m-student-{which}-{seed}" for seed in (2, 3)] for which in ("distilled", f"distilled-{kind}")]}
 
 # With and without age in time; of the same recipe, found by short runs on validation.
 SPARSE = ["--blocks=1", "--len=50", "--dropout=0.5", "--ema=0.99", "--weight-decay=0.05", "--sampled=512"]

@@ -358,7 +358,8 @@ int main(int argc, char **argv)
 		{"model", "N,…",
 			"plan: instead of a bundle: items, d, blocks, heads, key heads, head "
 			"width, "
-			"window, ffn, time buckets, and what is kept: 4 masks of blocks",
+			"window, ffn, time buckets, what is kept: 4 masks of blocks, and 1 with "
+			"keys by age",
 			&model},
 		{"isa", "LEVEL", "same as --set=server.isa=LEVEL: auto, ref, avx2, avx512vnni",
 			&isa},
