@@ -5,6 +5,7 @@
 #include "learn_test.h"
 #include "sgemm.h"
 
+#include <math.h>
 #include <signal.h>
 #include <sys/time.h>
 
@@ -115,6 +116,50 @@ static void test_resume(void)
 		lines += *c == '\n';
 	CU_ASSERT_EQUAL(lines, 4);
 	free(log);
+	wr_dataset_free(ds);
+}
+
+/* Keys by age are trained, kept and resumed; a bias that is left out stays 0. */
+static void test_positions(void)
+{
+	struct wr_dataset *ds = ring();
+	struct wr_fit f;
+	struct wr_fit_result r;
+	struct wr_student *s;
+	struct wr_errmsg msg;
+	settings(&f);
+	f.shape.age_keys = f.shape.no_age_bias = 1;
+	f.epochs = 2;
+	CU_ASSERT_EQUAL(fit(&f, ds, "keys", &r, &msg), WR_OK);
+	f.max_seconds = 1e-3;
+	CU_ASSERT_EQUAL(fit(&f, ds, "keys_parts", &r, &msg), WR_OK);
+	f.resume = true;
+	f.max_seconds = 0;
+	CU_ASSERT_EQUAL(fit(&f, ds, "keys_parts", &r, &msg), WR_OK);
+	expect_same_file("keys/checkpoint.safetensors", "keys_parts/checkpoint.safetensors");
+	CU_ASSERT_EQUAL_FATAL(
+		wr_student_load(&s, learn_test_path("keys/best.safetensors"), &msg), WR_OK);
+	CU_ASSERT(s->shape.age_keys == 1 && s->shape.no_age_bias == 1);
+	const struct wr_student_shape *p = &s->shape;
+	for (uint32_t b = 0; b < p->n_blocks; b++) {
+		float bias = 0, keys = 0;
+		for (uint32_t i = 0; i < p->n_heads * p->window; i++)
+			bias += fabsf(s->w[s->block[b].bias + i]);
+		for (uint32_t i = 0; i < p->n_heads * p->window * s->head_dim; i++)
+			keys += fabsf(s->w[s->block[b].age_key + i]);
+		CU_ASSERT(bias == 0 && keys > 0);
+	}
+	wr_student_free(s);
+	/* A query that is turned has no one product with a key by age; wide windows run otherwise.
+	 */
+	f.resume = false;
+	f.shape.rotary = 1;
+	CU_ASSERT_EQUAL(wr_fit_run(&f, ds, learn_test_path("bad"), &r, &msg), WR_EINVAL);
+	CU_ASSERT_PTR_NOT_NULL(strstr(msg.text, "keys by age"));
+	f.shape.rotary = 0;
+	f.shape.window = 97;
+	CU_ASSERT_EQUAL(wr_fit_run(&f, ds, learn_test_path("bad"), &r, &msg), WR_EINVAL);
+	CU_ASSERT_PTR_NOT_NULL(strstr(msg.text, "97"));
 	wr_dataset_free(ds);
 }
 
@@ -325,6 +370,7 @@ int main(void)
 		{"a ring is learned", test_learns},
 		{"stopped and resumed runs end in the same bits", test_resume},
 		{"so do a teacher's", test_resume_teacher},
+		{"keys by age and no bias", test_positions},
 		{"seeds differ", test_seed},
 		{"what cannot be trained is refused", test_refused},
 		{"products of bf16 operands", test_math},

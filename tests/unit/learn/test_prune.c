@@ -20,7 +20,8 @@ static const struct wr_student_shape usual = {.n_items = N_ITEMS,
 	.n_heads = 4,
 	.n_kv_heads = 4,
 	.window = 6,
-	.ffn = 24};
+	.ffn = 24,
+	.age_keys = 1};
 
 static struct wr_student *make(const struct wr_student_shape *shape)
 {
