@@ -130,17 +130,20 @@ def commit():
 
 
 def difference(work, name, path):
-    """Means over seeds of one model and another on the same users, with intervals; the first is what others are compared with."""
+    """Means over seeds of one model and another on the same users, with intervals; the first is what others are compared with.
+    Of both held-out clicks of a user: the last one (test), and beside it the last but one (validation)."""
     plan = PLAN[name]
     models = [",".join(folder(run) if run in PLAN else run for run in group) for group in plan["compare"]]
-    said = work.run_json([wr.tool("wrtrain"), "compare", f"--data={datasets.folder(plan['dataset'])}", *models], f"{name}.log",
-                         timeout=3600)
-    for model, group in zip(said["models"], plan["compare"]):
-        model["model"] = group
-        model.pop("metrics", None)
-    wr.write_record(path, {"dataset": plan["dataset"], "model": "difference", "split": said["split"], "resamples": said["resamples"],
-                           "command": f"./run reproduce {name}", "commit": commit(), "models": said["models"]})
-    print(f"{name}: {records.intervals(said)}")
+    said = {split: work.run_json([wr.tool("wrtrain"), "compare", f"--data={datasets.folder(plan['dataset'])}", f"--split={split}",
+                                  *models], f"{name}-{split}.log", timeout=3600) for split in ("test", "valid")}
+    for result in said.values():
+        for model, group in zip(result["models"], plan["compare"]):
+            model["model"] = group
+            model.pop("metrics", None)
+    wr.write_record(path, {"dataset": plan["dataset"], "model": "difference", "split": "test", "resamples": said["test"]["resamples"],
+                           "command": f"./run reproduce {name}", "commit": commit(), "models": said["test"]["models"],
+                           "validation": {"models": said["valid"]["models"]}})
+    print(f"{name}: {records.intervals(said['test'])}; on validation {records.intervals(said['valid'])}")
 
 
 def on_the_wire(work, name, path):
