@@ -321,6 +321,10 @@ static void show_model(const struct wr_bundle_model *m, const char *source)
 	       "feed-forward %u",
 		source, m->n_items, m->d, m->n_blocks, m->n_heads, m->n_kv_heads, m->window,
 		m->ffn);
+	if (m->time_buckets)
+		printf(", age in time");
+	if (m->age_keys)
+		printf(", keys by age");
 	if (wr_bundle_n_kept(m))
 		printf(", %u projections kept in two planes", wr_bundle_n_kept(m));
 	putchar('\n');
