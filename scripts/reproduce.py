@@ -60,6 +60,8 @@ for kind in ("rotary-alone", "age-keys"):
             "fit": [STUDENT[1], *DISTIL, *POSITIONS[kind][0], f"--seed={seed}"], "keep": [STUDENT[0]]}
     PLAN[f"ml-1m-distilled-{kind}-difference"] = {
         "dataset": "ml-1m", "compare": [[f"ml-1m-student-{which}-{seed}" for seed in (2, 3)] for which in ("distilled", f"distilled-{kind}")]}
+PLAN["ml-1m-student-distilled-age-keys-2-wire"] = {
+    "dataset": "ml-1m", "model": "student, distilled, age keys", "served": "ml-1m-student-distilled-age-keys-2"}
 
 # With and without age in time; of the same recipe, found by short runs on validation.
 SPARSE = ["--blocks=1", "--len=50", "--dropout=0.5", "--ema=0.99", "--weight-decay=0.05", "--sampled=512"]
