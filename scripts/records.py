@@ -2,6 +2,7 @@
 """docs/records: what the commands of docs/records/PLAN.md wrote, and how their figures are said."""
 
 import json
+import math
 import os
 import statistics
 
@@ -40,3 +41,19 @@ def interval(x):
 
 def intervals(difference):
     return ", ".join(f"{what} {interval(x)}" for what, x in more(difference))
+
+
+def over_seeds(difference):
+    """The same, but of the recipes: an interval over users tells these very runs apart, and seeds of one recipe differ too. Adds to its
+    half width that of the mean over seeds, by the spread of the records of all runs compared (normal, pooled); None for one seed."""
+    groups = [[load(run) for run in m["model"]] for m in (difference["models"][0], difference["models"][-1])]
+    if any(run is None for group in groups for run in group) or min(map(len, groups)) < 2:
+        return None
+    said = []
+    for what, key in KEYS:
+        x = dict(more(difference))[what]
+        pooled = sum(statistics.variance([run[key] for run in g]) * (len(g) - 1) for g in groups) / sum(len(g) - 1 for g in groups)
+        seeds = 1.96 * math.sqrt(pooled * sum(1 / len(g) for g in groups))
+        half = math.hypot((x["high"] - x["low"]) / 2, seeds)
+        said.append(f"{what} {interval({'mean': x['mean'], 'low': x['mean'] - half, 'high': x['mean'] + half})}")
+    return ", ".join(said)
