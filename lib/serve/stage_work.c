@@ -262,12 +262,12 @@ static void recall_one(struct worker *w, struct burst *b, unsigned int i)
 
 /* Recommendations that are encoded and scored together from this one on. The first group is
  * smaller: there is no arithmetic yet behind which its rings could come near. Products take users
- * by four.
+ * by four. Never 0.
  */
 static unsigned int group_from(const struct worker *w, unsigned int first)
 {
 	unsigned int group = w->serve->group;
-	return first ? group : WR_MIN(group, WR_ALIGN_UP(group / 2, 4u));
+	return first ? group : WR_MIN(group, WR_ALIGN_UP((group + 1) / 2, 4u));
 }
 
 /* The rings of the first group's users, as far as they can be told before recall. */

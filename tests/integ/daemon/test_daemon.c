@@ -382,6 +382,7 @@ static void test_new_user_burst(void)
 	struct answer a;
 	struct wr_writer w;
 	uint64_t first = peer.next_id;
+	memset(u, 0, sizeof(u));
 	for (unsigned int i = 0; i < 2 * N; i++) {
 		bool event = i < N;
 		u[i % N].id = 7000 + i % N;
@@ -506,6 +507,27 @@ static void test_end(void)
 	CU_ASSERT_EQUAL(end.drained, 0);
 }
 
+/* Largest bursts that are allowed, and sizes around those of groups; each daemon is a new one. */
+static void test_burst_sizes(void)
+{
+	static const char *const sets[][2] = {{"--set=corridor.burst=1", NULL},
+		{"--set=corridor.burst=2", NULL}, {"--set=corridor.burst=7", NULL},
+		{"--set=corridor.burst=64", NULL}};
+	struct daemon_end end;
+	struct answer a;
+	for (unsigned int i = 0; i < WR_ARRAY_LEN(sets); i++) {
+		daemon_start(&daemon_, sets[i]);
+		peer_connect(&peer, &daemon_, 1);
+		peer.has_cookie = peer.ipv6 = false;
+		CU_ASSERT_FATAL(peer_hello(&peer, &a));
+		test_same_user_burst();
+		test_new_user_burst();
+		peer_close(&peer);
+		CU_ASSERT(daemon_stop(&daemon_, &end));
+		CU_ASSERT_EQUAL(end.received, end.outcomes);
+	}
+}
+
 int main(void)
 {
 	static const struct wr_test tests[] = {
@@ -525,6 +547,7 @@ int main(void)
 		{"ARP is answered", test_aside},
 		{"malformed frames and messages", test_malformed},
 		{"SIGTERM: received = Σ outcomes, nothing left behind", test_end},
+		{"the same in bursts of any size", test_burst_sizes},
 	};
 	harness_eal();
 	daemon_prepare(&daemon_, N_ITEMS, 1);
