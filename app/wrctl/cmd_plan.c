@@ -80,11 +80,12 @@ static int parse_model(const char *text, struct wr_bundle_model *m, struct wr_er
 {
 	const struct {
 		const char *name;
-		uint32_t *to, most;
-	} key[] = {{"items", &m->n_items, 1u << 28}, {"d", &m->d, 1024},
-		{"blocks", &m->n_blocks, WR_BUNDLE_MAX_BLOCKS}, {"heads", &m->n_heads, 64},
-		{"kv", &m->n_kv_heads, 64}, {"W", &m->window, 1024}, {"ffn", &m->ffn, 4096},
-		{"time", &m->time_buckets, 256}, {"age-keys", &m->age_keys, 1}};
+		uint32_t *to, least, most;
+	} key[] = {{"items", &m->n_items, 1, 1u << 28}, {"d", &m->d, 1, 1024},
+		{"blocks", &m->n_blocks, 1, WR_BUNDLE_MAX_BLOCKS}, {"heads", &m->n_heads, 1, 64},
+		{"kv", &m->n_kv_heads, 1, 64}, {"W", &m->window, 1, 1024},
+		{"ffn", &m->ffn, 1, 4096}, {"time", &m->time_buckets, 0, 256},
+		{"age-keys", &m->age_keys, 0, 1}};
 	char copy[256], *save = NULL;
 	bool kv = false;
 	snprintf(copy, sizeof(copy), "%s", text);
@@ -99,11 +100,9 @@ static int parse_model(const char *text, struct wr_bundle_model *m, struct wr_er
 		if (i == WR_ARRAY_LEN(key) || !colon)
 			return wr_fail(msg, WR_EINVAL,
 				"--model: %s: items, d, blocks, heads, kv, W, ffn, time, age-keys, "
-				"each "
-				"with :NUMBER",
+				"each with :NUMBER",
 				word);
-		int err = quantity(
-			"model", colon + 1, i < WR_ARRAY_LEN(key) - 2, key[i].most, &v, msg);
+		int err = quantity("model", colon + 1, key[i].least, key[i].most, &v, msg);
 		if (err)
 			return err;
 		*key[i].to = (uint32_t)v;
