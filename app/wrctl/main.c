@@ -186,7 +186,8 @@ int main(int argc, char **argv)
 		{"mix", "KIND:N,…", "plan: weights of warm, cold, event, echo (warm)", &c.plan.mix},
 		{"users", "N", "plan: resident users (1M)", &c.plan.users},
 		{"model", "KEY:N,…",
-			"plan: items, d, blocks, heads, kv, W, ffn, time; else the reference "
+			"plan: items, d, blocks, heads, kv, W, ffn, time, age-keys; else the "
+			"reference "
 			"student",
 			&c.plan.model},
 		{"bench", "FILE", "plan: rates from a bench's JSON; else those of docs/capacity.md",
