@@ -13,6 +13,7 @@
 #ifndef WR_ATTENTION_H
 #define WR_ATTENTION_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -52,6 +53,29 @@ typedef void wr_kv_store_fn(const struct wr_kv_panel *p, size_t head_dim, size_t
 	size_t ld_scale);
 wr_kv_store_fn wr_kv_store_ref, wr_kv_store_avx2;
 
+/* Keys and values of a catalogue's items where they depend on nothing else: row r's at kv + r·2·
+ * n_heads·head_dim, keys of all heads, then values; its scales at scale + r·wr_kv_table_scales,
+ * in the same order. */
+struct wr_kv_table {
+	const int8_t *kv;   /* in [-127, 127] */
+	const float *scale; /* values' ≥ 0 */
+	unsigned int n_heads, head_dim;
+};
+/* Scales of a row, with what fills up four. */
+static inline size_t wr_kv_table_scales(size_t n_heads)
+{
+	return (2 * n_heads + 3) / 4 * 4;
+}
+
+/*
+ * Fills slots 0 … n-1 of the heads' panels, n_heads of them one behind another at `panels` (64-byte
+ * aligned), from rows rows[0] … rows[n-1] of the table. n a multiple of 8; slots, not fewer, and
+ * head_dim of 16.
+ */
+typedef void wr_kv_gather_fn(
+	void *panels, size_t slots, const struct wr_kv_table *t, const uint32_t *rows, size_t n);
+wr_kv_gather_fn wr_kv_gather_ref, wr_kv_gather_avx2;
+
 struct wr_attend {
 	struct wr_kv_panel kv;
 	const int8_t *q; /* query i at q + i·ldq, head_dim bytes in [-127, 127], no alignment */
@@ -83,6 +107,31 @@ wr_attend_fn wr_attend_ref, wr_attend_avx2, wr_attend_avx512vnni;
  * that no query sees do not matter.
  */
 wr_attend_fn wr_decode_ref, wr_decode_avx2, wr_decode_avx512vnni;
+
+/* One query over rows of a table, the newest of which is its own: all heads, a key head of each. */
+struct wr_attend_rows {
+	const struct wr_kv_table *table;
+	const uint32_t *rows; /* [n], the oldest first; 15 more before them are read as well */
+	unsigned int n;       /* 1 … WR_ATTEND_MAX_WINDOW */
+	const int8_t *q;      /* n_heads·head_dim bytes in [-127, 127], no alignment */
+	const float *q_scale; /* [n_heads], ≥ 0 */
+	const float
+		*bias; /* of head h and a key that is `age` clicks older: bias[h·bias_ld - age] */
+	size_t bias_ld;
+	float *o; /* n_heads·head_dim floats */
+	float inv_sqrt;
+};
+/*
+ * What kv_gather of the rows and attend of the query give, without panels between them: for one
+ * query these cost more than all the rest. For two heads of 32 channels only, on levels that have
+ * it. o overlaps no input.
+ */
+typedef void wr_attend_rows_fn(const struct wr_attend_rows *jobs, size_t n_jobs);
+wr_attend_rows_fn wr_attend_rows_avx512vnni;
+static inline bool wr_attend_rows_serves(size_t n_heads, size_t n_kv_heads, size_t head_dim)
+{
+	return n_heads == 2 && n_kv_heads == 2 && head_dim == 32;
+}
 
 /* exp(x) for x ≤ 0 as docs/model.md writes it; the reference's own, for tests. */
 float wr_attend_exp_ref(float x);

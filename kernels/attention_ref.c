@@ -34,6 +34,21 @@ void wr_kv_store_ref(const struct wr_kv_panel *p, size_t head_dim, size_t first,
 	}
 }
 
+void wr_kv_gather_ref(
+	void *panels, size_t slots, const struct wr_kv_table *t, const uint32_t *rows, size_t n)
+{
+	size_t dh = t->head_dim, ld = t->n_heads * dh;
+	for (unsigned int g = 0; g < t->n_heads; g++) {
+		struct wr_kv_panel p = wr_kv_panel_at(
+			(uint8_t *)panels + g * wr_kv_panel_bytes(slots, dh), slots, dh);
+		for (size_t i = 0; i < n; i++) {
+			const int8_t *k = t->kv + rows[i] * 2 * ld + g * dh;
+			const float *s = t->scale + rows[i] * wr_kv_table_scales(t->n_heads) + g;
+			wr_kv_store_ref(&p, dh, i, 1, k, k + ld, 0, s, s + t->n_heads, 0);
+		}
+	}
+}
+
 float wr_attend_exp_ref(float x)
 {
 	x = x > WR_EXP_MIN ? x : WR_EXP_MIN;

@@ -30,7 +30,9 @@ struct wr_kernels {
 	wr_user_quantise_fn *user_quantise;
 	wr_embed_fn *embed;
 	wr_kv_store_fn *kv_store;
+	wr_kv_gather_fn *kv_gather;
 	wr_attend_fn *attend, *decode;
+	wr_attend_rows_fn *attend_rows; /* NULL where the level has none */
 	wr_topk_above_fn *topk_above;
 	wr_topk_order_fn *topk_order;
 	wr_score_users_fn *score_users;

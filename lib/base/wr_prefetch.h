@@ -10,32 +10,28 @@
 #include "wr_base.h"
 
 struct wr_prefetch {
-	void *const *block; /* those still to be asked for, cache lines of `bytes` bytes each */
+	void *const *block; /* n of them, `bytes` bytes each, cache lines */
 	unsigned int n;
-	uint32_t bytes; /* a multiple of WR_CACHE_LINE */
-	uint32_t at;    /* asked for of the first one */
+	uint32_t bytes;    /* a multiple of WR_CACHE_LINE */
+	uint32_t at;       /* of the line that is asked for next, in `next` */
+	unsigned int next; /* block */
 };
 
 /* Lines that are left; p may be NULL. */
 static inline unsigned int wr_prefetch_left(const struct wr_prefetch *p)
 {
-	return p && p->n ? (p->n * p->bytes - p->at) / WR_CACHE_LINE : 0;
+	return p && p->at < p->bytes ? (p->bytes - p->at) / WR_CACHE_LINE * p->n - p->next : 0;
 }
 
-/* Asks for the next n lines, as far as there are; p may be NULL. */
+/* Asks for the next n lines, as far as there are: a line of each block by turns, so that neighbours
+ * do not come at once. p may be NULL. */
 static inline void wr_prefetch_lines(struct wr_prefetch *p, unsigned int n)
 {
-	while (p && p->n && n) {
-		unsigned int here = WR_MIN(n, (p->bytes - p->at) / WR_CACHE_LINE);
-		const uint8_t *from = (const uint8_t *)*p->block + p->at;
-		for (unsigned int i = 0; i < here; i++)
-			__builtin_prefetch(from + (size_t)i * WR_CACHE_LINE, 0, 2);
-		n -= here;
-		p->at += here * WR_CACHE_LINE;
-		if (p->at == p->bytes) {
-			p->at = 0;
-			p->block++;
-			p->n--;
+	for (n = WR_MIN(n, wr_prefetch_left(p)); n; n--) {
+		__builtin_prefetch((const uint8_t *)p->block[p->next] + p->at, 0, 2);
+		if (++p->next == p->n) {
+			p->next = 0;
+			p->at += WR_CACHE_LINE;
 		}
 	}
 }

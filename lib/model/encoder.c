@@ -22,7 +22,9 @@ static void layout(struct wr_carve *c, const struct wr_bundle_model *s, struct w
 	size_t n = e->max_seqs, t = e->max_tokens;
 	if (s->time_buckets) /* each may be asked again */
 		t = WR_MAX(t, n);
-	e->max_slots = t + 31 * n;
+	/* A warm sequence's panels of the first block hold what its ring knows, too. */
+	bool by_item = wr_model_heads_by_item(s);
+	e->max_slots = t + (by_item ? 30u + s->window : 31) * n;
 	e->rows = wr_carve(c, t * sizeof(*e->rows));
 	e->length = wr_carve(c, n * sizeof(*e->length));
 	e->place = wr_carve(c, n * sizeof(*e->place));
@@ -31,6 +33,10 @@ static void layout(struct wr_carve *c, const struct wr_bundle_model *s, struct w
 	e->in_off = wr_carve(c, (n + 1) * sizeof(*e->in_off));
 	e->out_off = wr_carve(c, (n + 1) * sizeof(*e->out_off));
 	e->slot_off = wr_carve(c, (n + 1) * sizeof(*e->slot_off));
+	/* More in front of them and behind than any kernel reads. */
+	e->key_rows_ld = WR_ALIGN_UP(WR_MAX(wr_bundle_history_events(s), 2u * s->window), 16u) + 32;
+	e->key_rows = wr_carve(c, by_item ? n * e->key_rows_ld * sizeof(*e->key_rows) : 0);
+	e->row_jobs = wr_carve(c, by_item ? n * sizeof(*e->row_jobs) : 0);
 	e->x = wr_carve(c, t * s->d * sizeof(float));
 	e->q = wr_carve(c, t * o);
 	e->q_scale = wr_carve(c, t * s->n_heads * sizeof(float));
@@ -118,7 +124,7 @@ static void ask_rings(struct wr_encoder *e, unsigned int b, size_t portions)
 {
 	const struct wr_bundle_model *s = &e->m->s;
 	e->ahead = (struct wr_prefetch){
-		.block = e->ahead_block, .bytes = (uint32_t)ring_block_bytes(s)};
+		.block = e->ahead_block, .bytes = (uint32_t)ring_block_bytes(s, b)};
 	if (e->warm || !e->batch->rings || b >= s->n_blocks)
 		return;
 	for (unsigned int i = 0; i < e->batch->n_seqs; i++)
@@ -139,6 +145,22 @@ static void ask_portion(struct wr_encoder *e)
 	wr_prefetch_lines(&e->ahead, e->ahead_lines);
 }
 
+void wr_encoder_heads(
+	struct wr_encoder *e, unsigned int b, enum product part, size_t first, size_t m)
+{
+	const struct wr_bundle_model *s = &e->m->s;
+	const struct wr_kernels *k = e->m->kernels;
+	uint32_t outputs = wr_encoder_weights(e, b, part).n;
+	const float *x = e->x + first * s->d;
+	k->norm_quantise(m, s->d, s->norm_eps, x, s->d, e->act, s->d, e->act_scale);
+	ask_portion(e);
+	wr_encoder_linear(e, b, part, m, x, e->y, outputs, false);
+	ask_portion(e);
+	k->quantise(m * outputs / s->head_dim, s->head_dim, e->y, s->head_dim, e->heads,
+		s->head_dim, e->head_scale, 1);
+	ask_portion(e);
+}
+
 /*
  * Projects the first n_tokens of x onto all heads of block b (QKV), or its key and value heads
  * (KV), or its query heads (Q): what is a query goes to q, what is a key or value to the panels.
@@ -146,26 +168,19 @@ static void ask_portion(struct wr_encoder *e)
 static void project(struct wr_encoder *e, unsigned int b, enum product part, size_t n_tokens)
 {
 	const struct wr_bundle_model *s = &e->m->s;
-	const struct wr_kernels *k = e->m->kernels;
 	unsigned int n_heads = (part == KV ? 0 : s->n_heads) + (part == Q ? 0 : 2 * s->n_kv_heads);
 	size_t dh = s->head_dim, n_q = part == KV ? 0 : s->n_heads;
-	struct wr_gemm_weights w = wr_encoder_weights(e, b, part);
+	size_t ld = n_heads * dh;
 	unsigned int seq = 0;
 	for (size_t first = 0, m; first < n_tokens; first += m) {
 		m = wr_encoder_tile(e, n_tokens - first);
-		k->norm_quantise(m, s->d, s->norm_eps, e->x + first * s->d, s->d, e->act, s->d,
-			e->act_scale);
-		ask_portion(e);
-		wr_encoder_linear(e, b, part, m, e->x + first * s->d, e->y, w.n, false);
-		ask_portion(e);
-		k->quantise(m * n_heads, dh, e->y, dh, e->heads, dh, e->head_scale, 1);
-		ask_portion(e);
+		wr_encoder_heads(e, b, part, first, m);
 		for (size_t i = 0; i < m && n_q; i++) {
-			memcpy(e->q + (first + i) * n_q * dh, e->heads + i * w.n, n_q * dh);
+			memcpy(e->q + (first + i) * n_q * dh, e->heads + i * ld, n_q * dh);
 			memcpy(e->q_scale + (first + i) * n_q, e->head_scale + i * n_heads,
 				n_q * sizeof(float));
 		}
-		struct fresh_kv f = {e->heads + n_q * dh, e->head_scale + n_q, w.n, n_heads};
+		struct fresh_kv f = {e->heads + n_q * dh, e->head_scale + n_q, ld, n_heads};
 		if (n_heads > n_q && e->stage)
 			wr_encoder_stage(e, first, m, f);
 		else if (n_heads > n_q)
@@ -196,13 +211,13 @@ static void attend(
 		uint32_t n = e->in_off[i + 1] - e->in_off[i];
 		uint32_t skip = n - (e->out_off[i + 1] - e->out_off[i]);
 		uint32_t low = WR_MAX(from, skip), high = WR_MIN(end, n);
-		if (low >= high)
+		if (low >= high || p->slots == 0)
 			continue;
 		size_t out = e->out_off[i] + low - skip;
 		a.n_queries = high - low;
 		a.first = p->first + low;
-		a.origin = e->warm ? 0 : p->first;
-		while (e->warm && a.first + a.n_queries > 2 * p->slots)
+		a.origin = p->origin;
+		while (e->in_rings && a.first + a.n_queries > 2 * p->slots)
 			a.first -= p->slots;
 		for (unsigned int h = 0; h < s->n_heads; h++) {
 			a.kv = encoder_panel(e, i, h * s->n_kv_heads / s->n_heads);
@@ -214,7 +229,7 @@ static void attend(
 			e->jobs[n_jobs++] = a;
 		}
 	}
-	if (e->warm)
+	if (e->in_rings)
 		e->m->kernels->decode(e->jobs, n_jobs);
 	else
 		e->m->kernels->attend(e->jobs, n_jobs);
@@ -274,7 +289,8 @@ static void trim(
 		uint32_t n = WR_MIN(seq_off[i + 1] - seq_off[i], history);
 		memcpy(e->rows + e->in_off[i], rows + seq_off[i + 1] - n, n * sizeof(*rows));
 		e->in_off[i + 1] = e->in_off[i] + n;
-		e->slot_off[i + 1] = e->slot_off[i] + WR_ALIGN_UP(n + 15u, 16u);
+		uint32_t keys = n + (encoder_by_item(e, 0) ? wr_encoder_known(e, i) : 0);
+		e->slot_off[i + 1] = e->slot_off[i] + WR_ALIGN_UP(keys + 15u, 16u);
 		e->length[i] = n;
 	}
 }
@@ -314,17 +330,21 @@ static void run_block(struct wr_encoder *e, unsigned int b, unsigned int n_seqs)
 		wr_encoder_keep_last_x(e);
 	uint32_t keep = (s->n_blocks - 1 - b) * (s->window - 1) + 1;
 	bool narrowed = narrow(e, n_seqs, keep);
-	e->stage = e->warm && longest_output(e, n_seqs) > ring_at_once(s);
+	e->stage = e->in_rings && longest_output(e, n_seqs) > ring_at_once(s);
 	if (b == 0)
 		ask_rings(e, 0, 3 * tiles(e, e->in_off[n_seqs]));
-	if (narrowed) {
+	if (encoder_by_item(e, b)) {
+		wr_encoder_take_heads(e, n_seqs);
+		if (narrowed)
+			compact(e, n_seqs);
+	} else if (narrowed) {
 		project(e, b, KV, e->in_off[n_seqs]);
 		compact(e, n_seqs);
 		project(e, b, Q, e->out_off[n_seqs]);
 	} else {
 		project(e, b, QKV, e->in_off[n_seqs]);
 	}
-	if (e->batch->rings && !e->warm)
+	if (e->batch->rings && !e->warm && !encoder_by_item(e, b))
 		wr_encoder_fill_rings(e, b, n_seqs);
 	if (e->stage)
 		attend_in_rounds(e, b, n_seqs);

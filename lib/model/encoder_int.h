@@ -22,9 +22,10 @@ static_assert(N_PRODUCTS == WR_ENGINE_SHAPES && WR_ENGINE_STEPS <= WR_GEMM_ONEDN
 /* Where a sequence's keys and values of the running block are. */
 struct place {
 	uint8_t *panels; /* one per key head */
-	uint32_t slots;
-	uint32_t first; /* slot of the block's first token; beyond the slots of a ring: see
-			   attention.h */
+	uint32_t slots;  /* 0: its queries have attended */
+	uint32_t first;  /* slot of the block's first token; beyond the slots of a ring: see
+			    attention.h */
+	uint32_t origin; /* first slot of the sequence; of a ring 0 */
 };
 
 struct wr_encoder {
@@ -35,20 +36,24 @@ struct wr_encoder {
 	struct wr_allocator alloc;
 
 	const struct wr_encoder_batch *batch; /* the running call's */
-	bool warm, stage; /* stage: the running block has more new queries than rings take tokens at
-			     once */
-	uint32_t *rows;   /* [max_tokens], trimmed */
-	uint32_t *length; /* [max_seqs]: tokens of a sequence, trimmed */
-	struct place *place;        /* [max_seqs] */
-	struct wr_attend *jobs;     /* [max_seqs][H], or [OWN_QUERIES][H] if more */
+	bool warm;
+	bool in_rings;       /* the running block's keys and values are those of the rings */
+	bool stage;          /* it has more new queries than rings take tokens at once */
+	uint32_t *rows;      /* [max_tokens], trimmed */
+	uint32_t *length;    /* [max_seqs]: tokens of a sequence, trimmed */
+	struct place *place; /* [max_seqs] */
+	struct wr_attend_rows *row_jobs; /* [max_seqs], by_item.c */
+	struct wr_attend *jobs;          /* [max_seqs][H], or [OWN_QUERIES][H] if more */
 	uint32_t *in_off, *out_off; /* [max_seqs + 1]: tokens of a sequence in x, on entry and on
 				       exit of a block */
 	uint32_t *slot_off;         /* [max_seqs + 1]: first slot of a sequence's panels */
-	float *x;                   /* [max_tokens][d]: the residual stream */
-	int8_t *q;                  /* [max_tokens][H·dh] */
-	float *q_scale;             /* [max_tokens][H] */
-	uint8_t *kv;                /* per sequence G panels of its slots */
-	float *o;                   /* [max_tokens][H·dh] */
+	uint32_t *key_rows;         /* [max_seqs][key_rows_ld]: item rows of its keys, by_item.c */
+	size_t key_rows_ld;
+	float *x;       /* [max_tokens][d]: the residual stream */
+	int8_t *q;      /* [max_tokens][H·dh] */
+	float *q_scale; /* [max_tokens][H] */
+	uint8_t *kv;    /* per sequence G panels of its slots */
+	float *o;       /* [max_tokens][H·dh] */
 
 	int8_t *act;      /* [TILE][widest input] */
 	float *act_scale; /* [TILE] */
@@ -93,6 +98,18 @@ static inline struct wr_kv_panel encoder_panel(
 	return wr_kv_panel_at(p->panels + group * wr_kv_panel_bytes(p->slots, dh), p->slots, dh);
 }
 
+/* Whether block b's heads are looked up by item. */
+static inline bool encoder_by_item(const struct wr_encoder *e, unsigned int b)
+{
+	return b == 0 && e->m->item_heads.q;
+}
+
+/* ---- encoder.c ---- */
+/* Heads of the m ≤ TILE rows of x from `first` on, projected by block b's product, quantised: into
+ * heads and head_scale. */
+void wr_encoder_heads(
+	struct wr_encoder *e, unsigned int b, enum product part, size_t first, size_t m);
+
 /* ---- own_bias.c: only with wr_bundle_own_biases ---- */
 #define OWN_QUERIES 32 /* of one call of attention: their biases take some 20 KB */
 /* attend() with a bias of its own for every query. */
@@ -111,6 +128,14 @@ void wr_encoder_keep_times(struct wr_encoder *e, unsigned int seq);
 /* Lays out the pass of sequences without new tokens; false when there is none. */
 bool wr_encoder_ask_again(struct wr_encoder *e);
 
+/* ---- by_item.c: the first block with wr_model_heads_by_item ---- */
+/* Tokens that a sequence's ring knows and its new ones can see. */
+uint32_t wr_encoder_known(const struct wr_encoder *e, unsigned int seq);
+/* Keys and values of what the new tokens can see and their own into panels, queries to q, new
+ * tokens' rows into the rings. Sequences with one query that needs no panels get none (slots = 0):
+ * it attends here. */
+void wr_encoder_take_heads(struct wr_encoder *e, unsigned int n_seqs);
+
 /* ---- keys.c ---- */
 /* Keys and values of consecutive tokens: token i's at kv + i·ld, its scales at scale + i·ld_scale,
  * key heads first. */
@@ -119,7 +144,7 @@ struct fresh_kv {
 	const float *scale;
 	size_t ld, ld_scale;
 };
-/* place of the running block b. */
+/* place of the running block b, and in_rings. */
 void wr_encoder_place(struct wr_encoder *e, unsigned int b, unsigned int n_seqs);
 /* Stores n tokens as a sequence's from `token` (of those that enter the block) on. */
 void wr_encoder_store_run(

@@ -15,20 +15,25 @@
 void wr_encoder_place(struct wr_encoder *e, unsigned int b, unsigned int n_seqs)
 {
 	const struct wr_bundle_model *s = &e->m->s;
+	bool by_item = encoder_by_item(e, b);
+	e->in_rings = e->warm && !by_item;
 	for (unsigned int i = 0; i < n_seqs; i++) {
-		uint32_t dropped = e->length[i] - (e->in_off[i + 1] - e->in_off[i]);
+		uint32_t n = e->in_off[i + 1] - e->in_off[i];
+		uint8_t *panels =
+			e->kv + s->n_kv_heads * wr_kv_panel_bytes(e->slot_off[i], s->head_dim);
 		struct place *p = &e->place[i];
-		if (e->warm) {
+		if (by_item) {
+			uint32_t known = wr_encoder_known(e, i);
+			*p = (struct place){panels, WR_ALIGN_UP(known + n, 16u), known, 0};
+		} else if (e->warm) {
 			struct ring_head *head = e->batch->rings[i];
-			p->panels = ring_block(s, head, b);
-			p->slots = ring_slots(s);
-			p->first = head->position + dropped - e->again;
+			uint32_t dropped = e->length[i] - n;
+			*p = (struct place){ring_block(s, head, b), ring_slots(s),
+				head->position + dropped - e->again, 0};
 		} else {
-			p->panels = e->kv +
-				    s->n_kv_heads * wr_kv_panel_bytes(e->slot_off[i], s->head_dim);
-			p->slots = e->slot_off[i + 1] - e->slot_off[i];
-			uint32_t n = e->length[i] - dropped;
-			p->first = n <= s->window ? 0 : (s->window - n) % 16;
+			uint32_t first = n <= s->window ? 0 : (s->window - n) % 16;
+			*p = (struct place){
+				panels, e->slot_off[i + 1] - e->slot_off[i], first, first};
 		}
 	}
 }

@@ -60,6 +60,18 @@ static const struct wr_gemm_weights *carve_age_keys(
 	return head;
 }
 
+static void carve_item_heads(
+	struct wr_carve *c, const struct wr_bundle_model *s, struct wr_item_heads *to)
+{
+	size_t n = s->n_items, dh = s->head_dim;
+	to->kv.n_heads = s->n_kv_heads;
+	to->kv.head_dim = s->head_dim;
+	to->kv.kv = wr_carve(c, n * 2 * s->n_kv_heads * dh);
+	to->kv.scale = wr_carve(c, n * wr_kv_table_scales(s->n_kv_heads) * sizeof(float));
+	to->q = wr_carve(c, n * s->n_heads * dh);
+	to->q_scale = wr_carve(c, n * s->n_heads * sizeof(float));
+}
+
 /* Lays m's arrays out over c; m itself is the first piece. */
 static void layout(struct wr_carve *c, const struct wr_bundle_model *s, struct wr_model *m)
 {
@@ -82,12 +94,19 @@ static void layout(struct wr_carve *c, const struct wr_bundle_model *s, struct w
 		if (s->age_keys)
 			block->age_key = carve_age_keys(c, s);
 	}
+	if (wr_model_heads_by_item(s))
+		carve_item_heads(c, s, &m->item_heads);
+}
+
+bool wr_model_heads_by_item(const struct wr_bundle_model *s)
+{
+	return heads_by_item(s);
 }
 
 size_t wr_model_bytes_needed(const struct wr_bundle_model *s)
 {
 	struct wr_carve c = {0};
-	struct wr_model m;
+	struct wr_model m = {0};
 	wr_carve(&c, sizeof(m));
 	layout(&c, s, &m);
 	return c.used;
@@ -204,8 +223,12 @@ int wr_model_new(struct wr_model **out, const struct wr_bundle *b, enum wr_isa i
 	layout(&c, s, m);
 	assert(c.used == bytes);
 	fill(m, b);
-	*out = m;
-	return WR_OK;
+	int err = wr_model_heads_by_item(s) ? wr_model_fill_item_heads(m, msg) : WR_OK;
+	if (err)
+		wr_model_free(m);
+	else
+		*out = m;
+	return err;
 }
 
 void wr_model_free(struct wr_model *m)

@@ -19,6 +19,21 @@ struct wr_model_block {
 	const struct wr_gemm_weights *age_key;
 };
 
+/* The first block's heads of every item, int8 and scales; with wr_model_heads_by_item only. */
+struct wr_item_heads {
+	const int8_t *q;      /* [n_items][H·dh] */
+	const float *q_scale; /* [n_items][H] */
+	struct wr_kv_table kv;
+};
+
+static inline bool heads_by_item(const struct wr_bundle_model *s)
+{
+	size_t heads = s->n_heads + 2 * s->n_kv_heads;
+	size_t bytes = heads * s->head_dim +
+		       (s->n_heads + wr_kv_table_scales(s->n_kv_heads)) * sizeof(float);
+	return s->n_blocks > 1 && s->n_items * bytes <= WR_ITEM_HEADS_MAX_BYTES;
+}
+
 struct wr_model {
 	struct wr_bundle_model s;
 	enum wr_isa isa;
@@ -29,6 +44,7 @@ struct wr_model {
 	const float *item_in, *final_gain;
 	struct wr_gemm_weights items; /* the same rows, packed: scoring */
 	struct wr_model_block block[WR_BUNDLE_MAX_BLOCKS];
+	struct wr_item_heads item_heads;
 	size_t bias_ld;
 	size_t bytes;
 	struct wr_allocator alloc;
@@ -46,6 +62,9 @@ static inline void *wr_carve(struct wr_carve *c, size_t bytes)
 	c->used += WR_ALIGN_UP(bytes, (size_t)WR_CACHE_LINE);
 	return p;
 }
+
+/* Works out m->item_heads, with an encoder of its own: by_item.c. m is filled but for them. */
+int wr_model_fill_item_heads(struct wr_model *m, struct wr_errmsg *msg) WR_MUST_CHECK;
 
 /* alloc or the default of aligned_alloc and free. */
 struct wr_allocator wr_model_allocator(const struct wr_allocator *alloc);

@@ -39,7 +39,7 @@ static void run(struct wr_encoder *e, unsigned int b, struct own_call *call)
 	size_t n_jobs = call->n * e->m->s.n_heads;
 	if (e->m->s.age_keys)
 		add_age_keys(e, b, call);
-	if (e->warm)
+	if (e->in_rings)
 		e->m->kernels->decode(e->jobs, n_jobs);
 	else
 		e->m->kernels->attend(e->jobs, n_jobs);
@@ -54,8 +54,8 @@ static void add_query(
 	const struct wr_bundle_model *s = &e->m->s;
 	const struct place *p = &e->place[seq];
 	size_t dh = s->head_dim, width = s->n_heads * dh, ld = e->m->bias_ld;
-	uint32_t slot = p->first + t, origin = e->warm ? 0 : p->first;
-	while (e->warm && slot >= 2 * p->slots)
+	uint32_t slot = p->first + t, origin = p->origin;
+	while (e->in_rings && slot >= 2 * p->slots)
 		slot -= p->slots;
 	float *rows = e->own_bias + n * s->n_heads * ld;
 	memcpy(rows, e->m->block[b].bias, s->n_heads * ld * sizeof(*rows));

@@ -4,7 +4,7 @@
 
 size_t wr_ring_bytes(const struct wr_bundle_model *s)
 {
-	size_t bytes = ring_panels_off(s) + s->n_blocks * ring_block_bytes(s);
+	size_t bytes = ring_block_off(s, s->n_blocks);
 	if (s->time_buckets)
 		bytes += ring_times_bytes(s) +
 			 WR_ALIGN_UP(s->d * sizeof(float), (size_t)WR_CACHE_LINE);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * A session's cached rows: head | last user vector | per block and key head a panel of ring_slots
- * slots; where the model looks at times, also the slots' event times and the last token's input of
- * the last block, whose answer depends on when it is asked for. 15.2 KB at d = 64, 2 blocks, 2
- * heads, W = 50; one is read for every warm request.
+ * slots, of the first block the slots' item rows instead where its heads are looked up by item;
+ * where the model looks at times, also the slots' event times and the last token's input of the
+ * last block, whose answer depends on when it is asked for. 7.9 KB at d = 64, 2 blocks, 2 heads,
+ * W = 50 (15.2 with panels of both); one is read for every warm request.
  */
 #ifndef WR_MODEL_RING_H
 #define WR_MODEL_RING_H
@@ -26,8 +27,11 @@ static inline uint32_t ring_at_once(const struct wr_bundle_model *s)
 {
 	return ring_slots(s) - s->window + 1;
 }
-static inline size_t ring_block_bytes(const struct wr_bundle_model *s)
+/* Block b's part: panels, or item rows. */
+static inline size_t ring_block_bytes(const struct wr_bundle_model *s, unsigned int b)
 {
+	if (b == 0 && heads_by_item(s))
+		return WR_ALIGN_UP(ring_slots(s) * sizeof(uint32_t), (size_t)WR_CACHE_LINE);
 	return s->n_kv_heads * wr_kv_panel_bytes(ring_slots(s), s->head_dim);
 }
 static inline int8_t *ring_user(void *ring)
@@ -38,10 +42,20 @@ static inline size_t ring_panels_off(const struct wr_bundle_model *s)
 {
 	return WR_CACHE_LINE + WR_ALIGN_UP((size_t)s->d, (size_t)WR_CACHE_LINE);
 }
-/* Panels of block b. */
+/* Where block b's part begins; b = n_blocks: where the last one's ends. */
+static inline size_t ring_block_off(const struct wr_bundle_model *s, unsigned int b)
+{
+	size_t before = b ? ring_block_bytes(s, 0) + (b - 1) * ring_block_bytes(s, 1) : 0;
+	return ring_panels_off(s) + before;
+}
 static inline uint8_t *ring_block(const struct wr_bundle_model *s, void *ring, unsigned int b)
 {
-	return (uint8_t *)ring + ring_panels_off(s) + b * ring_block_bytes(s);
+	return (uint8_t *)ring + ring_block_off(s, b);
+}
+/* The slots' item rows, where the first block has them. */
+static inline uint32_t *ring_rows(const struct wr_bundle_model *s, void *ring)
+{
+	return (uint32_t *)(void *)ring_block(s, ring, 0);
 }
 
 /* Event time of slot j, unix ms; with time_buckets only, as the next. */

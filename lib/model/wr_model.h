@@ -74,6 +74,15 @@ const struct wr_gemm_weights *wr_model_items(const struct wr_model *m);
 /* The same vectors unpacked, [n_items][d], for single dot products. */
 const int8_t *wr_model_item_rows(const struct wr_model *m);
 
+/*
+ * Whether the first block's queries, keys and values are looked up by item: its tokens bring
+ * nothing but their item into it (positions are a matter of biases), so that they are worked out
+ * once, at load, and rings hold item rows in their place. Where there is a block behind it and the
+ * table stays within WR_ITEM_HEADS_MAX_BYTES, near enough to the core to be read at random.
+ */
+#define WR_ITEM_HEADS_MAX_BYTES (8u << 20)
+bool wr_model_heads_by_item(const struct wr_bundle_model *s);
+
 /* User vectors of a burst: q s8 [n][d] rows (64-byte aligned), scale f32 [n] so that logit(item) =
  * ((float)dot · item.scale) · scale. A user without clicks has q = 0, scale = 0. Owned by the
  * encoder, valid until the next encode. */

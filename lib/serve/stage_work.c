@@ -339,7 +339,7 @@ static struct wr_encoder_batch next_group(
 
 /*
  * Group by group, so that the rings of one come near while the arithmetic of another runs: a ring
- * is 15 KB, and a burst's would take as long to arrive as all of its arithmetic does.
+ * is 8 KB, and a burst's would take half as long to arrive as all of its arithmetic does.
  */
 void wr_serve_stage_score(struct worker *w, struct burst *b)
 {

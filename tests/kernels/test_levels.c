@@ -338,6 +338,102 @@ static void test_kv_store(void)
 	}
 }
 
+static void test_kv_gather(void)
+{
+	enum { ITEMS = 40 };
+	for (unsigned int i = 0; i < 300; i++) {
+		struct wr_kv_table t = {.head_dim = i % 3 ? 16 * (unsigned int)pick(1, 8) : 32,
+			.n_heads = i % 3 ? (unsigned int)pick(1, 9) : 2};
+		size_t slots = 16 * pick(1, 8), n_scales = wr_kv_table_scales(t.n_heads),
+		       n = 8 * pick(0, (unsigned int)slots / 8);
+		struct wr_guarded kv = bytes((size_t)ITEMS * 2 * t.n_heads * t.head_dim,
+					  i % N_BYTE_FILLS),
+				  scale = floats(ITEMS * n_scales, 0), panels[2];
+		struct wr_guarded rows = wr_guarded_new(n * sizeof(uint32_t));
+		for (size_t j = 0; j < n; j++)
+			((uint32_t *)rows.p)[j] = j ? wr_rng_below(&rng, ITEMS) : ITEMS - 1;
+		t.kv = kv.p;
+		t.scale = scale.p;
+		for (int l = 0; l < 2; l++) {
+			panels[l] =
+				wr_guarded_new(t.n_heads * wr_kv_panel_bytes(slots, t.head_dim));
+			memset(panels[l].p, 0x80, panels[l].bytes);
+			(l ? level : ref)->kv_gather(panels[l].p, slots, &t, rows.p, n);
+		}
+		CU_ASSERT(same(&panels[0], &panels[1]));
+		struct wr_guarded *all[] = {&kv, &scale, &rows, &panels[0], &panels[1]};
+		for (size_t j = 0; j < WR_ARRAY_LEN(all); j++)
+			wr_guarded_free(all[j]);
+	}
+}
+
+/* attend_rows against the reference's panels and attention. */
+static void attend_rows_case(unsigned int fill)
+{
+	enum { ITEMS = 40, JOBS = 19, DH = 32, HEADS = 2, LD = WR_ATTEND_MAX_WINDOW + 40 };
+	struct wr_kv_table t = {.head_dim = DH, .n_heads = HEADS};
+	struct wr_guarded kv = bytes((size_t)ITEMS * 2 * HEADS * DH, fill % N_BYTE_FILLS),
+			  q = bytes((size_t)JOBS * HEADS * DH, fill % N_BYTE_FILLS),
+			  scale = floats((size_t)ITEMS * 2 * HEADS, 0),
+			  q_scale = floats((size_t)JOBS * HEADS, 0), bias = floats(HEADS * LD, 0),
+			  rows[JOBS], o[2];
+	struct wr_attend_rows job[JOBS];
+	struct wr_guarded *all[] = {&kv, &q, &scale, &q_scale};
+	for (size_t i = 2; i < 4; i++)
+		for (size_t j = 0; j < all[i]->bytes / sizeof(float); j++) {
+			float *f = (float *)all[i]->p + j;
+			*f = wr_rng_below(&rng, 20) ? fabsf(*f) * 0.02f : 0;
+		}
+	t.kv = kv.p;
+	t.scale = scale.p;
+	o[0] = wr_guarded_new(JOBS * HEADS * DH * sizeof(float));
+	o[1] = wr_guarded_new(JOBS * HEADS * DH * sizeof(float));
+	for (size_t i = 0; i < JOBS; i++) {
+		unsigned int n = i < 2 ? (i ? WR_ATTEND_MAX_WINDOW : 1) : pick(1, 70);
+		rows[i] = wr_guarded_new((15 + n) * sizeof(uint32_t));
+		uint32_t *row = rows[i].p;
+		for (unsigned int j = 0; j < 15 + n; j++)
+			row[j] = j == 15 ? ITEMS - 1 : wr_rng_below(&rng, ITEMS);
+		const int8_t *query = (int8_t *)q.p + i * HEADS * DH;
+		const float *s = (float *)q_scale.p + i * HEADS;
+		const float *newest = (float *)bias.p + WR_ATTEND_MAX_WINDOW + 15;
+		float *out = (float *)o[1].p + i * HEADS * DH;
+		job[i] = (struct wr_attend_rows){&t, row + 15, n, query, s, newest, LD, out, 0.17f};
+		_Alignas(64) uint8_t panels[HEADS * (272 * (2 * DH + 8) + 64)];
+		uint32_t whole[272] = {0};
+		memcpy(whole, row + 15, n * sizeof(*whole));
+		ref->kv_gather(panels, 272, &t, whole, 272);
+		for (size_t h = 0; h < HEADS; h++) {
+			struct wr_attend a = {
+				.kv = wr_kv_panel_at(
+					panels + h * wr_kv_panel_bytes(272, DH), 272, DH),
+				.q = query + h * DH,
+				.q_scale = s + h,
+				.bias = newest + h * LD,
+				.o = (float *)o[0].p + (i * HEADS + h) * DH,
+				.n_queries = 1,
+				.first = n - 1,
+				.window = WR_ATTEND_MAX_WINDOW,
+				.head_dim = DH,
+				.inv_sqrt = 0.17f};
+			ref->attend(&a, 1);
+		}
+	}
+	level->attend_rows(job, JOBS);
+	CU_ASSERT(same(&o[0], &o[1]));
+	for (size_t i = 0; i < JOBS; i++)
+		wr_guarded_free(&rows[i]);
+	struct wr_guarded *rest[] = {&kv, &q, &scale, &q_scale, &bias, &o[0], &o[1]};
+	for (size_t i = 0; i < WR_ARRAY_LEN(rest); i++)
+		wr_guarded_free(rest[i]);
+}
+
+static void test_attend_rows(void)
+{
+	for (unsigned int i = 0; i < 40 && level->attend_rows; i++)
+		attend_rows_case(i);
+}
+
 /* The queries of a, cut into jobs at random places. */
 static void attend_in_jobs(wr_attend_fn *attend, const struct wr_attend *a)
 {
@@ -673,8 +769,10 @@ int main(int argc, char **argv)
 		{"quantise and relu + quantise", test_quantise},
 		{"second plane", test_quantise_low}, {"norm + quantise", test_norm_quantise},
 		{"user vector", test_user_quantise}, {"input", test_embed},
-		{"storing keys and values", test_kv_store}, {"attention", test_attend},
-		{"origin", test_origin}, {"scores above a threshold", test_topk_above},
+		{"storing keys and values", test_kv_store},
+		{"gathering keys and values", test_kv_gather}, {"attention", test_attend},
+		{"attention over rows", test_attend_rows}, {"origin", test_origin},
+		{"scores above a threshold", test_topk_above},
 		{"order of candidates", test_topk_order}, {"best of groups", test_score_best},
 		{"bound", test_score_bound}, {"bound, exactly", test_score_bound_exact},
 		{"items one by one", test_score_rows}};

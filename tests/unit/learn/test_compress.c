@@ -98,7 +98,7 @@ static void test_cost(void)
 	CU_ASSERT_EQUAL(
 		c.cold_macs, 32 * 64 * (15 + 8) + (8 + 1) * (32 * (32 + 32 + 96) + 2 * 8 * 32));
 	CU_ASSERT(c.warm_us > 0 && c.cold_us > 0 && c.score_us > 0 && c.score_us < c.cold_us);
-	CU_ASSERT(c.session_bytes >= 2 * 2 * 8 * (32 + 8));
+	CU_ASSERT(c.session_bytes >= 2 * 8 * (32 + 8) + 8 * 4);
 	wr_bundle_close(b);
 	/* Kept projections are three products, and their second planes take memory. */
 	struct wr_pack p = {.data_dir = learn_test_path("ring"),

@@ -40,6 +40,9 @@ static const struct wr_bundle_model shapes[] = {
 	{200, 64, 3, 4, 1, 16, 33, 112, 20, 1e-6f, 1, 0, {0}, 1, {0}},
 	{40, 64, 2, 2, 2, 32, 1, 64, 20, 1e-6f, 1, 0, {0}, 1, {0}},
 	{50, 48, 3, 4, 2, 16, 9, 80, 10, 1e-5f, 1, 20, {2, 1, 4, 6}, 1, {0}},
+	/* Too many items for a table of the first block's heads. */
+	{39000, 64, 2, 2, 2, 32, 50, 128, 20, 1e-6f, 1, 0, {0}},
+	{53000, 48, 3, 4, 2, 16, 9, 80, 10, 1e-5f, 1, 20, {2, 1, 4, 6}, 1, {0}},
 };
 
 struct user {
@@ -212,11 +215,17 @@ static void test_auto(void)
 
 static void test_sizes(void)
 {
-	CU_ASSERT_EQUAL(wr_ring_bytes(&shapes[0]), 64 + 64 + 2 * 2 * (52 * (2 * 32 + 8) + 32));
+	CU_ASSERT_EQUAL(wr_ring_bytes(&shapes[0]), 64 + 64 + 256 + 2 * (52 * (2 * 32 + 8) + 32));
 	CU_ASSERT_EQUAL(wr_ring_max_new(&shapes[0]), 50);
 	CU_ASSERT_EQUAL(wr_ring_max_new(&shapes[6]), 1); /* one event of history */
 	CU_ASSERT_EQUAL(wr_ring_bytes(&shapes[9]), wr_ring_bytes(&shapes[0]) + 448 + 256);
-	for (size_t i = 0; i < WR_ARRAY_LEN(shapes); i++)
+	/* The first block's heads by item: with a block behind it, and few items. */
+	CU_ASSERT(wr_model_heads_by_item(&shapes[0]));
+	CU_ASSERT(!wr_model_heads_by_item(&shapes[1]));
+	size_t n = WR_ARRAY_LEN(shapes);
+	CU_ASSERT(!wr_model_heads_by_item(&shapes[n - 1]));
+	CU_ASSERT_EQUAL(wr_ring_bytes(&shapes[n - 2]), 64 + 64 + 2 * 2 * (52 * (2 * 32 + 8) + 32));
+	for (size_t i = 0; i < n; i++)
 		CU_ASSERT_EQUAL(wr_ring_bytes(&shapes[i]) % WR_CACHE_LINE, 0);
 }
 

@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * attention.h's attend_rows on AVX-512 VNNI, for two heads of 32 channels: a row of keys or values
+ * is one cache line. A key's line meets both heads' query in one product and its sums are added
+ * across, 16 keys in a tree; values of four rows change places in registers on their way into the
+ * sums. Ages are lanes, the newest the last one, so that a first block may begin with places of
+ * nobody. Eight queries go through each step together.
+ */
+#include "attention.h"
+#include "quantise.h"
+#include "simd512.h"
+
+#include <math.h>
+
+#define QUERIES 8
+#define HEADS   2
+#define WIDTH   64 /* of a row's keys, and values */
+
+struct query {
+	const struct wr_attend_rows *a;
+	const uint32_t *rows; /* of the first block's first place */
+	size_t blocks, empty; /* places of nobody */
+	float largest[HEADS], scale[HEADS];
+};
+
+struct tile {
+	struct query query[QUERIES];
+	/* By place: scores, then exponentials; values' scales, then weights. */
+	float e[QUERIES][HEADS][WR_ATTEND_MAX_WINDOW] __attribute__((aligned(64)));
+	float v[QUERIES][HEADS][WR_ATTEND_MAX_WINDOW] __attribute__((aligned(64)));
+	/* Weights of both heads by turns, four of each. */
+	uint8_t p[QUERIES][HEADS * WR_ATTEND_MAX_WINDOW] __attribute__((aligned(64)));
+};
+
+SIMD_INLINE int32_t sum_words(__m256i v)
+{
+	__m128i s = _mm_add_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
+	s = _mm_add_epi32(s, _mm_unpackhi_epi64(s, s));
+	return _mm_cvtsi128_si32(s) + _mm_extract_epi32(s, 1);
+}
+
+/* Products of four keys with a query, added within 16 bytes: a lane's words are keys. */
+SIMD_INLINE __m512i dot_four(const int8_t *kv, const uint32_t *rows, __m512i q)
+{
+	const __m512i sign = _mm512_set1_epi32((int32_t)0x80808080u);
+	__m512i d[4];
+	for (size_t i = 0; i < 4; i++)
+		d[i] = _mm512_dpbusd_epi32(_mm512_setzero_si512(),
+			_mm512_xor_si512(
+				_mm512_loadu_si512(kv + rows[i] * 2 * (size_t)WIDTH), sign),
+			q);
+	for (size_t i = 0; i < 4; i += 2)
+		d[i] = _mm512_add_epi32(_mm512_unpacklo_epi32(d[i], d[i + 1]),
+			_mm512_unpackhi_epi32(d[i], d[i + 1]));
+	return _mm512_add_epi32(
+		_mm512_unpacklo_epi64(d[0], d[2]), _mm512_unpackhi_epi64(d[0], d[2]));
+}
+
+/* Of 16 keys, by head; the first `skip` of them, whole fours, are nobody's. */
+SIMD_INLINE void dot_block(
+	const int8_t *kv, const uint32_t *rows, size_t skip, __m512i q, __m512i dot[HEADS])
+{
+	__m512i four[4];
+	for (size_t i = 0; i < 4; i++)
+		four[i] = i * 4 < skip ? _mm512_setzero_si512() : dot_four(kv, rows + i * 4, q);
+	for (size_t i = 0; i < 4; i += 2)
+		four[i] = _mm512_add_epi32(_mm512_shuffle_i32x4(four[i], four[i + 1], 0x88),
+			_mm512_shuffle_i32x4(four[i], four[i + 1], 0xdd));
+	dot[0] = _mm512_shuffle_i32x4(four[0], four[2], 0x88);
+	dot[1] = _mm512_shuffle_i32x4(four[0], four[2], 0xdd);
+}
+
+/* Scales of 16 rows: keys' of both heads, then values'. */
+SIMD_INLINE void load_scales(const float *scale, const uint32_t *rows, __m512 out[2 * HEADS])
+{
+	__m512 r[4];
+	for (size_t i = 0; i < 4; i++) {
+		r[i] = _mm512_castps128_ps512(_mm_loadu_ps(scale + rows[i] * (size_t)4));
+		r[i] = _mm512_insertf32x4(r[i], _mm_loadu_ps(scale + rows[i + 4] * (size_t)4), 1);
+		r[i] = _mm512_insertf32x4(r[i], _mm_loadu_ps(scale + rows[i + 8] * (size_t)4), 2);
+		r[i] = _mm512_insertf32x4(r[i], _mm_loadu_ps(scale + rows[i + 12] * (size_t)4), 3);
+	}
+	__m512d k01 = _mm512_castps_pd(_mm512_unpacklo_ps(r[0], r[1])),
+		k23 = _mm512_castps_pd(_mm512_unpacklo_ps(r[2], r[3])),
+		v01 = _mm512_castps_pd(_mm512_unpackhi_ps(r[0], r[1])),
+		v23 = _mm512_castps_pd(_mm512_unpackhi_ps(r[2], r[3]));
+	out[0] = _mm512_castpd_ps(_mm512_unpacklo_pd(k01, k23));
+	out[1] = _mm512_castpd_ps(_mm512_unpackhi_pd(k01, k23));
+	out[2] = _mm512_castpd_ps(_mm512_unpacklo_pd(v01, v23));
+	out[3] = _mm512_castpd_ps(_mm512_unpackhi_pd(v01, v23));
+}
+
+/* Scores into e, -inf at places of nobody, the largest of them; values' scales into v. */
+SIMD_INLINE void score(struct tile *t, size_t i)
+{
+	struct query *x = &t->query[i];
+	const struct wr_attend_rows *a = x->a;
+	const __m512i q = _mm512_loadu_si512(a->q);
+	const __m512 lowest = _mm512_set1_ps(-INFINITY);
+	/* Keys are shifted to unsigned; 128·Σq goes off again. */
+	__m512i shift = _mm512_dpbusd_epi32(
+		_mm512_setzero_si512(), _mm512_set1_epi32((int32_t)0x80808080u), q);
+	__m512i off[HEADS] = {_mm512_set1_epi32(sum_words(_mm512_castsi512_si256(shift))),
+		_mm512_set1_epi32(sum_words(_mm512_extracti64x4_epi64(shift, 1)))};
+	__m512 largest[HEADS] = {lowest, lowest};
+	for (size_t b = 0; b < x->blocks; b++) {
+		const uint32_t *rows = x->rows + b * 16;
+		const size_t skip = b ? 0 : x->empty;
+		const __mmask16 seen = (__mmask16)(0xffffu << skip);
+		__m512i dot[HEADS];
+		__m512 scale[2 * HEADS];
+		dot_block(a->table->kv, rows, skip / 4 * 4, q, dot);
+		load_scales(a->table->scale, rows, scale);
+		for (size_t h = 0; h < HEADS; h++) {
+			/* Of the newest key: bias[0]. */
+			const float *bias = a->bias + h * a->bias_ld - (x->blocks - b) * 16 + 1;
+			__m512 c = _mm512_set1_ps(a->q_scale[h] * a->inv_sqrt);
+			__m512 s = _mm512_mul_ps(
+				_mm512_cvtepi32_ps(_mm512_sub_epi32(dot[h], off[h])), scale[h]);
+			s = _mm512_add_ps(_mm512_mul_ps(s, c), _mm512_maskz_loadu_ps(seen, bias));
+			s = _mm512_mask_mov_ps(lowest, seen, s);
+			largest[h] = _mm512_max_ps(s, largest[h]);
+			_mm512_store_ps(&t->e[i][h][b * 16], s);
+			_mm512_store_ps(&t->v[i][h][b * 16], scale[HEADS + h]);
+		}
+	}
+	for (size_t h = 0; h < HEADS; h++)
+		x->largest[h] = simd512_largest(largest[h]);
+}
+
+/* Exponentials, their sum by age, and weights as bytes. */
+SIMD_INLINE void weights(struct tile *t, size_t i, size_t h)
+{
+	struct query *x = &t->query[i];
+	const __m512 m = _mm512_set1_ps(x->largest[h]);
+	__m512 aw = _mm512_setzero_ps(), z = _mm512_setzero_ps();
+	for (size_t b = x->blocks; b-- > 0;) {
+		__mmask16 seen = (__mmask16)(b ? 0xffffu : 0xffffu << x->empty);
+		float *v = &t->v[i][h][b * 16];
+		__m512 e = _mm512_maskz_mov_ps(
+			seen, simd512_exp(_mm512_sub_ps(_mm512_load_ps(&t->e[i][h][b * 16]), m)));
+		z = _mm512_add_ps(z, e);
+		__m512 w = _mm512_maskz_mul_ps(seen, e, _mm512_load_ps(v));
+		_mm512_store_ps(v, w);
+		aw = _mm512_max_ps(w, aw);
+	}
+	float w = simd512_largest(aw);
+	x->scale[h] = w < WR_QUANTISE_TINY ? 0 : w / 127.0f / simd512_fold(z);
+	const __m512 inv = _mm512_set1_ps(w < WR_QUANTISE_TINY ? 0 : 127.0f / w);
+	for (size_t b = 0; b < x->blocks; b++) {
+		__m128i p = _mm512_cvtsepi32_epi8(_mm512_cvtps_epi32(
+			_mm512_mul_ps(_mm512_load_ps(&t->v[i][h][b * 16]), inv)));
+		uint8_t *to = &t->p[i][b * 32 + h * 4];
+		for (size_t g = 0; g < 4; g++, p = _mm_srli_si128(p, 4))
+			_mm_storeu_si32(to + g * 8, p);
+	}
+}
+
+SIMD_INLINE void output(struct tile *t, size_t i)
+{
+	const struct query *x = &t->query[i];
+	__m512i acc[4] = {0};
+	for (size_t g = x->empty / 4; g < x->blocks * 4; g++) {
+		const int8_t *kv = x->a->table->kv + WIDTH;
+		__m512i r[4];
+		for (size_t j = 0; j < 4; j++)
+			r[j] = _mm512_loadu_si512(kv + x->rows[g * 4 + j] * 2 * (size_t)WIDTH);
+		__m512i ab = _mm512_unpacklo_epi8(r[0], r[1]),
+			cd = _mm512_unpacklo_epi8(r[2], r[3]);
+		__m512i p = _mm512_mask_mov_epi32(simd512_broadcast4(&t->p[i][g * 8]), 0xff00,
+			simd512_broadcast4(&t->p[i][g * 8 + 4]));
+		acc[0] = _mm512_dpbusd_epi32(acc[0], p, _mm512_unpacklo_epi16(ab, cd));
+		acc[1] = _mm512_dpbusd_epi32(acc[1], p, _mm512_unpackhi_epi16(ab, cd));
+		ab = _mm512_unpackhi_epi8(r[0], r[1]), cd = _mm512_unpackhi_epi8(r[2], r[3]);
+		acc[2] = _mm512_dpbusd_epi32(acc[2], p, _mm512_unpacklo_epi16(ab, cd));
+		acc[3] = _mm512_dpbusd_epi32(acc[3], p, _mm512_unpackhi_epi16(ab, cd));
+	}
+	/* Lane l of acc j has channels 16·l + 4·j … + 3. */
+	__m512i low01 = _mm512_shuffle_i32x4(acc[0], acc[1], 0x44),
+		low23 = _mm512_shuffle_i32x4(acc[2], acc[3], 0x44),
+		high01 = _mm512_shuffle_i32x4(acc[0], acc[1], 0xee),
+		high23 = _mm512_shuffle_i32x4(acc[2], acc[3], 0xee);
+	__m512i out[4] = {_mm512_shuffle_i32x4(low01, low23, 0x88),
+		_mm512_shuffle_i32x4(low01, low23, 0xdd),
+		_mm512_shuffle_i32x4(high01, high23, 0x88),
+		_mm512_shuffle_i32x4(high01, high23, 0xdd)};
+	for (size_t j = 0; j < 4; j++)
+		_mm512_storeu_ps(x->a->o + j * 16,
+			_mm512_mul_ps(_mm512_cvtepi32_ps(out[j]), _mm512_set1_ps(x->scale[j / 2])));
+}
+
+void wr_attend_rows_avx512vnni(const struct wr_attend_rows *jobs, size_t n_jobs)
+{
+	struct tile t;
+	for (size_t first = 0, n; first < n_jobs; first += n) {
+		n = n_jobs - first < QUERIES ? n_jobs - first : QUERIES;
+		for (size_t i = 0; i < n; i++) {
+			const struct wr_attend_rows *a = &jobs[first + i];
+			size_t blocks = (a->n + 15) / 16, empty = blocks * 16 - a->n;
+			t.query[i] = (struct query){
+				.a = a, .rows = a->rows - empty, .blocks = blocks, .empty = empty};
+		}
+		for (size_t i = 0; i < n; i++)
+			score(&t, i);
+		for (size_t i = 0; i < n; i++)
+			for (size_t h = 0; h < HEADS; h++)
+				weights(&t, i, h);
+		for (size_t i = 0; i < n; i++)
+			output(&t, i);
+	}
+}
