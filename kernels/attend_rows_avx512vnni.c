@@ -18,19 +18,25 @@
 
 struct query {
 	const struct wr_attend_rows *a;
-	const uint32_t *rows; /* of the first block's first place */
-	size_t blocks, empty; /* places of nobody */
-	float largest[HEADS], scale[HEADS];
+	size_t blocks, empty; /* places of nobody, at the beginning */
+	float largest[HEADS], inv[HEADS], scale[HEADS];
 };
 
 struct tile {
 	struct query query[QUERIES];
+	/* Rows by place as offsets: of scales in bytes, of keys and values in eights of them. */
+	uint32_t at[QUERIES][WR_ATTEND_MAX_WINDOW] __attribute__((aligned(64)));
 	/* By place: scores, then exponentials; values' scales, then weights. */
 	float e[QUERIES][HEADS][WR_ATTEND_MAX_WINDOW] __attribute__((aligned(64)));
 	float v[QUERIES][HEADS][WR_ATTEND_MAX_WINDOW] __attribute__((aligned(64)));
 	/* Weights of both heads by turns, four of each. */
 	uint8_t p[QUERIES][HEADS * WR_ATTEND_MAX_WINDOW] __attribute__((aligned(64)));
 };
+
+SIMD_INLINE __m512i load_row(const int8_t *kv, uint32_t at)
+{
+	return _mm512_loadu_si512(kv + (size_t)at * 8);
+}
 
 SIMD_INLINE int32_t sum_words(__m256i v)
 {
@@ -40,15 +46,13 @@ SIMD_INLINE int32_t sum_words(__m256i v)
 }
 
 /* Products of four keys with a query, added within 16 bytes: a lane's words are keys. */
-SIMD_INLINE __m512i dot_four(const int8_t *kv, const uint32_t *rows, __m512i q)
+SIMD_INLINE __m512i dot_four(const int8_t *kv, const uint32_t *at, __m512i q)
 {
 	const __m512i sign = _mm512_set1_epi32((int32_t)0x80808080u);
 	__m512i d[4];
 	for (size_t i = 0; i < 4; i++)
-		d[i] = _mm512_dpbusd_epi32(_mm512_setzero_si512(),
-			_mm512_xor_si512(
-				_mm512_loadu_si512(kv + rows[i] * 2 * (size_t)WIDTH), sign),
-			q);
+		d[i] = _mm512_dpbusd_epi32(
+			_mm512_setzero_si512(), _mm512_xor_si512(load_row(kv, at[i]), sign), q);
 	for (size_t i = 0; i < 4; i += 2)
 		d[i] = _mm512_add_epi32(_mm512_unpacklo_epi32(d[i], d[i + 1]),
 			_mm512_unpackhi_epi32(d[i], d[i + 1]));
@@ -58,11 +62,11 @@ SIMD_INLINE __m512i dot_four(const int8_t *kv, const uint32_t *rows, __m512i q)
 
 /* Of 16 keys, by head; the first `skip` of them, whole fours, are nobody's. */
 SIMD_INLINE void dot_block(
-	const int8_t *kv, const uint32_t *rows, size_t skip, __m512i q, __m512i dot[HEADS])
+	const int8_t *kv, const uint32_t *at, size_t skip, __m512i q, __m512i dot[HEADS])
 {
 	__m512i four[4];
 	for (size_t i = 0; i < 4; i++)
-		four[i] = i * 4 < skip ? _mm512_setzero_si512() : dot_four(kv, rows + i * 4, q);
+		four[i] = i * 4 < skip ? _mm512_setzero_si512() : dot_four(kv, at + i * 4, q);
 	for (size_t i = 0; i < 4; i += 2)
 		four[i] = _mm512_add_epi32(_mm512_shuffle_i32x4(four[i], four[i + 1], 0x88),
 			_mm512_shuffle_i32x4(four[i], four[i + 1], 0xdd));
@@ -70,15 +74,20 @@ SIMD_INLINE void dot_block(
 	dot[1] = _mm512_shuffle_i32x4(four[0], four[2], 0xdd);
 }
 
+SIMD_INLINE __m128 load_scale(const float *scale, uint32_t at)
+{
+	return _mm_loadu_ps((const float *)(const void *)((const char *)scale + at));
+}
+
 /* Scales of 16 rows: keys' of both heads, then values'. */
-SIMD_INLINE void load_scales(const float *scale, const uint32_t *rows, __m512 out[2 * HEADS])
+SIMD_INLINE void load_scales(const float *scale, const uint32_t *at, __m512 out[2 * HEADS])
 {
 	__m512 r[4];
 	for (size_t i = 0; i < 4; i++) {
-		r[i] = _mm512_castps128_ps512(_mm_loadu_ps(scale + rows[i] * (size_t)4));
-		r[i] = _mm512_insertf32x4(r[i], _mm_loadu_ps(scale + rows[i + 4] * (size_t)4), 1);
-		r[i] = _mm512_insertf32x4(r[i], _mm_loadu_ps(scale + rows[i + 8] * (size_t)4), 2);
-		r[i] = _mm512_insertf32x4(r[i], _mm_loadu_ps(scale + rows[i + 12] * (size_t)4), 3);
+		r[i] = _mm512_castps128_ps512(load_scale(scale, at[i]));
+		r[i] = _mm512_insertf32x4(r[i], load_scale(scale, at[i + 4]), 1);
+		r[i] = _mm512_insertf32x4(r[i], load_scale(scale, at[i + 8]), 2);
+		r[i] = _mm512_insertf32x4(r[i], load_scale(scale, at[i + 12]), 3);
 	}
 	__m512d k01 = _mm512_castps_pd(_mm512_unpacklo_ps(r[0], r[1])),
 		k23 = _mm512_castps_pd(_mm512_unpacklo_ps(r[2], r[3])),
@@ -104,13 +113,13 @@ SIMD_INLINE void score(struct tile *t, size_t i)
 		_mm512_set1_epi32(sum_words(_mm512_extracti64x4_epi64(shift, 1)))};
 	__m512 largest[HEADS] = {lowest, lowest};
 	for (size_t b = 0; b < x->blocks; b++) {
-		const uint32_t *rows = x->rows + b * 16;
+		const uint32_t *at = &t->at[i][b * 16];
 		const size_t skip = b ? 0 : x->empty;
 		const __mmask16 seen = (__mmask16)(0xffffu << skip);
 		__m512i dot[HEADS];
 		__m512 scale[2 * HEADS];
-		dot_block(a->table->kv, rows, skip / 4 * 4, q, dot);
-		load_scales(a->table->scale, rows, scale);
+		dot_block(a->table->kv, at, skip / 4 * 4, q, dot);
+		load_scales(a->table->scale, at, scale);
 		for (size_t h = 0; h < HEADS; h++) {
 			/* Of the newest key: bias[0]. */
 			const float *bias = a->bias + h * a->bias_ld - (x->blocks - b) * 16 + 1;
@@ -128,8 +137,8 @@ SIMD_INLINE void score(struct tile *t, size_t i)
 		x->largest[h] = simd512_largest(largest[h]);
 }
 
-/* Exponentials, their sum by age, and weights as bytes. */
-SIMD_INLINE void weights(struct tile *t, size_t i, size_t h)
+/* Exponentials, their sum by age, by the value's scale into v; the weights' scale. */
+SIMD_INLINE void exponentials(struct tile *t, size_t i, size_t h)
 {
 	struct query *x = &t->query[i];
 	const __m512 m = _mm512_set1_ps(x->largest[h]);
@@ -145,14 +154,21 @@ SIMD_INLINE void weights(struct tile *t, size_t i, size_t h)
 		aw = _mm512_max_ps(w, aw);
 	}
 	float w = simd512_largest(aw);
+	x->inv[h] = w < WR_QUANTISE_TINY ? 0 : 127.0f / w;
 	x->scale[h] = w < WR_QUANTISE_TINY ? 0 : w / 127.0f / simd512_fold(z);
-	const __m512 inv = _mm512_set1_ps(w < WR_QUANTISE_TINY ? 0 : 127.0f / w);
-	for (size_t b = 0; b < x->blocks; b++) {
-		__m128i p = _mm512_cvtsepi32_epi8(_mm512_cvtps_epi32(
-			_mm512_mul_ps(_mm512_load_ps(&t->v[i][h][b * 16]), inv)));
-		uint8_t *to = &t->p[i][b * 32 + h * 4];
-		for (size_t g = 0; g < 4; g++, p = _mm_srli_si128(p, 4))
-			_mm_storeu_si32(to + g * 8, p);
+}
+
+SIMD_INLINE void weights(struct tile *t, size_t i)
+{
+	for (size_t b = 0; b < t->query[i].blocks; b++) {
+		__m128i p[HEADS];
+		for (size_t h = 0; h < HEADS; h++)
+			p[h] = _mm512_cvtsepi32_epi8(_mm512_cvtps_epi32(
+				_mm512_mul_ps(_mm512_load_ps(&t->v[i][h][b * 16]),
+					_mm512_set1_ps(t->query[i].inv[h]))));
+		__m128i *to = (__m128i *)(void *)&t->p[i][b * 32];
+		_mm_store_si128(to, _mm_unpacklo_epi32(p[0], p[1]));
+		_mm_store_si128(to + 1, _mm_unpackhi_epi32(p[0], p[1]));
 	}
 }
 
@@ -161,10 +177,10 @@ SIMD_INLINE void output(struct tile *t, size_t i)
 	const struct query *x = &t->query[i];
 	__m512i acc[4] = {0};
 	for (size_t g = x->empty / 4; g < x->blocks * 4; g++) {
-		const int8_t *kv = x->a->table->kv + WIDTH;
+		const uint32_t *at = &t->at[i][g * 4];
 		__m512i r[4];
 		for (size_t j = 0; j < 4; j++)
-			r[j] = _mm512_loadu_si512(kv + x->rows[g * 4 + j] * 2 * (size_t)WIDTH);
+			r[j] = load_row(x->a->table->kv + WIDTH, at[j]);
 		__m512i ab = _mm512_unpacklo_epi8(r[0], r[1]),
 			cd = _mm512_unpacklo_epi8(r[2], r[3]);
 		__m512i p = _mm512_mask_mov_epi32(simd512_broadcast4(&t->p[i][g * 8]), 0xff00,
@@ -189,22 +205,29 @@ SIMD_INLINE void output(struct tile *t, size_t i)
 			_mm512_mul_ps(_mm512_cvtepi32_ps(out[j]), _mm512_set1_ps(x->scale[j / 2])));
 }
 
+SIMD_INLINE void start(struct tile *t, size_t i, const struct wr_attend_rows *a)
+{
+	size_t blocks = (a->n + 15) / 16, empty = blocks * 16 - a->n;
+	t->query[i] = (struct query){.a = a, .blocks = blocks, .empty = empty};
+	for (size_t b = 0; b < blocks; b++)
+		_mm512_store_si512(&t->at[i][b * 16],
+			_mm512_slli_epi32(_mm512_loadu_si512(a->rows - empty + b * 16), 4));
+}
+
 void wr_attend_rows_avx512vnni(const struct wr_attend_rows *jobs, size_t n_jobs)
 {
 	struct tile t;
 	for (size_t first = 0, n; first < n_jobs; first += n) {
 		n = n_jobs - first < QUERIES ? n_jobs - first : QUERIES;
-		for (size_t i = 0; i < n; i++) {
-			const struct wr_attend_rows *a = &jobs[first + i];
-			size_t blocks = (a->n + 15) / 16, empty = blocks * 16 - a->n;
-			t.query[i] = (struct query){
-				.a = a, .rows = a->rows - empty, .blocks = blocks, .empty = empty};
-		}
+		for (size_t i = 0; i < n; i++)
+			start(&t, i, &jobs[first + i]);
 		for (size_t i = 0; i < n; i++)
 			score(&t, i);
 		for (size_t i = 0; i < n; i++)
 			for (size_t h = 0; h < HEADS; h++)
-				weights(&t, i, h);
+				exponentials(&t, i, h);
+		for (size_t i = 0; i < n; i++)
+			weights(&t, i);
 		for (size_t i = 0; i < n; i++)
 			output(&t, i);
 	}

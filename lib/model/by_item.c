@@ -132,11 +132,15 @@ static struct wr_attend_rows job_of(
 	const struct wr_model *m = e->m;
 	uint32_t n = e->place[seq].first + e->length[seq], seen = WR_MIN(n, m->s.window);
 	size_t at = e->out_off[seq];
+	const int8_t *q = m->item_heads.q + rows[n - 1] * (size_t)m->s.n_heads * m->s.head_dim;
+	const float *q_scale = m->item_heads.q_scale + rows[n - 1] * (size_t)m->s.n_heads;
+	__builtin_prefetch(q);
+	__builtin_prefetch(q_scale);
 	return (struct wr_attend_rows){.table = &m->item_heads.kv,
 		.rows = rows + n - seen,
 		.n = seen,
-		.q = m->item_heads.q + rows[n - 1] * (size_t)m->s.n_heads * m->s.head_dim,
-		.q_scale = m->item_heads.q_scale + rows[n - 1] * (size_t)m->s.n_heads,
+		.q = q,
+		.q_scale = q_scale,
 		.bias = m->block[0].bias + WR_ATTEND_BIAS_PAD + m->s.window - 1,
 		.bias_ld = m->bias_ld,
 		.o = e->o + at * m->s.n_heads * m->s.head_dim,
