@@ -20,7 +20,7 @@
 #define WR_ATTEND_MAX_WINDOW 256
 #define WR_ATTEND_MAX_HEAD   128
 /* Floats before and behind a head's bias row that may be read (their values do not matter). */
-#define WR_ATTEND_BIAS_PAD 16
+#define WR_ATTEND_BIAS_PAD 32
 /* Slots of a ring at most. */
 #define WR_DECODE_MAX_SLOTS 272
 

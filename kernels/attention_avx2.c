@@ -38,7 +38,7 @@ SIMD_INLINE void score(struct attend_tile *t, size_t i, size_t head_dim)
 	const __m256 lowest = _mm256_set1_ps(-INFINITY);
 	const __m256 c = _mm256_set1_ps(q->c);
 	__m256 largest = lowest;
-	for (size_t b = q->block; b <= q->last; b++) {
+	for (size_t b = q->over.block; b <= q->over.last; b++) {
 		__m256i dot[2];
 		const size_t from = b * 16;
 		dots(a->kv.k + from * head_dim, q->q, head_dim, &dot[0], &dot[1]);
@@ -50,10 +50,16 @@ SIMD_INLINE void score(struct attend_tile *t, size_t i, size_t head_dim)
 				_mm256_loadu_ps(a->bias + (ptrdiff_t)at - (ptrdiff_t)q->slot));
 			s = _mm256_blendv_ps(lowest, s, seen(q, at));
 			largest = _mm256_max_ps(s, largest);
-			_mm256_store_ps(&t->e[i][at + 16 - q->base], s);
+			_mm256_store_ps(&t->e[i][attend_at(q, at)], s);
 		}
 	}
 	q->largest = simd256_largest(largest);
+}
+
+SIMD_INLINE void score_job(struct attend_tile *t, size_t head_dim)
+{
+	for (size_t i = 0; i < t->n; i++)
+		score(t, i, head_dim);
 }
 
 SIMD_INLINE void exponentials(struct attend_tile *t, size_t i)
@@ -61,9 +67,8 @@ SIMD_INLINE void exponentials(struct attend_tile *t, size_t i)
 	struct attend_query *q = &t->query[i];
 	const __m256 m = _mm256_set1_ps(q->largest);
 	__m256 aw = _mm256_setzero_ps();
-	memset(&t->e[i][q->block * 16 - q->base], 0, 16 * sizeof(float));
-	for (size_t at = q->block * 16; at < (q->last + 1) * 16; at += 8) {
-		float *e = &t->e[i][at + 16 - q->base];
+	for (size_t at = q->over.block * 16; at < (q->over.last + 1) * 16; at += 8) {
+		float *e = &t->e[i][attend_at(q, at)];
 		__m256 in = seen(q, at);
 		__m256 v = _mm256_and_ps(in, simd256_exp(_mm256_sub_ps(_mm256_load_ps(e), m)));
 		_mm256_store_ps(e, v);
@@ -78,8 +83,8 @@ SIMD_INLINE void exponentials(struct attend_tile *t, size_t i)
 SIMD_INLINE __m256i weight8(const struct attend_tile *t, size_t i, size_t at, __m256 inv)
 {
 	const struct attend_query *q = &t->query[i];
-	__m256 w = _mm256_mul_ps(_mm256_load_ps(&t->e[i][at + 16 - q->base]),
-		_mm256_loadu_ps(q->a->kv.v_scale + at));
+	__m256 w = _mm256_mul_ps(
+		_mm256_load_ps(&t->e[i][attend_at(q, at)]), _mm256_loadu_ps(q->a->kv.v_scale + at));
 	return _mm256_cvtps_epi32(_mm256_and_ps(seen(q, at), _mm256_mul_ps(w, inv)));
 }
 
@@ -88,16 +93,13 @@ SIMD_INLINE void weights(struct attend_tile *t, size_t i)
 	struct attend_query *q = &t->query[i];
 	const __m256 inv = _mm256_set1_ps(q->inv);
 	__m256 low = _mm256_setzero_ps(), high = low;
-	for (size_t n = q->slot - q->low + 1, end = q->slot + 1 + 16 - q->base;;) {
-		low = _mm256_add_ps(low, _mm256_loadu_ps(&t->e[i][end - 16]));
-		high = _mm256_add_ps(high, _mm256_loadu_ps(&t->e[i][end - 8]));
-		if (n <= 16)
-			break;
-		n -= 16;
-		end -= 16;
+	const float *end = &t->e[i][attend_at(q, q->slot + 1)];
+	for (size_t n = 1; n <= q->over.windows; n++) {
+		low = _mm256_add_ps(low, _mm256_loadu_ps(end - n * 16));
+		high = _mm256_add_ps(high, _mm256_loadu_ps(end - n * 16 + 8));
 	}
-	for (size_t at = q->block * 16; at < (q->last + 1) * 16; at += 16)
-		_mm_store_si128((__m128i *)(void *)&t->p[i][at + 16 - q->base],
+	for (size_t at = q->over.block * 16; at < (q->over.last + 1) * 16; at += 16)
+		_mm_store_si128((__m128i *)(void *)&t->p[i][attend_at(q, at) - ATTEND_FRONT],
 			simd256_pack16(weight8(t, i, at, inv), weight8(t, i, at + 8, inv)));
 	q->scale = q->scale / simd256_fold(low, high);
 }
@@ -109,10 +111,11 @@ SIMD_INLINE void output(struct attend_tile *t, size_t i, size_t head_dim)
 	const __m256 scale = _mm256_set1_ps(q->scale);
 	for (size_t c = 0; c < head_dim; c += 16) {
 		__m256i low = _mm256_setzero_si256(), high = low;
-		for (size_t g = q->low / 4; g <= q->slot / 4; g++) {
+		for (size_t g = q->over.group; g <= q->over.last_group; g++) {
 			const __m256i *v =
 				(const __m256i *)(const void *)(a->kv.v + g * 4 * head_dim + c * 4);
-			__m256i p = simd256_broadcast4(&t->p[i][g * 4 + 16 - q->base]);
+			__m256i p =
+				simd256_broadcast4(&t->p[i][attend_at(q, g * 4) - ATTEND_FRONT]);
 			low = simd256_dot4(low, p, _mm256_load_si256(v));
 			high = simd256_dot4(high, p, _mm256_load_si256(v + 1));
 		}
@@ -124,7 +127,7 @@ SIMD_INLINE void output(struct attend_tile *t, size_t i, size_t head_dim)
 
 void wr_attend_avx2(const struct wr_attend *jobs, size_t n_jobs)
 {
-	static const struct attend_steps steps = {score, exponentials, weights, output};
+	static const struct attend_steps steps = {score, score_job, exponentials, weights, output};
 	attend_all(&steps, jobs, n_jobs);
 }
 

@@ -6,49 +6,110 @@
 
 #include <math.h>
 
+#define TOGETHER 4 /* queries that a block of keys meets at once */
+
 /* Lanes of a block that the query sees. */
-SIMD_INLINE __mmask16 seen(const struct attend_query *q, size_t block)
+SIMD_INLINE __mmask16 see(const struct attend_query *q, size_t block)
 {
-	uint32_t mask = 0xffff;
-	if (block == q->block)
-		mask = mask << (q->low - block * 16);
-	if (block == q->last)
-		mask &= 0xffffu >> (15 - (q->slot - block * 16));
-	return (__mmask16)mask;
+	const __m512i lane =
+		_mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+	__m512i from = _mm512_set1_epi32((int32_t)(block * 16) - (int32_t)q->low);
+	return _mm512_cmplt_epu32_mask(
+		_mm512_add_epi32(from, lane), _mm512_set1_epi32((int32_t)(q->slot + 1 - q->low)));
 }
 
-/* Scores of query i into e, -inf outside of its window. Keys are shifted to unsigned; 128·Σq goes
- * off again. */
-SIMD_INLINE void score(struct attend_tile *t, size_t i, size_t head_dim)
+SIMD_INLINE __mmask16 seen(const struct attend_query *q, size_t block)
+{
+	return (__mmask16)q->seen[block - q->over.block];
+}
+
+/* -128·Σq: keys are shifted to unsigned. */
+SIMD_INLINE __m512i start_of(const int8_t *row, size_t head_dim)
+{
+	__m128i sum = _mm_setzero_si128();
+	for (size_t x = 0; x < head_dim; x += 16)
+		sum = _mm_dpbusd_epi32(sum, _mm_set1_epi8((char)0x80),
+			_mm_loadu_si128((const __m128i *)(const void *)(row + x)));
+	sum = _mm_add_epi32(sum, _mm_shuffle_epi32(sum, 0x4e));
+	sum = _mm_add_epi32(sum, _mm_shuffle_epi32(sum, 0xb1));
+	return _mm512_broadcastd_epi32(_mm_sub_epi32(_mm_setzero_si128(), sum));
+}
+
+SIMD_INLINE __m512i load_keys(const int8_t *keys)
+{
+	return _mm512_xor_si512(_mm512_load_si512(keys), _mm512_set1_epi32((int32_t)0x80808080u));
+}
+
+/* Scores of a block from its products, -inf outside of the window, into e. */
+SIMD_INLINE __m512 score_block(struct attend_tile *t, size_t i, size_t block, __m512i dot)
 {
 	struct attend_query *q = &t->query[i];
 	const struct wr_attend *a = q->a;
-	const int8_t *row = q->q;
-	const __m512i sign = _mm512_set1_epi32((int32_t)0x80808080u);
-	const __m512 lowest = _mm512_set1_ps(-INFINITY);
-	const __m512 c = _mm512_set1_ps(q->c);
-	__m512i offset = _mm512_setzero_si512();
-	for (size_t x = 0; x < head_dim; x += 4)
-		offset = _mm512_dpbusd_epi32(offset, sign, simd512_broadcast4(row + x));
-	const __m512i start = _mm512_sub_epi32(_mm512_setzero_si512(), offset);
-	__m512 largest = lowest;
-	for (size_t b = q->block; b <= q->last; b++) {
-		size_t at = b * 16;
-		const int8_t *keys = a->kv.k + at * head_dim;
+	size_t at = block * 16;
+	__mmask16 mask = see(q, block);
+	q->seen[block - q->over.block] = mask;
+	__m512 s = _mm512_mul_ps(_mm512_cvtepi32_ps(dot), _mm512_loadu_ps(a->kv.k_scale + at));
+	s = _mm512_add_ps(_mm512_mul_ps(s, _mm512_set1_ps(q->c)),
+		_mm512_loadu_ps(a->bias + (ptrdiff_t)at - (ptrdiff_t)q->slot));
+	s = _mm512_mask_mov_ps(_mm512_set1_ps(-INFINITY), mask, s);
+	_mm512_store_ps(&t->e[i][attend_at(q, at)], s);
+	return s;
+}
+
+SIMD_INLINE void score(struct attend_tile *t, size_t i, size_t head_dim)
+{
+	struct attend_query *q = &t->query[i];
+	const __m512i start = start_of(q->q, head_dim);
+	__m512 largest = _mm512_set1_ps(-INFINITY);
+	for (size_t b = q->over.block; b <= q->over.last; b++) {
+		const int8_t *keys = q->a->kv.k + b * 16 * head_dim;
 		__m512i dot = start;
 		for (size_t x = 0; x < head_dim; x += 4)
-			dot = _mm512_dpbusd_epi32(dot,
-				_mm512_xor_si512(_mm512_load_si512(keys + x * 16), sign),
-				simd512_broadcast4(row + x));
-		__m512 s =
-			_mm512_mul_ps(_mm512_cvtepi32_ps(dot), _mm512_loadu_ps(a->kv.k_scale + at));
-		s = _mm512_add_ps(_mm512_mul_ps(s, c),
-			_mm512_loadu_ps(a->bias + (ptrdiff_t)(b * 16) - (ptrdiff_t)q->slot));
-		s = _mm512_mask_mov_ps(lowest, seen(q, b), s);
-		largest = _mm512_max_ps(s, largest);
-		_mm512_store_ps(&t->e[i][b * 16 + 16 - q->base], s);
+			dot = _mm512_dpbusd_epi32(
+				dot, load_keys(keys + x * 16), simd512_broadcast4(q->q + x));
+		largest = _mm512_max_ps(score_block(t, i, b, dot), largest);
 	}
 	q->largest = simd512_largest(largest);
+}
+
+/* Of up to four queries of one job, from query i on. */
+SIMD_INLINE void score_four(struct attend_tile *t, size_t i, size_t head_dim)
+{
+	const struct attend_range *over = &t->query[i].over;
+	size_t n = t->n - i < TOGETHER ? t->n - i : TOGETHER;
+	const int8_t *row[TOGETHER];
+	__m512i start[TOGETHER];
+	__m512 largest[TOGETHER];
+	for (size_t j = 0; j < TOGETHER; j++) { /* the last one again fills up */
+		row[j] = t->query[i + (j < n ? j : n - 1)].q;
+		start[j] = start_of(row[j], head_dim);
+		largest[j] = _mm512_set1_ps(-INFINITY);
+	}
+	for (size_t b = over->block; b <= over->last; b++) {
+		const int8_t *keys = t->query[i].a->kv.k + b * 16 * head_dim;
+		__m512i dot[TOGETHER] = {start[0], start[1], start[2], start[3]};
+		for (size_t x = 0; x < head_dim; x += 4) {
+			const __m512i k = load_keys(keys + x * 16);
+			for (size_t j = 0; j < TOGETHER; j++)
+				dot[j] = _mm512_dpbusd_epi32(
+					dot[j], k, simd512_broadcast4(row[j] + x));
+		}
+		for (size_t j = 0; j < TOGETHER; j++)
+			if (j < n)
+				largest[j] =
+					_mm512_max_ps(score_block(t, i + j, b, dot[j]), largest[j]);
+	}
+	for (size_t j = 0; j < n; j++)
+		t->query[i + j].largest = simd512_largest(largest[j]);
+}
+
+SIMD_INLINE void score_job(struct attend_tile *t, size_t head_dim)
+{
+	for (size_t i = 0; i < t->n; i += TOGETHER)
+		if (i + 1 == t->n)
+			score(t, i, head_dim);
+		else
+			score_four(t, i, head_dim);
 }
 
 SIMD_INLINE void exponentials(struct attend_tile *t, size_t i)
@@ -56,9 +117,8 @@ SIMD_INLINE void exponentials(struct attend_tile *t, size_t i)
 	struct attend_query *q = &t->query[i];
 	const __m512 m = _mm512_set1_ps(q->largest);
 	__m512 aw = _mm512_setzero_ps();
-	_mm512_store_ps(&t->e[i][q->block * 16 - q->base], _mm512_setzero_ps());
-	for (size_t b = q->block; b <= q->last; b++) {
-		float *e = &t->e[i][b * 16 + 16 - q->base];
+	for (size_t b = q->over.block; b <= q->over.last; b++) {
+		float *e = &t->e[i][attend_at(q, b * 16)];
 		__m512 v = _mm512_maskz_mov_ps(
 			seen(q, b), simd512_exp(_mm512_sub_ps(_mm512_load_ps(e), m)));
 		_mm512_store_ps(e, v);
@@ -75,41 +135,47 @@ SIMD_INLINE void weights(struct attend_tile *t, size_t i)
 	struct attend_query *q = &t->query[i];
 	const __m512 inv = _mm512_set1_ps(q->inv);
 	__m512 z = _mm512_setzero_ps();
-	for (size_t n = q->slot - q->low + 1, end = q->slot + 1 + 16 - q->base;;) {
-		z = _mm512_add_ps(z, _mm512_loadu_ps(&t->e[i][end - 16]));
-		if (n <= 16)
-			break;
-		n -= 16;
-		end -= 16;
-	}
-	for (size_t b = q->block; b <= q->last; b++) {
-		size_t at = b * 16 + 16 - q->base;
+	const float *end = &t->e[i][attend_at(q, q->slot + 1)];
+	for (size_t n = 1; n <= q->over.windows; n++)
+		z = _mm512_add_ps(z, _mm512_loadu_ps(end - n * 16));
+	for (size_t b = q->over.block; b <= q->over.last; b++) {
+		size_t at = attend_at(q, b * 16);
 		__m512 w = _mm512_mul_ps(
 			_mm512_load_ps(&t->e[i][at]), _mm512_loadu_ps(q->a->kv.v_scale + b * 16));
 		w = _mm512_maskz_mov_ps(seen(q, b), _mm512_mul_ps(w, inv));
-		_mm_store_si128((__m128i *)(void *)&t->p[i][at],
+		_mm_store_si128((__m128i *)(void *)&t->p[i][at - ATTEND_FRONT],
 			_mm512_cvtsepi32_epi8(_mm512_cvtps_epi32(w)));
 	}
 	q->scale = q->scale / simd512_fold(z);
 }
 
+/* 32 channels at a time, or the last 16: a group's weights meet both halves. */
 SIMD_INLINE void output(struct attend_tile *t, size_t i, size_t head_dim)
 {
 	const struct attend_query *q = &t->query[i];
-	const struct wr_attend *a = q->a;
 	const __m512 scale = _mm512_set1_ps(q->scale);
-	for (size_t c = 0; c < head_dim; c += 16) {
-		__m512i acc = _mm512_setzero_si512();
-		for (size_t g = q->low / 4; g <= q->slot / 4; g++)
-			acc = _mm512_dpbusd_epi32(acc,
-				simd512_broadcast4(&t->p[i][g * 4 + 16 - q->base]),
-				_mm512_load_si512(a->kv.v + g * 4 * head_dim + c * 4));
-		_mm512_storeu_ps(q->o + c, _mm512_mul_ps(_mm512_cvtepi32_ps(acc), scale));
+	const uint8_t *p = &t->p[i][attend_at(q, q->over.group * 4) - ATTEND_FRONT];
+	const int8_t *v = q->a->kv.v + q->over.group * 4 * head_dim;
+	const size_t n = q->over.last_group - q->over.group + 1;
+	for (size_t c = 0; c < head_dim; c += 32) {
+		const bool both = c + 16 < head_dim;
+		__m512i low = _mm512_setzero_si512(), high = low;
+		for (size_t g = 0; g < n; g++) {
+			const __m512i w = simd512_broadcast4(p + g * 4);
+			const int8_t *four = v + g * 4 * head_dim + c * 4;
+			low = _mm512_dpbusd_epi32(low, w, _mm512_load_si512(four));
+			if (both)
+				high = _mm512_dpbusd_epi32(high, w, _mm512_load_si512(four + 64));
+		}
+		_mm512_storeu_ps(q->o + c, _mm512_mul_ps(_mm512_cvtepi32_ps(low), scale));
+		if (both)
+			_mm512_storeu_ps(
+				q->o + c + 16, _mm512_mul_ps(_mm512_cvtepi32_ps(high), scale));
 	}
 }
 
 void wr_attend_avx512vnni(const struct wr_attend *jobs, size_t n_jobs)
 {
-	static const struct attend_steps steps = {score, exponentials, weights, output};
+	static const struct attend_steps steps = {score, score_job, exponentials, weights, output};
 	attend_all(&steps, jobs, n_jobs);
 }
