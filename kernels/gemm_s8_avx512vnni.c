@@ -2,6 +2,8 @@
 /* gemm_s8.h on AVX-512 VNNI: micro512.h's sums, dequantised as they leave the registers. */
 #include "micro512.h"
 
+#include <assert.h>
+
 SIMD_INLINE void store16(__m512i acc, const float *scale, __m512 row_scale, float *y, bool add)
 {
 	__m512 v = _mm512_mul_ps(
@@ -22,9 +24,11 @@ SIMD_INLINE void row_store(size_t n_blocks, const struct row *acc, const float *
 		store16(acc->b3, scale + 48, s, y + 48, add);
 }
 
+#define SHIFTED_BYTES 8192 /* of rows that are shifted together */
+
 /* n_rows ≤ 4 rows times n_blocks ≤ 4 blocks; both are constants after inlining. */
 SIMD_INLINE void micro(size_t n_rows, size_t n_blocks, const struct wr_gemm_weights *w,
-	const int8_t *a, size_t lda, const float *a_scale, float *y, size_t ldy, bool add)
+	const uint8_t *a, size_t lda, const float *a_scale, float *y, size_t ldy, bool add)
 {
 	struct sums s = micro_sums(n_rows, n_blocks, w, a, lda);
 	row_store(n_blocks, &s.r0, w->scale, a_scale[0], y, add);
@@ -37,7 +41,7 @@ SIMD_INLINE void micro(size_t n_rows, size_t n_blocks, const struct wr_gemm_weig
 }
 
 /* All rows against n_blocks blocks. */
-SIMD_INLINE void panel(size_t n_blocks, const struct wr_gemm_weights *w, size_t m, const int8_t *a,
+SIMD_INLINE void panel(size_t n_blocks, const struct wr_gemm_weights *w, size_t m, const uint8_t *a,
 	size_t lda, const float *s, float *y, size_t ldy, bool add)
 {
 	size_t i = 0;
@@ -60,7 +64,7 @@ SIMD_INLINE void panel(size_t n_blocks, const struct wr_gemm_weights *w, size_t 
 	}
 }
 
-SIMD_INLINE void all_panels(const struct wr_gemm_weights *w, size_t m, const int8_t *a, size_t lda,
+SIMD_INLINE void all_panels(const struct wr_gemm_weights *w, size_t m, const uint8_t *a, size_t lda,
 	const float *a_scale, float *y, size_t ldy, bool add)
 {
 	uint32_t o = 0;
@@ -81,10 +85,17 @@ SIMD_INLINE void all_panels(const struct wr_gemm_weights *w, size_t m, const int
 void wr_gemm_s8_avx512vnni(const struct wr_gemm_weights *w, size_t m, const int8_t *a, size_t lda,
 	const float *a_scale, float *y, size_t ldy, bool add)
 {
-	if (add)
-		all_panels(w, m, a, lda, a_scale, y, ldy, true);
-	else
-		all_panels(w, m, a, lda, a_scale, y, ldy, false);
+	uint8_t shifted[SHIFTED_BYTES] __attribute__((aligned(64)));
+	static_assert(SHIFTED_BYTES / WR_GEMM_MAX_K >= MICRO_ROWS, "room for the rows of a step");
+	const size_t k = w->k, most = SHIFTED_BYTES / k / MICRO_ROWS * MICRO_ROWS;
+	for (size_t i = 0, n; i < m; i += n) {
+		n = m - i < most ? m - i : most;
+		micro_shift(n, k, a + i * lda, lda, shifted, k);
+		if (add)
+			all_panels(w, n, shifted, k, a_scale + i, y + i * ldy, ldy, true);
+		else
+			all_panels(w, n, shifted, k, a_scale + i, y + i * ldy, ldy, false);
+	}
 }
 
 void wr_dequantise_avx512vnni(size_t m, size_t n, const int32_t *acc, size_t ld_acc,

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The inner product that the AVX-512 sources share: up to 4 rows × 4 blocks of 16 outputs, kept in
- * registers. dpbusd wants one unsigned operand: rows are shifted by 128 on the fly (xor of the sign
- * bit) and the sums start at -128·colsum, so the result is exact.
+ * registers. dpbusd wants one unsigned operand: rows are shifted by 128 beforehand (xor of the sign
+ * bit), once for all columns, and the sums start at -128·colsum, so the result is exact.
  */
 #ifndef WR_MICRO512_H
 #define WR_MICRO512_H
@@ -21,11 +21,29 @@ struct sums {
 	struct row r0, r1, r2, r3;
 };
 
-/* acc += row · columns for the first n_blocks blocks; four bytes of the row at a. */
-SIMD_INLINE void row_step(size_t n_blocks, struct row *acc, const struct row *w, const int8_t *a)
+/* Row i of m rows a + i·lda of k bytes, shifted, to out + i·ldo. */
+SIMD_INLINE void micro_shift(
+	size_t m, size_t k, const int8_t *a, size_t lda, uint8_t *out, size_t ldo)
 {
-	__m512i v =
-		_mm512_xor_si512(simd512_broadcast4(a), _mm512_set1_epi32((int32_t)0x80808080u));
+	const __m512i sign = _mm512_set1_epi8((char)0x80);
+	for (size_t i = 0; i < m; i++) {
+		size_t c = 0;
+		for (; c + 64 <= k; c += 64)
+			_mm512_storeu_si512(out + i * ldo + c,
+				_mm512_xor_si512(_mm512_loadu_si512(a + i * lda + c), sign));
+		for (; c < k; c += 16) {
+			__m128i v =
+				_mm_loadu_si128((const __m128i *)(const void *)(a + i * lda + c));
+			_mm_storeu_si128((__m128i *)(void *)(out + i * ldo + c),
+				_mm_xor_si128(v, _mm512_castsi512_si128(sign)));
+		}
+	}
+}
+
+/* acc += row · columns for the first n_blocks blocks; four bytes of the row at a. */
+SIMD_INLINE void row_step(size_t n_blocks, struct row *acc, const struct row *w, const uint8_t *a)
+{
+	__m512i v = simd512_broadcast4(a);
 	acc->b0 = _mm512_dpbusd_epi32(acc->b0, v, w->b0);
 	if (n_blocks > 1)
 		acc->b1 = _mm512_dpbusd_epi32(acc->b1, v, w->b1);
@@ -42,10 +60,10 @@ SIMD_INLINE __m512i start16(const int32_t *colsum)
 		_mm512_setzero_si512(), _mm512_slli_epi32(_mm512_loadu_si512(colsum), 7));
 }
 
-/* Sums of n_rows ≤ 4 rows a + i·lda times the first n_blocks ≤ 4 blocks of w; both are constants
- * after inlining. */
+/* Sums of n_rows ≤ 4 shifted rows a + i·lda times the first n_blocks ≤ 4 blocks of w; both are
+ * constants after inlining. */
 SIMD_INLINE struct sums micro_sums(size_t n_rows, size_t n_blocks, const struct wr_gemm_weights *w,
-	const int8_t *a, size_t lda)
+	const uint8_t *a, size_t lda)
 {
 	const int8_t *p = w->packed;
 	size_t k = w->k, block = 16 * k;

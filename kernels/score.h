@@ -26,7 +26,7 @@
  * aligned.
  */
 typedef void wr_score_users_fn(size_t m, size_t k, const int8_t *q, size_t ldq, void *users);
-wr_score_users_fn wr_score_users_ref, wr_score_users_avx2;
+wr_score_users_fn wr_score_users_ref, wr_score_users_avx2, wr_score_users_avx512vnni;
 
 /*
  * For users 0 … m-1 of score_users: best[i·ld_best + l] = the largest v among

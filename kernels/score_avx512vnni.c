@@ -27,7 +27,7 @@ SIMD_INLINE void row_best(size_t n_blocks, const struct row *sum, const float *s
 }
 
 struct users {
-	const int8_t *q;
+	const uint8_t *q; /* shifted */
 	const uint64_t *allowed;
 	float *best;
 	size_t ldq, ld_allowed, ld_best;
@@ -69,6 +69,11 @@ SIMD_INLINE void all_users(size_t n_blocks, const struct wr_gemm_weights *w, siz
 	default:
 		break;
 	}
+}
+
+void wr_score_users_avx512vnni(size_t m, size_t k, const int8_t *q, size_t ldq, void *users)
+{
+	micro_shift(m, k, q, ldq, users, WR_SCORE_USER_BYTES(k));
 }
 
 void wr_score_best_avx512vnni(const struct wr_gemm_weights *tile, size_t m, const void *users,

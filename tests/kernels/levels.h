@@ -23,10 +23,11 @@ static inline const struct wr_kernels *wr_level_kernels(const char *name)
 		simde.user_quantise = wr_user_quantise_simde;
 		simde.embed = wr_embed_simde;
 		simde.attend = wr_attend_simde;
+		simde.attend_rows = wr_attend_rows_simde;
 		simde.decode = wr_decode_simde;
 		simde.topk_above = wr_topk_above_simde;
 		simde.topk_order = wr_topk_order_simde;
-		simde.score_users = wr_score_users_ref;
+		simde.score_users = wr_score_users_simde;
 		simde.score_best = wr_score_best_simde;
 		simde.score_bound = wr_score_bound_simde;
 		simde.score_rows = wr_score_rows_simde;

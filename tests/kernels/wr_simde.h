@@ -30,9 +30,11 @@
 #define wr_user_quantise_avx512vnni wr_user_quantise_simde
 #define wr_embed_avx512vnni         wr_embed_simde
 #define wr_attend_avx512vnni        wr_attend_simde
+#define wr_attend_rows_avx512vnni   wr_attend_rows_simde
 #define wr_decode_avx512vnni        wr_decode_simde
 #define wr_topk_above_avx512vnni    wr_topk_above_simde
 #define wr_topk_order_avx512vnni    wr_topk_order_simde
+#define wr_score_users_avx512vnni   wr_score_users_simde
 #define wr_score_best_avx512vnni    wr_score_best_simde
 #define wr_score_bound_avx512vnni   wr_score_bound_simde
 #define wr_score_rows_avx512vnni    wr_score_rows_simde
