@@ -183,8 +183,22 @@ SIMD_INLINE __m512i one_row(const int8_t *q, const int8_t *item, size_t k, __m51
 	return start;
 }
 
-SIMD_INLINE __m128i fold_to4(__m512i v)
+SIMD_INLINE int32_t sum_words(__m512i v)
 {
+	__m256i l8 = _mm256_add_epi32(_mm512_castsi512_si256(v), _mm512_extracti64x4_epi64(v, 1));
+	__m128i s = _mm_add_epi32(_mm256_castsi256_si128(l8), _mm256_extracti128_si256(l8, 1));
+	s = _mm_add_epi32(s, _mm_shuffle_epi32(s, 0x4e));
+	return _mm_cvtsi128_si32(s) + _mm_extract_epi32(s, 1);
+}
+
+/* The words' sums of four vectors. */
+SIMD_INLINE __m128i sum_four(const __m512i s[4])
+{
+	__m512i ab = _mm512_add_epi32(
+		_mm512_unpacklo_epi32(s[0], s[1]), _mm512_unpackhi_epi32(s[0], s[1]));
+	__m512i cd = _mm512_add_epi32(
+		_mm512_unpacklo_epi32(s[2], s[3]), _mm512_unpackhi_epi32(s[2], s[3]));
+	__m512i v = _mm512_add_epi32(_mm512_unpacklo_epi64(ab, cd), _mm512_unpackhi_epi64(ab, cd));
 	__m256i l8 = _mm256_add_epi32(_mm512_castsi512_si256(v), _mm512_extracti64x4_epi64(v, 1));
 	return _mm_add_epi32(_mm256_castsi256_si128(l8), _mm256_extracti128_si256(l8, 1));
 }
@@ -202,26 +216,17 @@ SIMD_INLINE void rows_of(const int8_t *q, const int8_t *items, const float *scal
 			_mm512_maskz_loadu_epi32((__mmask16)((1u << (k - c) / 4) - 1), q + c));
 	const __m512i start = _mm512_sub_epi32(zero, offset);
 	for (; i + 4 <= n; i += 4) {
-		__m128i s[4];
+		__m512i s[4];
 #pragma GCC unroll 4
 		for (size_t j = 0; j < 4; j++)
-			s[j] = fold_to4(one_row(q, items + (size_t)rows[i + j] * k, k, start));
-		__m128i low = _mm_add_epi32(
-			_mm_unpacklo_epi32(s[0], s[1]), _mm_unpackhi_epi32(s[0], s[1]));
-		__m128i high = _mm_add_epi32(
-			_mm_unpacklo_epi32(s[2], s[3]), _mm_unpackhi_epi32(s[2], s[3]));
-		__m128i dot =
-			_mm_add_epi32(_mm_unpacklo_epi64(low, high), _mm_unpackhi_epi64(low, high));
+			s[j] = one_row(q, items + (size_t)rows[i + j] * k, k, start);
 		__m128 by = _mm_setr_ps(
 			scale[rows[i]], scale[rows[i + 1]], scale[rows[i + 2]], scale[rows[i + 3]]);
-		_mm_storeu_ps(v + i, _mm_mul_ps(_mm_cvtepi32_ps(dot), by));
+		_mm_storeu_ps(v + i, _mm_mul_ps(_mm_cvtepi32_ps(sum_four(s)), by));
 	}
-	for (; i < n; i++) {
-		__m128i s = fold_to4(one_row(q, items + (size_t)rows[i] * k, k, start));
-		s = _mm_add_epi32(s, _mm_shuffle_epi32(s, 0x4e));
-		s = _mm_add_epi32(s, _mm_shuffle_epi32(s, 0xb1));
-		v[i] = (float)_mm_cvtsi128_si32(s) * scale[rows[i]];
-	}
+	for (; i < n; i++)
+		v[i] = (float)sum_words(one_row(q, items + (size_t)rows[i] * k, k, start)) *
+		       scale[rows[i]];
 }
 
 /* The reference student's width as a constant. */
