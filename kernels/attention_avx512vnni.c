@@ -23,18 +23,6 @@ SIMD_INLINE __mmask16 seen(const struct attend_query *q, size_t block)
 	return (__mmask16)q->seen[block - q->over.block];
 }
 
-/* -128·Σq: keys are shifted to unsigned. */
-SIMD_INLINE __m512i start_of(const int8_t *row, size_t head_dim)
-{
-	__m128i sum = _mm_setzero_si128();
-	for (size_t x = 0; x < head_dim; x += 16)
-		sum = _mm_dpbusd_epi32(sum, _mm_set1_epi8((char)0x80),
-			_mm_loadu_si128((const __m128i *)(const void *)(row + x)));
-	sum = _mm_add_epi32(sum, _mm_shuffle_epi32(sum, 0x4e));
-	sum = _mm_add_epi32(sum, _mm_shuffle_epi32(sum, 0xb1));
-	return _mm512_broadcastd_epi32(_mm_sub_epi32(_mm_setzero_si128(), sum));
-}
-
 SIMD_INLINE __m512i load_keys(const int8_t *keys)
 {
 	return _mm512_xor_si512(_mm512_load_si512(keys), _mm512_set1_epi32((int32_t)0x80808080u));
@@ -59,7 +47,7 @@ SIMD_INLINE __m512 score_block(struct attend_tile *t, size_t i, size_t block, __
 SIMD_INLINE void score(struct attend_tile *t, size_t i, size_t head_dim)
 {
 	struct attend_query *q = &t->query[i];
-	const __m512i start = start_of(q->q, head_dim);
+	const __m512i start = simd512_shift_off(q->q, head_dim);
 	__m512 largest = _mm512_set1_ps(-INFINITY);
 	for (size_t b = q->over.block; b <= q->over.last; b++) {
 		const int8_t *keys = q->a->kv.k + b * 16 * head_dim;
@@ -82,7 +70,7 @@ SIMD_INLINE void score_four(struct attend_tile *t, size_t i, size_t head_dim)
 	__m512 largest[TOGETHER];
 	for (size_t j = 0; j < TOGETHER; j++) { /* the last one again fills up */
 		row[j] = t->query[i + (j < n ? j : n - 1)].q;
-		start[j] = start_of(row[j], head_dim);
+		start[j] = simd512_shift_off(row[j], head_dim);
 		largest[j] = _mm512_set1_ps(-INFINITY);
 	}
 	for (size_t b = over->block; b <= over->last; b++) {

@@ -34,10 +34,7 @@ SIMD_INLINE void score(struct decode_tile *t, size_t i, size_t head_dim, size_t 
 		_mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
 	const __m512i n = _mm512_set1_epi32((int32_t)q->n);
 	const __m512 lowest = _mm512_set1_ps(-INFINITY), c = _mm512_set1_ps(q->c);
-	__m512i start = _mm512_setzero_si512();
-	for (size_t x = 0; x < head_dim; x += 4)
-		start = _mm512_dpbusd_epi32(start, sign, simd512_broadcast4(q->q + x));
-	start = _mm512_sub_epi32(_mm512_setzero_si512(), start);
+	const __m512i start = simd512_shift_off(q->q, head_dim);
 	__m512 largest = lowest;
 	for (size_t b = 0; b * 16 < slots; b++) {
 		const size_t width = width_of(slots, b);

@@ -62,6 +62,19 @@ SIMD_INLINE __m512i simd512_broadcast4(const void *p)
 	return _mm512_set1_epi32(v);
 }
 
+/* -128·Σq of n bytes, a multiple of 16, in every lane: what takes off again that whoever meets q
+ * was shifted to unsigned. */
+SIMD_INLINE __m512i simd512_shift_off(const int8_t *q, size_t n)
+{
+	__m128i sum = _mm_setzero_si128();
+	for (size_t x = 0; x < n; x += 16)
+		sum = _mm_dpbusd_epi32(sum, _mm_set1_epi8((char)0x80),
+			_mm_loadu_si128((const __m128i *)(const void *)(q + x)));
+	sum = _mm_add_epi32(sum, _mm_shuffle_epi32(sum, 0x4e));
+	sum = _mm_add_epi32(sum, _mm_shuffle_epi32(sum, 0xb1));
+	return _mm512_broadcastd_epi32(_mm_sub_epi32(_mm_setzero_si128(), sum));
+}
+
 /* exp of x ≤ 0 (docs/model.md). */
 SIMD_INLINE __m512 simd512_exp(__m512 x)
 {
