@@ -130,7 +130,7 @@ static void ask_rings(struct wr_encoder *e, unsigned int b, size_t portions)
 	for (unsigned int i = 0; i < e->batch->n_seqs; i++)
 		if (e->length[i])
 			e->ahead_block[e->ahead.n++] = ring_block(s, e->batch->rings[i], b);
-	e->ahead_lines = (unsigned int)(wr_prefetch_left(&e->ahead) / WR_MAX(portions, 1u)) + 1;
+	wr_prefetch_pace(&e->ahead, (unsigned int)WR_MAX(portions, 1u));
 }
 
 /* Products that n tokens take, about. */
@@ -142,7 +142,7 @@ static size_t tiles(const struct wr_encoder *e, size_t n)
 
 static void ask_portion(struct wr_encoder *e)
 {
-	wr_prefetch_lines(&e->ahead, e->ahead_lines);
+	wr_prefetch_step(&e->ahead);
 }
 
 void wr_encoder_heads(

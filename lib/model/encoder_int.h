@@ -73,8 +73,7 @@ struct wr_encoder {
 
 	/* What a cold pass will write of the rings: asked for while it computes. */
 	struct wr_prefetch ahead;
-	unsigned int ahead_lines; /* of one portion */
-	void **ahead_block;       /* [max_seqs] */
+	void **ahead_block; /* [max_seqs] */
 
 	int8_t *user_q; /* [max_seqs][d] */
 	float *user_scale;

@@ -29,7 +29,7 @@
 #define MAX_VECTORS  64 /* of 16 groups each, a user: 4 KB */
 #define ROWS_AT_ONCE 256
 #define PICK_USERS   8
-/* Users of a tile between two portions of prefetches: some 80 ns, two dozen lines. */
+/* Users of a tile between two portions of prefetches: some 60 ns, a line of each ring. */
 #define USERS_BETWEEN 4
 /* Factors from here on cannot make a product of a nonzero value subnormal. */
 #define LEAST_FACTOR 0x1p-50f
@@ -279,13 +279,13 @@ static void sweep_tile(struct wr_ranker *r, uint32_t t, unsigned int first, unsi
 static void sweep(struct wr_ranker *r, unsigned int n, const struct wr_user_vectors *users,
 	struct wr_prefetch *ahead)
 {
-	unsigned int lines = wr_prefetch_left(ahead), step = lines ? USERS_BETWEEN : n;
-	unsigned int steps = r->words * ((n + step - 1) / step), each = (lines + steps - 1) / steps;
+	unsigned int step = ahead && ahead->n ? USERS_BETWEEN : n;
+	wr_prefetch_pace(ahead, r->words * ((n + step - 1) / step));
 	r->kernels->score_users(n, r->d, users->q, r->d, r->users);
 	for (uint32_t t = 0; t < r->words; t++) {
 		for (unsigned int i = 0; i < n; i += step) {
 			sweep_tile(r, t, i, WR_MIN(n - i, step));
-			wr_prefetch_lines(ahead, each);
+			wr_prefetch_step(ahead);
 		}
 	}
 }

@@ -285,8 +285,8 @@ void wr_serve_stage_recall(struct worker *w, struct burst *b)
 	uint64_t evicted = wr_table_evicted(w->table);
 	void *ring[GROUP];
 	struct wr_prefetch ahead = first_rings(w, b, ring);
-	unsigned int lines = b->n ? (wr_prefetch_left(&ahead) + b->n - 1) / b->n : 0;
 
+	wr_prefetch_pace(&ahead, WR_MAX(b->n, 1u));
 	w->mark_stamp++;
 	b->n_recommends = b->n_lifts = 0;
 	b->cold.n = b->warm.n = 0;
@@ -294,7 +294,7 @@ void wr_serve_stage_recall(struct worker *w, struct burst *b)
 	for (unsigned int i = 0; i < b->n; i++) {
 		if (is_stateful(b->todo[i]))
 			recall_one(w, b, i);
-		wr_prefetch_lines(&ahead, lines);
+		wr_prefetch_step(&ahead);
 	}
 	evicted = wr_table_evicted(w->table) - evicted;
 	if (evicted)

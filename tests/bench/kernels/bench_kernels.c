@@ -147,7 +147,8 @@ static void run_warm(void *x)
 		rings[i] = j->rings + (j->at + i) % j->n_rings * j->bytes;
 	}
 	struct wr_prefetch all = {.block = rings, .n = j->n, .bytes = (uint32_t)j->bytes};
-	wr_prefetch_lines(&all, wr_prefetch_left(&all));
+	wr_prefetch_pace(&all, 1);
+	wr_prefetch_step(&all);
 	j->at += j->n;
 	struct wr_encoder_batch b = {
 		.n_seqs = j->n, .seq_off = off, .rows = rows, .rings = rings, .out = out};
@@ -233,7 +234,8 @@ static void run_burst(
 	}
 	w->at += BURST;
 	struct wr_prefetch ahead = {.block = rings, .n = GROUP, .bytes = (uint32_t)w->bytes};
-	wr_prefetch_lines(&ahead, wr_prefetch_left(&ahead));
+	wr_prefetch_pace(&ahead, 1);
+	wr_prefetch_step(&ahead);
 	uint64_t at = wr_clock_tsc(), next;
 	t->encode[i] = t->rank[i] = 0;
 	for (unsigned int u = 0; u < BURST; u += GROUP) {
