@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * What events do to a session: tokens, duplicates, gaps, history. A message carries 1 … 4 events
- * against a ring of about a hundred tokens. An event that is newer than all of them is no
- * duplicate, so that most messages look at the newest token only, which locate has prefetched; the
- * scan of 1.6 KB is for the others.
+ * against a ring of about a hundred tokens. Only tokens that are not older than an event can be it,
+ * so that most messages look at the newest one or few, which locate has prefetched; scans of 1.6 KB
+ * are for tokens out of order.
  */
 #include "table_int.h"
 
@@ -117,21 +117,39 @@ static bool add_token(
 	return true;
 }
 
-/* Whether the event is a stored token. A scan also finds out that the tokens are in order again. */
-static bool stored(const struct wr_table *t, struct wr_session *s, const struct wr_wire_event *e)
+static bool is_token(const struct wr_session_token *k, const struct wr_wire_event *e)
 {
-	if (s->n_events == 0)
-		return false;
-	int64_t newest = token_at(t, s, s->n_events - 1u)->time_ms;
-	if (!(s->flags & WR_SESSION_UNORDERED) && e->time_ms > newest)
-		return false;
-	bool ordered = true, found = false;
+	return k->time_ms == e->time_ms && k->item == e->item && k->kind == e->kind &&
+	       !(k->flags & WR_TOKEN_STAMPED);
+}
+
+/* Of tokens in order: those that are older than the event need no look. */
+static bool stored_in_order(
+	const struct wr_table *t, const struct wr_session *s, const struct wr_wire_event *e)
+{
 	for (unsigned int i = s->n_events; i-- > 0;) {
 		const struct wr_session_token *k = token_at(t, s, i);
-		ordered = ordered && k->time_ms <= newest;
-		newest = k->time_ms;
-		found = found || (k->time_ms == e->time_ms && k->item == e->item &&
-					 k->kind == e->kind && !(k->flags & WR_TOKEN_STAMPED));
+		if (k->time_ms < e->time_ms)
+			return false;
+		if (is_token(k, e))
+			return true;
+	}
+	return false;
+}
+
+/* Whether the event is a stored token. A scan of tokens out of order also finds out that they are
+ * in order again. */
+static bool stored(const struct wr_table *t, struct wr_session *s, const struct wr_wire_event *e)
+{
+	if (!(s->flags & WR_SESSION_UNORDERED))
+		return stored_in_order(t, s, e);
+	bool ordered = true, found = false;
+	int64_t newer = INT64_MAX;
+	for (unsigned int i = s->n_events; i-- > 0;) {
+		const struct wr_session_token *k = token_at(t, s, i);
+		ordered = ordered && k->time_ms <= newer;
+		newer = k->time_ms;
+		found = found || is_token(k, e);
 	}
 	if (ordered)
 		s->flags = (uint8_t)(s->flags & ~WR_SESSION_UNORDERED);
