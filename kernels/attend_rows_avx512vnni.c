@@ -38,14 +38,8 @@ SIMD_INLINE __m512i load_row(const int8_t *kv, uint32_t at)
 	return _mm512_loadu_si512(kv + (size_t)at * 8);
 }
 
-SIMD_INLINE int32_t sum_words(__m256i v)
-{
-	__m128i s = _mm_add_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
-	s = _mm_add_epi32(s, _mm_unpackhi_epi64(s, s));
-	return _mm_cvtsi128_si32(s) + _mm_extract_epi32(s, 1);
-}
-
-/* Products of four keys with a query, added within 16 bytes: a lane's words are keys. */
+/* Products of four keys, shifted to unsigned, with a query, added within 16 bytes: a lane's words
+ * are keys. */
 SIMD_INLINE __m512i dot_four(const int8_t *kv, const uint32_t *at, __m512i q)
 {
 	const __m512i sign = _mm512_set1_epi32((int32_t)0x80808080u);
@@ -106,11 +100,8 @@ SIMD_INLINE void score(struct tile *t, size_t i)
 	const struct wr_attend_rows *a = x->a;
 	const __m512i q = _mm512_loadu_si512(a->q);
 	const __m512 lowest = _mm512_set1_ps(-INFINITY);
-	/* Keys are shifted to unsigned; 128·Σq goes off again. */
-	__m512i shift = _mm512_dpbusd_epi32(
-		_mm512_setzero_si512(), _mm512_set1_epi32((int32_t)0x80808080u), q);
-	__m512i off[HEADS] = {_mm512_set1_epi32(sum_words(_mm512_castsi512_si256(shift))),
-		_mm512_set1_epi32(sum_words(_mm512_extracti64x4_epi64(shift, 1)))};
+	const __m512i off[HEADS] = {simd512_shift_off(a->q, WIDTH / HEADS),
+		simd512_shift_off(a->q + WIDTH / HEADS, WIDTH / HEADS)};
 	__m512 largest[HEADS] = {lowest, lowest};
 	for (size_t b = 0; b < x->blocks; b++) {
 		const uint32_t *at = &t->at[i][b * 16];
@@ -125,7 +116,7 @@ SIMD_INLINE void score(struct tile *t, size_t i)
 			const float *bias = a->bias + h * a->bias_ld - (x->blocks - b) * 16 + 1;
 			__m512 c = _mm512_set1_ps(a->q_scale[h] * a->inv_sqrt);
 			__m512 s = _mm512_mul_ps(
-				_mm512_cvtepi32_ps(_mm512_sub_epi32(dot[h], off[h])), scale[h]);
+				_mm512_cvtepi32_ps(_mm512_add_epi32(dot[h], off[h])), scale[h]);
 			s = _mm512_add_ps(_mm512_mul_ps(s, c), _mm512_maskz_loadu_ps(seen, bias));
 			s = _mm512_mask_mov_ps(lowest, seen, s);
 			largest[h] = _mm512_max_ps(s, largest[h]);

@@ -75,9 +75,11 @@ struct wr_cost {
 	uint32_t session_bytes; /* cached rows that a warm answer reads */
 	uint32_t cold_clicks;   /* of the cold answers: what reaches the last position, at most
 				   200 */
-	uint64_t warm_macs, cold_macs, score_macs; /* multiply-adds: one new click; cold; ranking */
-	double warm_us, cold_us;                   /* per answer, ranking included */
-	double score_us;                           /* of these the ranking */
+	/* Multiply-adds that the model asks for, looked up by the server or not: one new click;
+	 * cold; ranking. */
+	uint64_t warm_macs, cold_macs, score_macs;
+	double warm_us, cold_us; /* per answer, ranking included */
+	double score_us;         /* of these the ranking */
 };
 /* lib/model and lib/rank as the server runs them, at the best level. seconds: for each of the two
  * kinds. WR_ENOMEM, and the errors of wr_model_new. */

@@ -177,10 +177,10 @@ static int set_workload(struct bench *b, const char *name, struct wr_errmsg *msg
 	static int64_t later;
 	int err = wr_load_workload(&w, name);
 	bool known = !err && (w.weight[WR_LOAD_ECHO] || w.weight[WR_LOAD_WARM] ||
-				     w.weight[WR_LOAD_COLD] || w.weight[WR_LOAD_EVENT]);
+				     w.weight[WR_LOAD_COLD] || w.weight[WR_LOAD_EVENT] || w.mixed);
 	if (!known)
-		return wr_fail(
-			msg, WR_EINVAL, "no workload %s here: echo, warm, event, cold", name);
+		return wr_fail(msg, WR_EINVAL,
+			"no workload %s here: echo, warm, event, mixed, cold", name);
 	w.n_users = (uint32_t)(b->users * b->w.n);
 	/* The clicks of one workload are newer than those of the one before. */
 	int64_t now = wr_clock_unix_ms() + later;
@@ -194,7 +194,8 @@ static int set_workload(struct bench *b, const char *name, struct wr_errmsg *msg
 		if (!s->past_ms)
 			s->past_ms = now - (int64_t)60000 * (WR_REQUEST_POPULATED + 1);
 		s->cold = w.weight[WR_LOAD_COLD] != 0;
-		s->op = w.weight[WR_LOAD_EVENT] ? WR_OP_EVENT : WR_OP_RECOMMEND;
+		s->events = w.weight[WR_LOAD_EVENT] || w.mixed;
+		s->recommends = !w.weight[WR_LOAD_EVENT];
 		s->stride = WR_ALIGN_UP(b->l->head.size + w.datagram, (size_t)WR_CACHE_LINE);
 	}
 	return err;

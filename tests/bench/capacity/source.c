@@ -190,6 +190,12 @@ static void keep(struct source *s, uint64_t id, const uint8_t *message, size_t n
 	}
 }
 
+static bool is_asked(const struct source *s, uint8_t op)
+{
+	return (s->events && op == (WR_OP_EVENT | WR_OP_ANSWER)) ||
+	       (s->recommends && op == (WR_OP_RECOMMEND | WR_OP_ANSWER));
+}
+
 /* Every answer: operation, status, flags; that each request was answered once follows from the sums
  * of ids. */
 static void take(struct source *s, struct rte_mbuf *m)
@@ -205,9 +211,8 @@ static void take(struct source *s, struct rte_mbuf *m)
 	bool talk = id & WR_ID_TALK;
 	uint16_t bad = WR_ANS_SHORTENED | WR_ANS_DUPLICATE |
 		       (s->cold || talk ? 0 : WR_ANS_COLD | WR_ANS_HISTORY_WANTED);
-	bool right =
-		*status == WR_STATUS_OK && !(h.flags & bad) &&
-		(talk || (h.op == (s->op | WR_OP_ANSWER) && (!s->cold || (h.flags & WR_ANS_COLD))));
+	bool right = *status == WR_STATUS_OK && !(h.flags & bad) &&
+		     (talk || (is_asked(s, h.op) && (!s->cold || (h.flags & WR_ANS_COLD))));
 	if (!right && s->wrong++ == 0)
 		s->wrong_id = id;
 	if (talk || (id & ID_WATCHED))

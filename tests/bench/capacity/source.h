@@ -58,8 +58,8 @@ struct source {
 	int64_t first_ms, past_ms;
 	uint8_t *frames;
 	size_t frame_bytes, stride;
-	bool cold; /* answers must be cold, else warm */
-	uint8_t op;
+	bool cold;               /* answers must be cold, else warm */
+	bool events, recommends; /* which operations' answers come */
 
 	_Atomic int order;   /* writer: main; reader: the worker */
 	_Atomic int carried; /* the order that is done; writer: the worker; reader: main */
