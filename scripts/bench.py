@@ -105,7 +105,9 @@ def run_load(work, daemon, name, users, log, *options, seconds=SECONDS):
 
 def lost_of(r):
     """What went wrong in a run, in numbers."""
-    return {k: r[k] for k in ("offered", "answered", "lost", "unsent", "wrong", "tx_full")} | {"shortened": r["flags"]["shortened"]}
+    kept = ("offered", "answered", "lost", "unsent", "wrong", "tx_full", "duplicate", "after_lost", "unknown")
+    why = {k: n for k, n in r["wrong_by_reason"].items() if n}
+    return {k: r[k] for k in kept} | {"shortened": r["flags"]["shortened"], "wrong_by_reason": why}
 
 
 def rate_run(work, daemon, name, users, limits, then):
