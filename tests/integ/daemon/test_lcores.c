@@ -146,6 +146,8 @@ static void test_drain(void)
 	}
 	for (unsigned int round = 0; round < 40; round++)
 		peer_send_burst(&peer, round % 2, o, WR_ARRAY_LEN(o));
+	/* An answer: the workers have seen that there is load. */
+	CU_ASSERT(peer_receive(&peer, &a, 2000));
 	CU_ASSERT(daemon_stop(&d, &end));
 	CU_ASSERT(WIFEXITED(end.status) && WEXITSTATUS(end.status) == 0);
 	CU_ASSERT_FATAL(end.said);
