@@ -47,11 +47,7 @@ SIMD_INLINE __m512i dot_four(const int8_t *kv, const uint32_t *at, __m512i q)
 	for (size_t i = 0; i < 4; i++)
 		d[i] = _mm512_dpbusd_epi32(
 			_mm512_setzero_si512(), _mm512_xor_si512(load_row(kv, at[i]), sign), q);
-	for (size_t i = 0; i < 4; i += 2)
-		d[i] = _mm512_add_epi32(_mm512_unpacklo_epi32(d[i], d[i + 1]),
-			_mm512_unpackhi_epi32(d[i], d[i + 1]));
-	return _mm512_add_epi32(
-		_mm512_unpacklo_epi64(d[0], d[2]), _mm512_unpackhi_epi64(d[0], d[2]));
+	return simd512_sum_words4(d);
 }
 
 /* Of 16 keys, by head; the first `skip` of them, whole fours, are nobody's. */

@@ -137,29 +137,13 @@ SIMD_INLINE void weights(struct attend_tile *t, size_t i)
 	q->scale = q->scale / simd512_fold(z);
 }
 
-/* 32 channels at a time, or the last 16: a group's weights meet both halves. */
 SIMD_INLINE void output(struct attend_tile *t, size_t i, size_t head_dim)
 {
 	const struct attend_query *q = &t->query[i];
-	const __m512 scale = _mm512_set1_ps(q->scale);
-	const uint8_t *p = &t->p[i][attend_at(q, q->over.group * 4) - ATTEND_FRONT];
-	const int8_t *v = q->a->kv.v + q->over.group * 4 * head_dim;
-	const size_t n = q->over.last_group - q->over.group + 1;
-	for (size_t c = 0; c < head_dim; c += 32) {
-		const bool both = c + 16 < head_dim;
-		__m512i low = _mm512_setzero_si512(), high = low;
-		for (size_t g = 0; g < n; g++) {
-			const __m512i w = simd512_broadcast4(p + g * 4);
-			const int8_t *four = v + g * 4 * head_dim + c * 4;
-			low = _mm512_dpbusd_epi32(low, w, _mm512_load_si512(four));
-			if (both)
-				high = _mm512_dpbusd_epi32(high, w, _mm512_load_si512(four + 64));
-		}
-		_mm512_storeu_ps(q->o + c, _mm512_mul_ps(_mm512_cvtepi32_ps(low), scale));
-		if (both)
-			_mm512_storeu_ps(
-				q->o + c + 16, _mm512_mul_ps(_mm512_cvtepi32_ps(high), scale));
-	}
+	const size_t first = q->over.group * 4;
+	simd512_weigh_values(&t->p[i][attend_at(q, first) - ATTEND_FRONT],
+		q->a->kv.v + first * head_dim, q->over.last_group - q->over.group + 1, head_dim,
+		q->scale, q->o);
 }
 
 void wr_attend_avx512vnni(const struct wr_attend *jobs, size_t n_jobs)

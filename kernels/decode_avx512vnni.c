@@ -5,7 +5,6 @@
 #include "simd512.h"
 
 #include <math.h>
-#include <stdbool.h>
 
 SIMD_INLINE __m512 load_floats(const float *p, size_t width)
 {
@@ -135,26 +134,10 @@ SIMD_INLINE void weights(struct decode_tile *t, size_t i, size_t slots)
 	q->scale = q->scale / simd512_fold(z);
 }
 
-/* 32 channels at a time, or the last 16: a group's weights meet both halves. */
 SIMD_INLINE void output(struct decode_tile *t, size_t i, size_t head_dim, size_t slots)
 {
 	const struct decode_query *q = &t->query[i];
-	const __m512 scale = _mm512_set1_ps(q->scale);
-	for (size_t c = 0; c < head_dim; c += 32) {
-		const bool both = c + 16 < head_dim;
-		__m512i low = _mm512_setzero_si512(), high = low;
-		for (size_t g = 0; g < slots; g += 4) {
-			const __m512i w = simd512_broadcast4(&t->p[i][g]);
-			const int8_t *four = q->a->kv.v + g * head_dim + c * 4;
-			low = _mm512_dpbusd_epi32(low, w, _mm512_load_si512(four));
-			if (both)
-				high = _mm512_dpbusd_epi32(high, w, _mm512_load_si512(four + 64));
-		}
-		_mm512_storeu_ps(q->o + c, _mm512_mul_ps(_mm512_cvtepi32_ps(low), scale));
-		if (both)
-			_mm512_storeu_ps(
-				q->o + c + 16, _mm512_mul_ps(_mm512_cvtepi32_ps(high), scale));
-	}
+	simd512_weigh_values(t->p[i], q->a->kv.v, slots / 4, head_dim, q->scale, q->o);
 }
 
 void wr_decode_avx512vnni(const struct wr_attend *jobs, size_t n_jobs)

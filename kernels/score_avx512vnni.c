@@ -194,11 +194,7 @@ SIMD_INLINE int32_t sum_words(__m512i v)
 /* The words' sums of four vectors. */
 SIMD_INLINE __m128i sum_four(const __m512i s[4])
 {
-	__m512i ab = _mm512_add_epi32(
-		_mm512_unpacklo_epi32(s[0], s[1]), _mm512_unpackhi_epi32(s[0], s[1]));
-	__m512i cd = _mm512_add_epi32(
-		_mm512_unpacklo_epi32(s[2], s[3]), _mm512_unpackhi_epi32(s[2], s[3]));
-	__m512i v = _mm512_add_epi32(_mm512_unpacklo_epi64(ab, cd), _mm512_unpackhi_epi64(ab, cd));
+	__m512i v = simd512_sum_words4(s);
 	__m256i l8 = _mm256_add_epi32(_mm512_castsi512_si256(v), _mm512_extracti64x4_epi64(v, 1));
 	return _mm_add_epi32(_mm256_castsi256_si128(l8), _mm256_extracti128_si256(l8, 1));
 }

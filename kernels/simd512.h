@@ -75,6 +75,38 @@ SIMD_INLINE __m512i simd512_shift_off(const int8_t *q, size_t n)
 	return _mm512_broadcastd_epi32(_mm_sub_epi32(_mm_setzero_si128(), sum));
 }
 
+/* Words of four vectors added within 16 bytes: word j of a lane is vector j's. */
+SIMD_INLINE __m512i simd512_sum_words4(const __m512i s[4])
+{
+	__m512i ab = _mm512_add_epi32(
+		_mm512_unpacklo_epi32(s[0], s[1]), _mm512_unpackhi_epi32(s[0], s[1]));
+	__m512i cd = _mm512_add_epi32(
+		_mm512_unpacklo_epi32(s[2], s[3]), _mm512_unpackhi_epi32(s[2], s[3]));
+	return _mm512_add_epi32(_mm512_unpacklo_epi64(ab, cd), _mm512_unpackhi_epi64(ab, cd));
+}
+
+/* o = scale · the sum of n groups of four values (attention.h) by their weights p, head_dim
+ * channels: 32 at a time, or the last 16; a group's weights meet both halves. */
+SIMD_INLINE void simd512_weigh_values(
+	const uint8_t *p, const int8_t *v, size_t n, size_t head_dim, float scale, float *o)
+{
+	const __m512 by = _mm512_set1_ps(scale);
+	for (size_t c = 0; c < head_dim; c += 32) {
+		const int both = c + 16 < head_dim;
+		__m512i low = _mm512_setzero_si512(), high = low;
+		for (size_t g = 0; g < n; g++) {
+			const __m512i w = simd512_broadcast4(p + g * 4);
+			const int8_t *four = v + g * 4 * head_dim + c * 4;
+			low = _mm512_dpbusd_epi32(low, w, _mm512_load_si512(four));
+			if (both)
+				high = _mm512_dpbusd_epi32(high, w, _mm512_load_si512(four + 64));
+		}
+		_mm512_storeu_ps(o + c, _mm512_mul_ps(_mm512_cvtepi32_ps(low), by));
+		if (both)
+			_mm512_storeu_ps(o + c + 16, _mm512_mul_ps(_mm512_cvtepi32_ps(high), by));
+	}
+}
+
 /* exp of x ≤ 0 (docs/model.md). */
 SIMD_INLINE __m512 simd512_exp(__m512 x)
 {
