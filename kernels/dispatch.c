@@ -5,6 +5,8 @@
  */
 #include "wr_kernels.h"
 
+#include "amx_state.h"
+
 #include <assert.h>
 
 static const struct wr_kernels tables[WR_KERNELS_N_LEVELS] = {
@@ -29,6 +31,7 @@ static const struct wr_kernels tables[WR_KERNELS_N_LEVELS] = {
 			.score_best = wr_score_best_ref,
 			.score_bound = wr_score_bound_ref,
 			.score_rows = wr_score_rows_ref,
+			.score_at_once = 4,
 		},
 	[WR_KERNELS_AVX2] =
 		{
@@ -51,6 +54,7 @@ static const struct wr_kernels tables[WR_KERNELS_N_LEVELS] = {
 			.score_best = wr_score_best_avx2,
 			.score_bound = wr_score_bound_avx2,
 			.score_rows = wr_score_rows_avx2,
+			.score_at_once = 4,
 		},
 	[WR_KERNELS_AVX512VNNI] =
 		{
@@ -74,12 +78,37 @@ static const struct wr_kernels tables[WR_KERNELS_N_LEVELS] = {
 			.score_best = wr_score_best_avx512vnni,
 			.score_bound = wr_score_bound_avx512vnni,
 			.score_rows = wr_score_rows_avx512vnni,
+			.score_at_once = 4,
+		},
+	[WR_KERNELS_AMX] =
+		{
+			.gemm_s8 = wr_gemm_s8_amx,
+			.dequantise = wr_dequantise_avx512vnni,
+			.dot_s8 = wr_dot_s8_avx2,
+			.quantise = wr_quantise_avx512vnni,
+			.relu_quantise = wr_relu_quantise_avx512vnni,
+			.quantise_low = wr_quantise_low_avx512vnni,
+			.norm_quantise = wr_norm_quantise_avx512vnni,
+			.user_quantise = wr_user_quantise_avx512vnni,
+			.embed = wr_embed_avx512vnni,
+			.kv_store = wr_kv_store_avx2,
+			.kv_gather = wr_kv_gather_avx2,
+			.attend = wr_attend_avx512vnni,
+			.decode = wr_decode_avx512vnni,
+			.attend_rows = wr_attend_rows_avx512vnni,
+			.topk_above = wr_topk_above_avx512vnni,
+			.topk_order = wr_topk_order_avx512vnni,
+			.score_users = wr_score_users_amx,
+			.score_best = wr_score_best_amx,
+			.score_bound = wr_score_bound_avx512vnni,
+			.score_rows = wr_score_rows_avx512vnni,
+			.score_at_once = 16,
 		},
 };
 
 const char *wr_kernels_name(enum wr_kernels_level level)
 {
-	static const char *const names[] = {"ref", "avx2", "avx512vnni"};
+	static const char *const names[] = {"ref", "avx2", "avx512vnni", "amx"};
 	return level < WR_KERNELS_N_LEVELS ? names[level] : "unknown";
 }
 
@@ -94,6 +123,8 @@ bool wr_kernels_supported(enum wr_kernels_level level)
 	case WR_KERNELS_AVX512VNNI:
 		return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
 		       __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni");
+	case WR_KERNELS_AMX:
+		return wr_kernels_supported(WR_KERNELS_AVX512VNNI) && wr_amx_allowed();
 	default:
 		return false;
 	}

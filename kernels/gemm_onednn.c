@@ -3,6 +3,8 @@
  * bound at creation. */
 #include "gemm_onednn.h"
 
+#include "amx_state.h"
+
 #include <assert.h>
 #include <omp.h>
 #include <stdlib.h>
@@ -206,4 +208,5 @@ void wr_gemm_onednn_run(struct wr_gemm_onednn *g, unsigned int matrix, size_t m)
 	dnnl_status_t status = dnnl_primitive_execute(p->primitive, g->stream, N_ARGS, p->args);
 	assert(status == dnnl_success);
 	(void)status;
+	wr_amx_forget();
 }

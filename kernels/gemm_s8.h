@@ -52,7 +52,7 @@ static inline struct wr_gemm_weights wr_gemm_slice(
  */
 typedef void wr_gemm_s8_fn(const struct wr_gemm_weights *w, size_t m, const int8_t *a, size_t lda,
 	const float *a_scale, float *y, size_t ldy, bool add);
-wr_gemm_s8_fn wr_gemm_s8_ref, wr_gemm_s8_avx2, wr_gemm_s8_avx512vnni;
+wr_gemm_s8_fn wr_gemm_s8_ref, wr_gemm_s8_avx2, wr_gemm_s8_avx512vnni, wr_gemm_s8_amx;
 
 /*
  * The same last step for sums that another engine made: acc s32 [m] rows of ld_acc ≥ n. n a

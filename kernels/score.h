@@ -26,7 +26,8 @@
  * aligned.
  */
 typedef void wr_score_users_fn(size_t m, size_t k, const int8_t *q, size_t ldq, void *users);
-wr_score_users_fn wr_score_users_ref, wr_score_users_avx2, wr_score_users_avx512vnni;
+wr_score_users_fn wr_score_users_ref, wr_score_users_avx2, wr_score_users_avx512vnni,
+	wr_score_users_amx;
 
 /*
  * For users 0 … m-1 of score_users: best[i·ld_best + l] = the largest v among
@@ -36,7 +37,7 @@ wr_score_users_fn wr_score_users_ref, wr_score_users_avx2, wr_score_users_avx512
  */
 typedef void wr_score_best_fn(const struct wr_gemm_weights *tile, size_t m, const void *users,
 	const uint64_t *allowed, size_t ld_allowed, float *best, size_t ld_best, bool more);
-wr_score_best_fn wr_score_best_ref, wr_score_best_avx2, wr_score_best_avx512vnni;
+wr_score_best_fn wr_score_best_ref, wr_score_best_avx2, wr_score_best_avx512vnni, wr_score_best_amx;
 
 /*
  * A lower bound of the k-th largest of best[0 … 16·n-1], k ≥ 1: at least k of them are that large;

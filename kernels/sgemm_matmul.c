@@ -7,6 +7,7 @@
  * products, and sequences have hundreds of lengths: ours leave the sizes open. Each thread keeps
  * its primitives, and the room for its copies, until it ends.
  */
+#include "amx_state.h"
 #include "sgemm_int.h"
 #include "wr_base.h"
 
@@ -199,6 +200,7 @@ static bool execute(
 		args[i] = (dnnl_exec_arg_t){arg[i], memory[i]};
 	}
 	ok = ok && !dnnl_primitive_execute(p, t->stream, 3, args) && !dnnl_stream_wait(t->stream);
+	wr_amx_forget();
 	for (int i = 0; i < 3; i++)
 		dnnl_memory_destroy(memory[i]);
 	return ok;

@@ -17,6 +17,7 @@ enum wr_kernels_level {
 	WR_KERNELS_REF,
 	WR_KERNELS_AVX2,
 	WR_KERNELS_AVX512VNNI,
+	WR_KERNELS_AMX, /* beside AVX-512 VNNI */
 	WR_KERNELS_N_LEVELS
 };
 
@@ -39,11 +40,13 @@ struct wr_kernels {
 	wr_score_best_fn *score_best;
 	wr_score_bound_fn *score_bound;
 	wr_score_rows_fn *score_rows;
+	unsigned int score_at_once; /* users that score_best takes well in one go, ≥ 1 */
 };
 
-/* "ref", "avx2", "avx512vnni". */
+/* "ref", "avx2", "avx512vnni", "amx". */
 const char *wr_kernels_name(enum wr_kernels_level level);
-/* Whether CPUID and XCR0 (the kernel saves the registers) allow the level. */
+/* Whether CPUID, XCR0 (the kernel saves the registers) and, for AMX, the kernel's leave allow the
+ * level. */
 bool wr_kernels_supported(enum wr_kernels_level level);
 /* The table of a level, whether or not the CPU has it: constant, shared by all threads. */
 const struct wr_kernels *wr_kernels_get(enum wr_kernels_level level);

@@ -58,7 +58,8 @@ def measure_limits(work, isa):
     detail["testpmd_mpps_range"] = mpps_range
     # The best of the runs: what disturbs one only takes from it, and a limit that was disturbed flatters every share.
     limits = {"int8_gmacs": detail["int8_gmacs_most"], "mem_block_gbs": detail["mem_block_gbs_most"],
-              "mem_line_ns": detail["mem_line_ns_least"]}
+              "mem_line_ns": detail["mem_line_ns_least"],
+              "int8_tile_gmacs": detail["int8_tile_gmacs_most"] if isa in ("auto", "amx") else 0}
     limits["testpmd_mpps"], limits["accounting_ns"] = mpps, accounting_ns()
     return limits, detail
 
@@ -68,6 +69,12 @@ def limit_times_ns(w, limits, then=None):
     at = {**limits, "testpmd_mpps": limits["testpmd_mpps"][w["testpmd"]], **(then or {})}
     return {"arithmetic": w["macs"] / at["int8_gmacs"], "bytes": w["bytes"] / at["mem_block_gbs"],
             "lines": w["lines"] * at["mem_line_ns"], "packets": w["packets"] * 1e3 / at["testpmd_mpps"]}
+
+
+def tile_share(w, qps, limits, then):
+    """The share if all multiply-adds ran on AMX tiles; None where the server has none. Products alone could; docs/performance.md."""
+    tiles = limits["int8_tile_gmacs"]
+    return max(limit_times_ns(w, limits, {**then, "int8_gmacs": tiles}).values()) * qps / 1e9 if tiles else None
 
 
 def bound_by(w, limits):
@@ -135,7 +142,7 @@ def rate_run(work, daemon, name, users, limits, then):
     accounting_s = (now_bursts - bursts) * limits["accounting_ns"][len(marked) - 1] / 1e9
     return {"accounting_share": accounting_s / busy_s, "frames_a_burst": top["answered"] / max(now_bursts - bursts, 1),
             "qps": qps, "per_wall_qps": per_wall, "per_busy_qps": per_busy, "share": max(times.values()) * qps / 1e9,
-            "limits_then": moment, "limit_ns_then": max(times.values()),
+            "tile_share": tile_share(w, qps, limits, moment), "limits_then": moment, "limit_ns_then": max(times.values()),
             "busy_cycles_per_answer": busy_s * hz / answers, "tsc_hz": hz, "generator_bound": bound, "worker_waited": waited,
             "stage_ns": {s: c * 1e9 / hz / answers for s, c in cycles.items()}, "outcome": lost_of(top),
             "cold_share": top["flags"]["cold"] / top["answered"], "server_cpu_share": cpu / wall,
@@ -177,7 +184,7 @@ def conclude(name, rates, latencies, floors, limits):
     wrong = sum(r["outcome"]["wrong"] for r in rates + latencies)
     return {"name": name, "datagram": w["datagram"], "runs": len(rates), "per_core_qps": round(qps, 1),
             "per_core_qps_range": spread(rates, "qps"), "limit_share": round(middle(rates, "share"), 4),
-            "limit_share_range": spread(rates, "share"), "share_of_best_moment": round(best, 4),
+            "limit_share_range": spread(rates, "share"), "share_of_best_moment": round(best, 4), "tile_share": middle(rates, "tile_share"),
             "limit_ns_then": round(middle(rates, "limit_ns_then"), 1), "bound_by": max(times, key=times.get),
             "limit_ns": {k: round(v, 1) for k, v in times.items()},
             "generator_bound": sum(r["generator_bound"] for r in rates) * 2 > len(rates),
@@ -237,6 +244,13 @@ def figure(value, width, digits=1):
     return f"{'lost' if value is None else f'{value:,.{digits}f}':>{width}}"
 
 
+def by_tiles(w):
+    """Both rulers stand in every table of a machine with tiles."""
+    if not w.get("tile_share") or not w["work"]["macs"]:
+        return ""
+    return f"share {w['tile_share']:.3f} if all multiply-adds ran on tiles ({w['limits']['int8_tile_gmacs']:,.0f} G/s), "
+
+
 def waiting(w):
     if not w["generator_bound"]:
         return ""
@@ -260,6 +274,7 @@ def table(result):
         lines.append(f"{'':9}rates {' … '.join(f'{v:,.0f}' for v in w['per_core_qps_range'])}, shares "
                      f"{' … '.join(f'{v:.3f}' for v in w['limit_share_range'])} in {w['runs']} runs; {w['share_of_best_moment']:.3f} of the best "
                      f"moments' limits, "
+                     f"{by_tiles(w)}"
                      f"{limits['int8_gmacs']:.0f} G/s, {limits['mem_block_gbs']:.1f} GB/s, {limits['mem_line_ns']:.1f} ns, testpmd "
                      f"{limits['testpmd_mpps'][WORKLOADS[w['name']]['testpmd']]:.1f} M/s; steal {w['steal_s']} s; {w['frames_a_burst']} frames "
                      f"a burst, accounting of stages {100 * w['accounting_share']:.2f} %")

@@ -235,6 +235,8 @@ def isa_levels():
         levels.append("avx2")
     if {"avx512f", "avx512bw", "avx512vl", "avx512_vnni"} <= set(flags):
         levels.append("avx512vnni")
+        if {"amx_tile", "amx_int8"} <= set(flags):
+            levels.append("amx")
     return levels
 
 

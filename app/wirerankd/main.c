@@ -83,6 +83,7 @@ static void fill_options(const struct wr_config *c, const struct wr_bundle *b, c
 		[WR_CONFIG_ISA_REF] = WR_ISA_REF,
 		[WR_CONFIG_ISA_AVX2] = WR_ISA_AVX2,
 		[WR_CONFIG_ISA_AVX512VNNI] = WR_ISA_AVX512VNNI,
+		[WR_CONFIG_ISA_AMX] = WR_ISA_AMX,
 	};
 	static const enum wr_gemm_engine gemm[] = {
 		[WR_CONFIG_GEMM_AUTO] = WR_GEMM_AUTO,
@@ -361,7 +362,7 @@ int main(int argc, char **argv)
 			"window, ffn, time buckets, what is kept: 4 masks of blocks, and 1 with "
 			"keys by age",
 			&model},
-		{"isa", "LEVEL", "same as --set=server.isa=LEVEL: auto, ref, avx2, avx512vnni",
+		{"isa", "LEVEL", "same as --set=server.isa=LEVEL: auto, ref, avx2, avx512vnni, amx",
 			&isa},
 		{"no-huge", NULL, "same as --set=memory.huge=no", &no_huge},
 	};

@@ -29,9 +29,9 @@ static void check_level(struct doctor *d)
 	char flags[4096];
 	(void)proc_value(d->sysroot, "/proc/cpuinfo", "flags", flags, sizeof(flags));
 	doctor_value(d, "daemon.kernels", "%s, matrix products by %s", isa, gemm);
-	if (d->config.server_isa != WR_CONFIG_ISA_AUTO &&
-		((strcmp(isa, "avx512vnni") && strstr(flags, " avx512_vnni")) ||
-			!strcmp(isa, "ref")))
+	bool vnni = strstr(flags, " avx512_vnni"), amx = vnni && strstr(flags, " amx_int8");
+	const char *most = amx ? "amx" : vnni ? "avx512vnni" : "avx2";
+	if (d->config.server_isa != WR_CONFIG_ISA_AUTO && strcmp(isa, most))
 		doctor_hint(d, "this CPU can do more: server.isa = auto");
 }
 

@@ -26,12 +26,14 @@ static void check_cpu(struct doctor *d, const char *flags)
 	bool avx2 = has_flag(flags, "avx2"), fma = has_flag(flags, "fma");
 	bool vnni = has_flag(flags, "avx512_vnni") && has_flag(flags, "avx512vl") &&
 		    has_flag(flags, "avx512bw");
+	bool amx = vnni && has_flag(flags, "amx_tile") && has_flag(flags, "amx_int8");
 	doctor_value(d, "cpu.levels", "%s; AVX-512 VNNI %s, AVX-VNNI %s, AMX int8 %s",
-		vnni          ? "avx512vnni"
+		amx           ? "amx"
+		: vnni        ? "avx512vnni"
 		: avx2 && fma ? "avx2"
 			      : "ref",
 		vnni ? "yes" : "no", has_flag(flags, "avx_vnni") ? "yes" : "no",
-		has_flag(flags, "amx_int8") ? "yes" : "no");
+		amx ? "yes" : "no");
 	if (!avx2 || !fma)
 		doctor_bad(d,
 			"this CPU has no AVX2: only the reference kernels run, which are for "

@@ -35,7 +35,8 @@ static int parse(int argc, char **argv, struct options *o, struct wr_errmsg *msg
 			&o->by_layer},
 		{"keep", "NAME,…", "by-layer: with these in two planes, as pack --keep", &o->keep},
 		{"isa", "LEVEL",
-			"auto, ref, avx2 or avx512vnni (auto); every level gives the same lists",
+			"auto, ref, avx2, avx512vnni or amx (auto); every level gives the same "
+			"lists",
 			&o->isa},
 		{"gemm", "ENGINE", "auto, own or onednn (auto)", &o->gemm},
 		{"split", "NAME", "test (last token) or valid (last but one) (test)", &o->split},
@@ -89,8 +90,8 @@ static int settings(const struct options *o, struct eval *e, struct wr_errmsg *m
 	if (o->lists && e->split != WR_SPLIT_TEST)
 		return wr_fail(msg, WR_EINVAL, "--lists are made for --split=test");
 	if (o->isa && wr_isa_parse(o->isa, &e->int8.isa))
-		return wr_fail(
-			msg, WR_EINVAL, "--isa=%s: give auto, ref, avx2 or avx512vnni", o->isa);
+		return wr_fail(msg, WR_EINVAL, "--isa=%s: give auto, ref, avx2, avx512vnni or amx",
+			o->isa);
 	if (o->gemm && strcmp(o->gemm, "auto") && strcmp(o->gemm, "own") &&
 		strcmp(o->gemm, "onednn"))
 		return wr_fail(msg, WR_EINVAL, "--gemm=%s: give auto, own or onednn", o->gemm);

@@ -34,7 +34,7 @@
 #define WR_CONFIG_KEYS(X) \
 	X(server, name, NAME, "characters", "wirerank", 1, 31, false, NULL, \
 		"name of this daemon: DPDK file prefix, and where wrctl finds it") \
-	X(server, isa, ENUM, "", "auto", 0, 0, false, "auto|ref|avx2|avx512vnni", \
+	X(server, isa, ENUM, "", "auto", 0, 0, false, "auto|ref|avx2|avx512vnni|amx", \
 		"level of the int8 kernels; auto = the best that this CPU has; all give the same answers") \
 	X(server, gemm, ENUM, "", "auto", 0, 0, false, "auto|own|onednn", \
 		"matrix products: auto times own kernels and oneDNN for every shape at start and takes oneDNN where it is within 5 %; onednn needs a CPU with VNNI") \
@@ -113,7 +113,8 @@ enum wr_config_isa {
 	WR_CONFIG_ISA_AUTO,
 	WR_CONFIG_ISA_REF,
 	WR_CONFIG_ISA_AVX2,
-	WR_CONFIG_ISA_AVX512VNNI
+	WR_CONFIG_ISA_AVX512VNNI,
+	WR_CONFIG_ISA_AMX
 };
 enum wr_config_gemm { WR_CONFIG_GEMM_AUTO, WR_CONFIG_GEMM_OWN, WR_CONFIG_GEMM_ONEDNN };
 enum wr_config_kind {

@@ -7,6 +7,7 @@
 
 static_assert((int)WR_ISA_REF == (int)WR_KERNELS_REF && (int)WR_ISA_AVX2 == (int)WR_KERNELS_AVX2 &&
 		      (int)WR_ISA_AVX512VNNI == (int)WR_KERNELS_AVX512VNNI &&
+		      (int)WR_ISA_AMX == (int)WR_KERNELS_AMX &&
 		      (int)WR_ISA_AUTO == (int)WR_KERNELS_N_LEVELS,
 	"levels have one numbering");
 
@@ -33,9 +34,10 @@ bool wr_isa_supported(enum wr_isa isa)
 
 enum wr_isa wr_isa_best(void)
 {
-	if (wr_isa_supported(WR_ISA_AVX512VNNI))
-		return WR_ISA_AVX512VNNI;
-	return wr_isa_supported(WR_ISA_AVX2) ? WR_ISA_AVX2 : WR_ISA_REF;
+	for (int i = WR_ISA_AUTO - 1; i > WR_ISA_REF; i--)
+		if (wr_isa_supported((enum wr_isa)i))
+			return (enum wr_isa)i;
+	return WR_ISA_REF;
 }
 
 const char *wr_gemm_engine_name(enum wr_gemm_engine engine)

@@ -215,7 +215,7 @@ int wr_model_new(struct wr_model **out, const struct wr_bundle *b, enum wr_isa i
 	struct wr_model *m = wr_carve(&c, sizeof(*m));
 	isa = isa == WR_ISA_AUTO ? wr_isa_best() : isa;
 	/* A level forced below VNNI means own kernels, unless oneDNN is asked for by name. */
-	if (gemm == WR_GEMM_AUTO && (isa != WR_ISA_AVX512VNNI || !wr_gemm_onednn_exact()))
+	if (gemm == WR_GEMM_AUTO && (isa < WR_ISA_AVX512VNNI || !wr_gemm_onednn_exact()))
 		gemm = WR_GEMM_OWN;
 	*m = (struct wr_model){
 		.s = *s, .isa = isa, .gemm = gemm, .bundle = b, .bytes = bytes, .alloc = a};

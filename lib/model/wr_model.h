@@ -36,9 +36,9 @@ static inline uint32_t wr_time_bucket(int64_t query_ms, int64_t key_ms, uint32_t
 	return WR_MIN(bucket, n_buckets - 1);
 }
 
-enum wr_isa { WR_ISA_REF, WR_ISA_AVX2, WR_ISA_AVX512VNNI, WR_ISA_AUTO };
+enum wr_isa { WR_ISA_REF, WR_ISA_AVX2, WR_ISA_AVX512VNNI, WR_ISA_AMX, WR_ISA_AUTO };
 const char *wr_isa_name(enum wr_isa isa);
-/* "auto", "ref", "avx2", "avx512vnni"; WR_EINVAL for other words. */
+/* "auto", "ref", "avx2", "avx512vnni", "amx"; WR_EINVAL for other words. */
 int wr_isa_parse(const char *word, enum wr_isa *isa) WR_MUST_CHECK;
 /* Whether CPUID and XCR0 allow the level; the best one. */
 bool wr_isa_supported(enum wr_isa isa);

@@ -29,8 +29,6 @@
 #define MAX_VECTORS  64 /* of 16 groups each, a user: 4 KB */
 #define ROWS_AT_ONCE 256
 #define PICK_USERS   8
-/* Users of a tile between two portions of prefetches: some 60 ns, a line of each ring. */
-#define USERS_BETWEEN 4
 /* Factors from here on cannot make a product of a nonzero value subnormal. */
 #define LEAST_FACTOR 0x1p-50f
 
@@ -279,7 +277,8 @@ static void sweep_tile(struct wr_ranker *r, uint32_t t, unsigned int first, unsi
 static void sweep(struct wr_ranker *r, unsigned int n, const struct wr_user_vectors *users,
 	struct wr_prefetch *ahead)
 {
-	unsigned int step = ahead && ahead->n ? USERS_BETWEEN : n;
+	/* Between two portions of prefetches: 60 … 120 ns. */
+	unsigned int step = ahead && ahead->n ? r->kernels->score_at_once : n;
 	wr_prefetch_pace(ahead, r->words * ((n + step - 1) / step));
 	r->kernels->score_users(n, r->d, users->q, r->d, r->users);
 	for (uint32_t t = 0; t < r->words; t++) {

@@ -36,11 +36,12 @@ struct wr_table_shape wr_serve_table_shape(const struct wr_serve_options *o)
 	};
 }
 
-/* Few, so that the rings of one group come near while another is scored. Where oneDNN does all
- * products half a burst, for a call of its costs as much for 8 rows as for one. */
+/* Few, so that the rings of one group come near while another is scored; tiles take 16 rows. Where
+ * oneDNN does all products half a burst, for a call of its costs as much for 8 rows as for one. */
 unsigned int wr_serve_group(const struct wr_serve_options *o)
 {
-	unsigned int few = WR_MIN(o->burst, 8u);
+	enum wr_isa isa = o->isa == WR_ISA_AUTO ? wr_isa_best() : o->isa;
+	unsigned int few = WR_MIN(o->burst, isa == WR_ISA_AMX ? 16u : 8u);
 	return o->gemm == WR_GEMM_ONEDNN ? WR_MAX(few, WR_MIN(o->burst / 2, (unsigned int)GROUP))
 					 : few;
 }

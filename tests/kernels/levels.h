@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The level under test, named on the command line: avx2, avx512vnni, or simde (the AVX-512 sources
- * over SIMDe). */
+/* The level under test, named on the command line: avx2, avx512vnni, amx, or simde (the AVX-512
+ * sources over SIMDe), or emulated (AMX' over SIMDe and emulated tiles). */
 #ifndef WR_LEVELS_H
 #define WR_LEVELS_H
 
@@ -10,7 +10,8 @@
 static inline const struct wr_kernels *wr_level_kernels(const char *name)
 {
 	static struct wr_kernels simde;
-	if (strcmp(name, "simde") == 0) {
+	const bool emulated = strcmp(name, "emulated") == 0;
+	if (emulated || strcmp(name, "simde") == 0) {
 		if (!wr_kernels_supported(WR_KERNELS_AVX2))
 			return NULL;
 		simde = *wr_kernels_get(WR_KERNELS_AVX2);
@@ -31,6 +32,11 @@ static inline const struct wr_kernels *wr_level_kernels(const char *name)
 		simde.score_best = wr_score_best_simde;
 		simde.score_bound = wr_score_bound_simde;
 		simde.score_rows = wr_score_rows_simde;
+		if (emulated) {
+			simde.gemm_s8 = wr_gemm_s8_emulated;
+			simde.score_users = wr_score_users_emulated;
+			simde.score_best = wr_score_best_emulated;
+		}
 		return &simde;
 	}
 	for (int l = WR_KERNELS_AVX2; l < WR_KERNELS_N_LEVELS; l++)

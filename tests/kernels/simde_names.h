@@ -20,5 +20,9 @@ wr_score_users_fn wr_score_users_simde;
 wr_score_best_fn wr_score_best_simde;
 wr_score_bound_fn wr_score_bound_simde;
 wr_score_rows_fn wr_score_rows_simde;
+/* The AMX kernels over SIMDe and wr_amx_emulated.h. */
+wr_gemm_s8_fn wr_gemm_s8_emulated;
+wr_score_users_fn wr_score_users_emulated;
+wr_score_best_fn wr_score_best_emulated;
 
 #endif

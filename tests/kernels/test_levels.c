@@ -92,14 +92,14 @@ static bool gemm_case(
 
 static void test_gemm(void)
 {
-	for (size_t m = 0; m <= 14; m++)
+	for (size_t m = 0; m <= 35; m++)
 		for (size_t n = 16; n <= 208; n += 16)
 			for (size_t k = 16; k <= 64; k += 16)
 				CU_ASSERT(gemm_case(m, n, k, 0, 0, (m + n / 16) % 2));
 	for (unsigned int a = 0; a < N_BYTE_FILLS; a++)
 		for (unsigned int w = 0; w < N_BYTE_FILLS; w++)
 			for (size_t k = 16; k <= WR_GEMM_MAX_K; k *= 4)
-				CU_ASSERT(gemm_case(pick(1, 13), 16 * pick(1, 9), k, a, w, a % 2));
+				CU_ASSERT(gemm_case(pick(1, 20), 16 * pick(1, 9), k, a, w, a % 2));
 }
 
 static void test_dequantise(void)
@@ -679,13 +679,13 @@ static bool score_best_case(size_t m, size_t n, size_t k, unsigned int fill, boo
 
 static void test_score_best(void)
 {
-	for (size_t m = 0; m <= 14; m++)
+	for (size_t m = 0; m <= 35; m++)
 		for (size_t n = 16; n <= WR_SCORE_TILE; n += 16)
 			for (size_t k = 16; k <= 80; k += 16)
 				CU_ASSERT(score_best_case(m, n, k, 0, (m + k / 16) % 2));
 	for (unsigned int fill = 0; fill < N_BYTE_FILLS * N_BYTE_FILLS; fill++)
 		for (size_t k = 16; k <= WR_GEMM_MAX_K; k *= 4)
-			CU_ASSERT(score_best_case(pick(1, 13), 16 * pick(1, 4), k, fill, fill % 2));
+			CU_ASSERT(score_best_case(pick(1, 20), 16 * pick(1, 4), k, fill, fill % 2));
 }
 
 /* The bound is one of the values, at least k of them reach it, and not many more than k do. */
@@ -777,7 +777,7 @@ int main(int argc, char **argv)
 		{"bound", test_score_bound}, {"bound, exactly", test_score_bound_exact},
 		{"items one by one", test_score_rows}};
 	if (argc != 2) {
-		fprintf(stderr, "usage: %s avx2|avx512vnni|simde\n", argv[0]);
+		fprintf(stderr, "usage: %s avx2|avx512vnni|amx|simde|emulated\n", argv[0]);
 		return 2;
 	}
 	ref = wr_kernels_get(WR_KERNELS_REF);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * AVX-512 over SIMDe, so that the arithmetic of kernels/x_avx512vnni.c is tested on any CPU: the
- * intrinsics that Debian 12's SIMDe lacks, made from 256-bit ones, and other names for the
- * functions, so that both builds fit into one program.
+ * AVX-512 over SIMDe and emulated tiles, so that the arithmetic of kernels/x_avx512vnni.c and
+ * x_amx.c is tested on any CPU: the intrinsics that Debian 12's SIMDe lacks, made from 256-bit
+ * ones, and other names for the functions, so that both builds fit into one program.
  */
 #ifndef WR_SIMDE_H
 #define WR_SIMDE_H
@@ -21,6 +21,8 @@
 #include <simde/x86/avx512.h>
 #pragma GCC diagnostic pop
 
+#include "wr_amx_emulated.h"
+
 #define wr_gemm_s8_avx512vnni       wr_gemm_s8_simde
 #define wr_dequantise_avx512vnni    wr_dequantise_simde
 #define wr_quantise_avx512vnni      wr_quantise_simde
@@ -38,6 +40,9 @@
 #define wr_score_best_avx512vnni    wr_score_best_simde
 #define wr_score_bound_avx512vnni   wr_score_bound_simde
 #define wr_score_rows_avx512vnni    wr_score_rows_simde
+#define wr_gemm_s8_amx              wr_gemm_s8_emulated
+#define wr_score_users_amx          wr_score_users_emulated
+#define wr_score_best_amx           wr_score_best_emulated
 
 static inline __m512 wr_simde_join_ps(__m256 low, __m256 high)
 {

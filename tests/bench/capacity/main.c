@@ -353,7 +353,7 @@ int main(int argc, char **argv)
 		{"rounds", "N", "windows of every set of workers (5)", &in.rounds},
 		{"frames-mib", "MIB", "memory of a worker's rendered frames (256)", &in.memory},
 		{"gemm", "ENGINE", "auto, own or onednn", &in.gemm},
-		{"isa", "LEVEL", "auto, ref, avx2, avx512vnni", &in.isa},
+		{"isa", "LEVEL", "auto, ref, avx2, avx512vnni, amx", &in.isa},
 		{"burst", "N", "largest burst (32)", &in.burst},
 		{"no-huge", NULL, "ordinary pages", &in.huge},
 		{"json", "FILE", "the result (standard output)", &in.json},

@@ -25,9 +25,11 @@ uint64_t limits_cpu_ns(void);
 /* Sorts v[0 … n-1], n ≥ 1. */
 struct limit limits_summary(double *v, unsigned int n, const char *how);
 
-/* Billions of exact s8 × s8 multiply-adds a second, the best instruction sequence of this CPU,
- * operands in registers. */
+/* Billions of exact s8 × s8 multiply-adds a second, the best sequence of this CPU's vector
+ * instructions, operands in registers. */
 struct limit limits_int8(unsigned int runs, bool avx2_only);
+/* The same by AMX tiles; 0, "none" where the CPU has none or the kernel does not let us. */
+struct limit limits_tiles(unsigned int runs);
 /* Memory of bytes bytes is the caller's, filled. GB/s (1e9) of random blocks of 6 … 13 KB, every
  * byte read. */
 struct limit limits_blocks(const uint8_t *memory, size_t bytes, unsigned int runs);

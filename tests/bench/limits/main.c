@@ -73,6 +73,7 @@ int main(int argc, char **argv)
 	printf("{");
 	print_limit("int8_gmacs",
 		limits_int8((unsigned int)runs, argc > 3 && strcmp(argv[3], "avx2") == 0));
+	print_limit("int8_tile_gmacs", limits_tiles((unsigned int)runs));
 	print_limit("mem_block_gbs", limits_blocks(memory, bytes, (unsigned int)runs));
 	print_limit("mem_line_ns", limits_lines(memory, n_lines, (unsigned int)runs));
 	printf("\"memory_mib\": %zu, \"lines\": %zu, \"pages\": \"%s\", \"runs\": %lu}\n", mib,

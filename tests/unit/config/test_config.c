@@ -91,7 +91,7 @@ static void test_enum_order(void)
 		const char *choices;
 		unsigned int last;
 	} rows[] = {
-		{WR_CONFIG_server_isa, "auto|ref|avx2|avx512vnni", WR_CONFIG_ISA_AVX512VNNI},
+		{WR_CONFIG_server_isa, "auto|ref|avx2|avx512vnni|amx", WR_CONFIG_ISA_AMX},
 		{WR_CONFIG_server_gemm, "auto|own|onednn", WR_CONFIG_GEMM_ONEDNN},
 		{WR_CONFIG_port_kind, "memif|af_xdp|tap|nic|vdev", WR_CONFIG_KIND_VDEV},
 		{WR_CONFIG_port_xdp_mode, "auto|native|generic", WR_CONFIG_XDP_MODE_GENERIC},
@@ -174,10 +174,10 @@ static void test_values(void)
 	expect_error("[corridor]\nhandover_ring = 100\n", WR_EINVAL, "x.ini:2",
 		"a power of two from 64");
 	expect_error("[memory]\nlimit = 2048G\n", WR_EINVAL, "x.ini:2", "bytes from 0 to 1024G");
-	expect_error(
-		"[server]\nisa = sse\n", WR_EINVAL, "x.ini:2", "auto, ref, avx2 or avx512vnni");
-	expect_error(
-		"[server]\nisa = avx\n", WR_EINVAL, "x.ini:2", "auto, ref, avx2 or avx512vnni");
+	expect_error("[server]\nisa = sse\n", WR_EINVAL, "x.ini:2",
+		"auto, ref, avx2, avx512vnni or amx");
+	expect_error("[server]\nisa = avx\n", WR_EINVAL, "x.ini:2",
+		"auto, ref, avx2, avx512vnni or amx");
 	expect_error("[server]\nname = a/b\n", WR_EINVAL, "x.ini:2", "1 to 31 letters");
 	expect_error("[server]\nname = .a\n", WR_EINVAL, "x.ini:2", "1 to 31 letters");
 	expect_error("[server]\nname = 12345678901234567890123456789012\n", WR_EINVAL, "x.ini:2",

@@ -214,6 +214,14 @@ static void test_avx512vnni(void)
 		check_level(WR_ISA_AVX512VNNI, WR_GEMM_OWN);
 }
 
+static void test_amx(void)
+{
+	if (!wr_isa_supported(WR_ISA_AMX))
+		wr_test_skip("this CPU lacks AMX");
+	else
+		check_level(WR_ISA_AMX, WR_GEMM_OWN);
+}
+
 /* AUTO is oneDNN where that is exact. */
 static void test_auto(void)
 {
@@ -478,7 +486,7 @@ int main(void)
 	static const struct wr_test tests[] = {{"names of levels", test_names},
 		{"ref equals the plain form", test_ref}, {"avx2 equals the plain form", test_avx2},
 		{"avx512vnni equals the plain form", test_avx512vnni},
-		{"auto equals the plain form", test_auto},
+		{"amx equals the plain form", test_amx}, {"auto equals the plain form", test_auto},
 		{"onednn equals the plain form", test_onednn}, {"unknown times", test_no_times},
 		{"both engines are timed", test_engines}, {"history that matters", test_history},
 		{"close to doubles", test_close_to_doubles},

@@ -207,6 +207,11 @@ static void test_avx512vnni(void)
 	check_level(WR_ISA_AVX512VNNI, WR_GEMM_OWN);
 }
 
+static void test_amx(void)
+{
+	check_level(WR_ISA_AMX, WR_GEMM_OWN);
+}
+
 /* oneDNN where that is exact. */
 static void test_auto(void)
 {
@@ -234,6 +239,6 @@ int main(void)
 	static const struct wr_test tests[] = {{"sizes", test_sizes},
 		{"warm equals cold: ref", test_ref}, {"warm equals cold: avx2", test_avx2},
 		{"warm equals cold: avx512vnni", test_avx512vnni},
-		{"warm equals cold: auto", test_auto}};
+		{"warm equals cold: amx", test_amx}, {"warm equals cold: auto", test_auto}};
 	return wr_test_run("warm", tests, WR_ARRAY_LEN(tests));
 }
