@@ -201,7 +201,8 @@ static inline void end_stage(struct worker *w, enum wr_stage stage)
 void wr_serve_account(struct worker *w);
 
 /* ---- stages, in order ---- */
-/* Deferred first, then handed over, then the port (n_live: queue pairs that the peer has). */
+/* Deferred first, then handed over, then the port (n_live: queue pairs that the peer has). Ends rx
+ * itself, at the last frames' arrival. */
 void wr_serve_stage_receive(struct worker *w, struct burst *b, unsigned int n_live);
 /* A burst of n frames has come, in_vain: after a wait for more that did not come. max: largest. */
 void wr_serve_gather_next(struct gather *g, unsigned int n, unsigned int max, bool in_vain);

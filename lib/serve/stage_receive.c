@@ -17,13 +17,15 @@
 #define GATHER_FROM     4  /* frames in a burst: fewer are no load */
 #define GATHER_MAX_REST 63 /* bursts between two attempts that wait in vain */
 
-/* What the port has, behind the b->n frames that are there; false: nothing. */
+/* What the port has, behind the b->n frames that are there; false: nothing. Frames' arrival ends
+ * the stage: one time stamp for both. */
 static bool take(struct worker *w, struct burst *b, unsigned int max)
 {
 	uint16_t got = wr_port_receive(w->serve->port, w->index, b->mbuf + b->n, max - b->n);
 	if (got == 0)
 		return false;
-	uint64_t now = wr_clock_tsc(), bytes = 0;
+	end_stage(w, WR_STAGE_rx);
+	uint64_t now = w->stage_from, bytes = 0;
 	for (unsigned int i = b->n; i < b->n + got; i++) {
 		struct rte_mbuf *m = b->mbuf[i];
 		struct frame_state *f = b->state[i] = rte_mbuf_to_priv(m);
@@ -89,22 +91,16 @@ void wr_serve_gather_next(struct gather *g, unsigned int n, unsigned int max, bo
 static void gather(struct worker *w, struct burst *b, unsigned int max)
 {
 	struct gather *g = &w->gather;
-	uint64_t from = w->stage_from, now = wr_clock_tsc(), until = now + w->serve->gather_ticks,
-		 idle = 0;
+	uint64_t until = w->stage_from + w->serve->gather_ticks, idle = 0;
 
-	w->stage_cycles[WR_STAGE_rx] += now - from;
-	while (b->n < g->target && now < until) {
-		bool found = take(w, b, max);
-		uint64_t then = now;
-		now = wr_clock_tsc();
-		if (found) {
-			w->stage_cycles[WR_STAGE_rx] += now - then;
+	while (b->n < g->target && w->stage_from < until) {
+		if (take(w, b, max))
 			continue;
-		}
-		idle += now - then;
+		uint64_t now = wr_clock_tsc();
+		idle += now - w->stage_from;
+		w->stage_from = now;
 		rte_pause();
 	}
-	w->stage_from = now;
 	wr_count(&w->metrics->stage_cycles[WR_STAGE_idle], idle);
 	if (idle)
 		count(w, WR_COUNTER_gathered, 1);
@@ -116,6 +112,8 @@ void wr_serve_stage_receive(struct worker *w, struct burst *b, unsigned int n_li
 	unsigned int max = w->serve->o.burst;
 
 	take_known(w, b, max);
+	if (b->n)
+		end_stage(w, WR_STAGE_rx);
 	if (w->receiving && w->index < n_live && b->n < max) {
 		(void)take(w, b, max);
 		bool waits = b->n && b->n < g->target && w->serve->gather_ticks;

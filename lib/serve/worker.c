@@ -47,14 +47,13 @@ static void pass(struct worker *w, unsigned int n_live)
 	if (w->beside)
 		wr_serve_stage_kernel(w, n_live);
 	wr_serve_stage_receive(w, b, n_live);
-	if (!b->had_frames && rte_ring_empty(w->returns)) {
+	if (!b->had_frames) {
 		uint64_t now = wr_clock_tsc();
 		wr_count(&w->metrics->stage_cycles[WR_STAGE_idle], now - w->stage_from);
 		w->stage_from = now;
-		return;
-	}
-	end_stage(w, WR_STAGE_rx);
-	if (b->had_frames) {
+		if (rte_ring_empty(w->returns))
+			return;
+	} else {
 		count(w, WR_COUNTER_bursts, 1);
 		wr_hist_add(&w->metrics->burst_size, b->n, 1);
 		wr_serve_stage_parse(w, b);
