@@ -31,7 +31,6 @@ static const struct wr_kernels tables[WR_KERNELS_N_LEVELS] = {
 			.score_best = wr_score_best_ref,
 			.score_bound = wr_score_bound_ref,
 			.score_rows = wr_score_rows_ref,
-			.score_at_once = 4,
 		},
 	[WR_KERNELS_AVX2] =
 		{
@@ -54,7 +53,6 @@ static const struct wr_kernels tables[WR_KERNELS_N_LEVELS] = {
 			.score_best = wr_score_best_avx2,
 			.score_bound = wr_score_bound_avx2,
 			.score_rows = wr_score_rows_avx2,
-			.score_at_once = 4,
 		},
 	[WR_KERNELS_AVX512VNNI] =
 		{
@@ -78,7 +76,6 @@ static const struct wr_kernels tables[WR_KERNELS_N_LEVELS] = {
 			.score_best = wr_score_best_avx512vnni,
 			.score_bound = wr_score_bound_avx512vnni,
 			.score_rows = wr_score_rows_avx512vnni,
-			.score_at_once = 4,
 		},
 	[WR_KERNELS_AMX] =
 		{
@@ -102,7 +99,6 @@ static const struct wr_kernels tables[WR_KERNELS_N_LEVELS] = {
 			.score_best = wr_score_best_amx,
 			.score_bound = wr_score_bound_avx512vnni,
 			.score_rows = wr_score_rows_avx512vnni,
-			.score_at_once = 16,
 		},
 };
 

@@ -12,6 +12,7 @@
 #define WR_SCORE_H
 
 #include "gemm_s8.h"
+#include "wr_prefetch.h"
 
 #define WR_SCORE_LANES 16
 /* Items of a tile: one word of a bitmap. */
@@ -30,13 +31,16 @@ wr_score_users_fn wr_score_users_ref, wr_score_users_avx2, wr_score_users_avx512
 	wr_score_users_amx;
 
 /*
- * For users 0 … m-1 of score_users: best[i·ld_best + l] = the largest v among
+ * For any users of score_users, m from one of them on: best[i·ld_best + l] = the largest v among
  * the tile's items l, l+16, l+32, l+48 whose bit is set in allowed[i·ld_allowed], and, when more,
  * what stood there; -inf when there is none. tile: up to WR_SCORE_TILE items; bits of others are 0.
- * A zero's sign is not specified; scales finite.
+ * A zero's sign is not specified; scales finite. ahead (or NULL) makes WR_SCORE_STEPS(m) steps
+ * meanwhile.
  */
+#define WR_SCORE_STEPS(m) (((m) + 3) / 4)
 typedef void wr_score_best_fn(const struct wr_gemm_weights *tile, size_t m, const void *users,
-	const uint64_t *allowed, size_t ld_allowed, float *best, size_t ld_best, bool more);
+	const uint64_t *allowed, size_t ld_allowed, float *best, size_t ld_best, bool more,
+	struct wr_prefetch *ahead);
 wr_score_best_fn wr_score_best_ref, wr_score_best_avx2, wr_score_best_avx512vnni, wr_score_best_amx;
 
 /*

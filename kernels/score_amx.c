@@ -21,7 +21,7 @@ void wr_score_users_amx(size_t m, size_t k, const int8_t *q, size_t ldq, void *u
 /* As many users as amx_rows was told. */
 SIMD_INLINE void few(size_t n_blocks, const struct wr_gemm_weights *tile, size_t n,
 	const int8_t *users, const uint64_t *allowed, size_t ld_allowed, float *best,
-	size_t ld_best, bool more)
+	size_t ld_best, bool more, struct wr_prefetch *ahead)
 {
 	int32_t sums[AMX_SUMS] __attribute__((aligned(64)));
 	amx_sums(n_blocks, tile, users + tile->k, WR_SCORE_USER_BYTES(tile->k), sums);
@@ -33,42 +33,46 @@ SIMD_INLINE void few(size_t n_blocks, const struct wr_gemm_weights *tile, size_t
 		r.b3 = n_blocks > 3 ? _mm512_load_si512(s + 48) : r.b0;
 		row_best(n_blocks, &r, tile->scale, allowed[i * ld_allowed], best + i * ld_best,
 			more);
+		if (i % 4 == 0)
+			wr_prefetch_step(ahead);
 	}
 }
 
 static void by_tiles(const struct wr_gemm_weights *tile, size_t n, const int8_t *users,
-	const uint64_t *allowed, size_t ld_allowed, float *best, size_t ld_best, bool more)
+	const uint64_t *allowed, size_t ld_allowed, float *best, size_t ld_best, bool more,
+	struct wr_prefetch *ahead)
 {
 	amx_rows(n);
 	switch (tile->n / WR_GEMM_BLOCK) {
 	case 4:
 		if (more)
-			few(4, tile, n, users, allowed, ld_allowed, best, ld_best, true);
+			few(4, tile, n, users, allowed, ld_allowed, best, ld_best, true, ahead);
 		else
-			few(4, tile, n, users, allowed, ld_allowed, best, ld_best, false);
+			few(4, tile, n, users, allowed, ld_allowed, best, ld_best, false, ahead);
 		break;
 	case 3:
-		few(3, tile, n, users, allowed, ld_allowed, best, ld_best, more);
+		few(3, tile, n, users, allowed, ld_allowed, best, ld_best, more, ahead);
 		break;
 	case 2:
-		few(2, tile, n, users, allowed, ld_allowed, best, ld_best, more);
+		few(2, tile, n, users, allowed, ld_allowed, best, ld_best, more, ahead);
 		break;
 	default:
-		few(1, tile, n, users, allowed, ld_allowed, best, ld_best, more);
+		few(1, tile, n, users, allowed, ld_allowed, best, ld_best, more, ahead);
 	}
 }
 
 void wr_score_best_amx(const struct wr_gemm_weights *tile, size_t m, const void *users,
-	const uint64_t *allowed, size_t ld_allowed, float *best, size_t ld_best, bool more)
+	const uint64_t *allowed, size_t ld_allowed, float *best, size_t ld_best, bool more,
+	struct wr_prefetch *ahead)
 {
 	const int8_t *u = users;
 	size_t bytes = WR_SCORE_USER_BYTES(tile->k), i = 0, n;
 	for (; tile->k % AMX_CHANNELS == 0 && m - i >= FEWEST; i += n) {
 		n = m - i < AMX_ROWS ? m - i : AMX_ROWS;
 		by_tiles(tile, n, u + i * bytes, allowed + i * ld_allowed, ld_allowed,
-			best + i * ld_best, ld_best, more);
+			best + i * ld_best, ld_best, more, ahead);
 	}
 	if (i < m)
 		wr_score_best_avx512vnni(tile, m - i, u + i * bytes, allowed + i * ld_allowed,
-			ld_allowed, best + i * ld_best, ld_best, more);
+			ld_allowed, best + i * ld_best, ld_best, more, ahead);
 }

@@ -63,27 +63,35 @@ void wr_score_users_avx2(size_t m, size_t k, const int8_t *q, size_t ldq, void *
 	}
 }
 
+/* n_rows ≤ 4 users (a constant after inlining) from user i on times the whole tile. */
+SIMD_INLINE void few(size_t n_rows, const struct wr_gemm_weights *tile, const struct users *u,
+	size_t i, bool more, struct wr_prefetch *ahead)
+{
+	for (size_t o = 0; o < tile->n; o += WR_GEMM_BLOCK)
+		micro(n_rows, tile, u, i, o, more || o);
+	wr_prefetch_step(ahead);
+}
+
 void wr_score_best_avx2(const struct wr_gemm_weights *tile, size_t m, const void *users,
-	const uint64_t *allowed, size_t ld_allowed, float *best, size_t ld_best, bool more)
+	const uint64_t *allowed, size_t ld_allowed, float *best, size_t ld_best, bool more,
+	struct wr_prefetch *ahead)
 {
 	const struct users u = {users, allowed, best, ld_allowed, ld_best};
-	for (size_t o = 0; o < tile->n; o += WR_GEMM_BLOCK, more = true) {
-		size_t i = 0;
-		for (; i + MICRO_ROWS <= m; i += MICRO_ROWS)
-			micro(MICRO_ROWS, tile, &u, i, o, more);
-		switch (m - i) {
-		case 3:
-			micro(3, tile, &u, i, o, more);
-			break;
-		case 2:
-			micro(2, tile, &u, i, o, more);
-			break;
-		case 1:
-			micro(1, tile, &u, i, o, more);
-			break;
-		default:
-			break;
-		}
+	size_t i = 0;
+	for (; i + MICRO_ROWS <= m; i += MICRO_ROWS)
+		few(MICRO_ROWS, tile, &u, i, more, ahead);
+	switch (m - i) {
+	case 3:
+		few(3, tile, &u, i, more, ahead);
+		break;
+	case 2:
+		few(2, tile, &u, i, more, ahead);
+		break;
+	case 1:
+		few(1, tile, &u, i, more, ahead);
+		break;
+	default:
+		break;
 	}
 }
 

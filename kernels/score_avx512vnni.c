@@ -13,7 +13,7 @@ struct users {
 
 /* n_rows ≤ 4 users; constants after inlining, as n_blocks. */
 SIMD_INLINE void micro(size_t n_rows, size_t n_blocks, const struct wr_gemm_weights *w,
-	const struct users *u, size_t i, bool more)
+	const struct users *u, size_t i, bool more, struct wr_prefetch *ahead)
 {
 	struct sums s = micro_sums(n_rows, n_blocks, w, u->q + i * u->ldq, u->ldq);
 	const uint64_t *allowed = u->allowed + i * u->ld_allowed;
@@ -26,23 +26,24 @@ SIMD_INLINE void micro(size_t n_rows, size_t n_blocks, const struct wr_gemm_weig
 		row_best(n_blocks, &s.r2, w->scale, allowed[2 * ld], best + 2 * ldb, more);
 	if (n_rows > 3)
 		row_best(n_blocks, &s.r3, w->scale, allowed[3 * ld], best + 3 * ldb, more);
+	wr_prefetch_step(ahead);
 }
 
 SIMD_INLINE void all_users(size_t n_blocks, const struct wr_gemm_weights *w, size_t m,
-	const struct users *u, bool more)
+	const struct users *u, bool more, struct wr_prefetch *ahead)
 {
 	size_t i = 0;
 	for (; i + MICRO_ROWS <= m; i += MICRO_ROWS)
-		micro(MICRO_ROWS, n_blocks, w, u, i, more);
+		micro(MICRO_ROWS, n_blocks, w, u, i, more, ahead);
 	switch (m - i) {
 	case 3:
-		micro(3, n_blocks, w, u, i, more);
+		micro(3, n_blocks, w, u, i, more, ahead);
 		break;
 	case 2:
-		micro(2, n_blocks, w, u, i, more);
+		micro(2, n_blocks, w, u, i, more, ahead);
 		break;
 	case 1:
-		micro(1, n_blocks, w, u, i, more);
+		micro(1, n_blocks, w, u, i, more, ahead);
 		break;
 	default:
 		break;
@@ -55,21 +56,22 @@ void wr_score_users_avx512vnni(size_t m, size_t k, const int8_t *q, size_t ldq, 
 }
 
 void wr_score_best_avx512vnni(const struct wr_gemm_weights *tile, size_t m, const void *users,
-	const uint64_t *allowed, size_t ld_allowed, float *best, size_t ld_best, bool more)
+	const uint64_t *allowed, size_t ld_allowed, float *best, size_t ld_best, bool more,
+	struct wr_prefetch *ahead)
 {
 	struct users u = {users, allowed, best, WR_SCORE_USER_BYTES(tile->k), ld_allowed, ld_best};
 	switch (tile->n / WR_GEMM_BLOCK) {
 	case 4:
-		all_users(4, tile, m, &u, more);
+		all_users(4, tile, m, &u, more, ahead);
 		break;
 	case 3:
-		all_users(3, tile, m, &u, more);
+		all_users(3, tile, m, &u, more, ahead);
 		break;
 	case 2:
-		all_users(2, tile, m, &u, more);
+		all_users(2, tile, m, &u, more, ahead);
 		break;
 	default:
-		all_users(1, tile, m, &u, more);
+		all_users(1, tile, m, &u, more, ahead);
 	}
 }
 

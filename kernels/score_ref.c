@@ -13,7 +13,8 @@ void wr_score_users_ref(size_t m, size_t k, const int8_t *q, size_t ldq, void *u
 }
 
 void wr_score_best_ref(const struct wr_gemm_weights *tile, size_t m, const void *users,
-	const uint64_t *allowed, size_t ld_allowed, float *best, size_t ld_best, bool more)
+	const uint64_t *allowed, size_t ld_allowed, float *best, size_t ld_best, bool more,
+	struct wr_prefetch *ahead)
 {
 	for (size_t i = 0; i < m; i++) {
 		const int8_t *q = (const int8_t *)users + i * WR_SCORE_USER_BYTES(tile->k);
@@ -33,6 +34,8 @@ void wr_score_best_ref(const struct wr_gemm_weights *tile, size_t m, const void 
 			if (v > b[o % WR_SCORE_LANES])
 				b[o % WR_SCORE_LANES] = v;
 		}
+		if (i % 4 == 0)
+			wr_prefetch_step(ahead);
 	}
 }
 

@@ -40,7 +40,6 @@ struct wr_kernels {
 	wr_score_best_fn *score_best;
 	wr_score_bound_fn *score_bound;
 	wr_score_rows_fn *score_rows;
-	unsigned int score_at_once; /* users that score_best takes well in one go, ≥ 1 */
 };
 
 /* "ref", "avx2", "avx512vnni", "amx". */

@@ -194,7 +194,9 @@ def conclude(name, rates, latencies, floors, limits):
             "ask_max_us": max((r["ask_max_us"] for r in latencies), default=None),
             "latency_at": LOAD, "lost_in_latency_runs": bad, "wrong": wrong,
             "latency_reason": f"{bad} requests of the latency runs were lost or never sent" if bad else "",
-            "machine_p99_us": middle(floors, "p99_us"), "machine_p999_us": middle(floors, "p999_us"),
+            "machine_p99_us": middle(floors, "pace_p99_us"), "machine_p999_us": middle(floors, "pace_p999_us"),
+            "machine_p99_us_range": spread(floors, "pace_p99_us"),
+            "gaps_p99_us": middle(floors, "p99_us"), "gaps_p999_us": middle(floors, "p999_us"),
             "work": {k: w[k] for k in ("macs", "bytes", "lines", "packets")},
             "busy_cycles_per_answer": round(middle(rates, "busy_cycles_per_answer")), "tsc_hz": rates[0]["tsc_hz"],
             "stage_ns_per_answer": {s: round(statistics.median(r["stage_ns"][s] for r in rates), 1) for s in rates[0]["stage_ns"]},
@@ -217,7 +219,9 @@ def measure_group(work, daemon, group, users, limits, options):
             latencies[name].append(latency_run(work, daemon, name, users, messages, LOAD))
             with moments.standing_still(daemon):
                 gaps = machine.gaps(GAP_SECONDS, cpus)
-            floors[name].append({**machine.floor(gaps, GAP_SECONDS, LOAD), "cpus": machine.summary(gaps, GAP_SECONDS, cpus)})
+                pace = machine.pace(GAP_SECONDS, (SERVER_CORE, GENERATOR_CORE), LOAD, 1e6 / messages)
+            floors[name].append({**machine.floor(gaps, GAP_SECONDS, LOAD), "cpus": machine.summary(gaps, GAP_SECONDS, cpus),
+                                 "pace": pace, "pace_p99_us": pace["p99_us"], "pace_p999_us": pace["p999_us"]})
     then.close()
     for name in group if options.curve else ():
         messages = middle(rates[name], "per_wall_qps") / WORKLOADS[name]["answers"]

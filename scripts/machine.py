@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What the machine does to a measurement: its name, steal, who else ran, and the gaps that it makes in threads which never give
-up their CPU. gaps() and floor() tell the latency below which no polling server with a polling generator can stay here."""
+up their CPU. gaps() and floor() tell the latency below which no polling server with a polling generator can stay here, pace() what a
+perfect server's requests would wait for because the CPU changes its speed."""
 
 import json
 import os
@@ -57,6 +58,16 @@ def gaps(seconds, cpus):
     if run.returncode != 0:
         raise wr.Failure(f"gaps: {run.stderr.strip()}")
     return [[tuple(g) for g in c["gaps"]] for c in json.loads(run.stdout)["cpus"]]
+
+
+def pace(seconds, cpus, load, service_us):
+    """Both CPUs at once, the server's first: the same small work over and over, and the queue that random requests of service_us each
+    would form before a perfect server on that CPU, at this load of its median speed: {"p50_us", "p99_us", "p999_us", "piece_ns": …}."""
+    run = subprocess.run([*nice(), os.path.join(wr.ROOT, "build", "tests", "bench", "pace"), str(seconds), ",".join(map(str, cpus)),
+                          str(load), f"{service_us:.4f}"], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    if run.returncode != 0:
+        raise wr.Failure(f"pace: {run.stderr.strip()}")
+    return json.loads(run.stdout)
 
 
 def quantile(waits, p, total):

@@ -263,29 +263,19 @@ static void list_insert(struct list *l, struct entry e)
 
 /* ---- the whole catalogue ---- */
 
-/* The groups' best values of tile t for users first … first+n-1. */
-static void sweep_tile(struct wr_ranker *r, uint32_t t, unsigned int first, unsigned int n)
-{
-	size_t ld = (size_t)r->n_vectors * WR_SCORE_LANES;
-	struct wr_gemm_weights tile =
-		wr_gemm_slice(r->items, t * TILE, WR_MIN((uint32_t)TILE, r->items->n - t * TILE));
-	float *best = r->best + first * ld + (size_t)(t / r->tiles_per_vector) * WR_SCORE_LANES;
-	r->kernels->score_best(&tile, n, r->users + first * WR_SCORE_USER_BYTES(r->d),
-		allowed_of(r, first) + t, r->words, best, ld, t % r->tiles_per_vector != 0);
-}
-
+/* The groups' best values of all tiles for n users. */
 static void sweep(struct wr_ranker *r, unsigned int n, const struct wr_user_vectors *users,
 	struct wr_prefetch *ahead)
 {
-	/* Between two portions of prefetches: 60 … 120 ns. */
-	unsigned int step = ahead && ahead->n ? r->kernels->score_at_once : n;
-	wr_prefetch_pace(ahead, r->words * ((n + step - 1) / step));
+	size_t ld = (size_t)r->n_vectors * WR_SCORE_LANES;
+	wr_prefetch_pace(ahead, r->words * WR_SCORE_STEPS(n));
 	r->kernels->score_users(n, r->d, users->q, r->d, r->users);
 	for (uint32_t t = 0; t < r->words; t++) {
-		for (unsigned int i = 0; i < n; i += step) {
-			sweep_tile(r, t, i, WR_MIN(n - i, step));
-			wr_prefetch_step(ahead);
-		}
+		struct wr_gemm_weights tile = wr_gemm_slice(
+			r->items, t * TILE, WR_MIN((uint32_t)TILE, r->items->n - t * TILE));
+		float *best = r->best + (size_t)(t / r->tiles_per_vector) * WR_SCORE_LANES;
+		r->kernels->score_best(&tile, n, r->users, r->allowed + t, r->words, best, ld,
+			t % r->tiles_per_vector != 0, ahead);
 	}
 }
 

@@ -659,11 +659,17 @@ static bool score_best_case(size_t m, size_t n, size_t k, unsigned int fill, boo
 	best[1] = wr_guarded_new(best[0].bytes);
 	memcpy(best[1].p, best[0].p, best[0].bytes);
 	struct wr_guarded users = wr_guarded_new(m * WR_SCORE_USER_BYTES(k));
+	static uint8_t lines[16 * WR_CACHE_LINE];
+	void *near = lines;
 	bool ok = true;
 	for (int i = 0; i < 2; i++) {
 		const struct wr_kernels *x = i ? level : ref;
+		/* A line a step. */
+		struct wr_prefetch ahead = {
+			.block = &near, .n = 1, .bytes = sizeof(lines), .pace = 1 << 16};
 		x->score_users(m, k, q.p, ldq, users.p);
-		x->score_best(&w.w, m, users.p, allowed.p, lda, best[i].p, ldb, more);
+		x->score_best(&w.w, m, users.p, allowed.p, lda, best[i].p, ldb, more, &ahead);
+		ok = ok && ahead.at == WR_SCORE_STEPS(m) * WR_CACHE_LINE;
 		ok = ok && wr_guarded_intact(&users);
 	}
 	ok = ok && wr_guarded_intact(&best[0]) && wr_guarded_intact(&best[1]);
