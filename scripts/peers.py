@@ -351,7 +351,7 @@ def ratios(result):
     return {"warm to ONNX Runtime int8": at["wirerankd warm"] / at["onnx-int8 warm"],
             "cold to ONNX Runtime int8": at["wirerankd cold"] / at["onnx-int8 cold"],
             "bursts to one at a time": at["wirerankd warm"] / at["wirerankd warm, one in flight"],
-            "bursts of 32 to bursts of 1": at["memif warm"] / at["memif warm, bursts of 1"],
+            "bursts of 64 to bursts of 1": at["memif warm"] / at["memif warm, bursts of 1"],
             "memif to sockets, warm": at["memif warm"] / max(at["sockets warm, plain"], at["sockets warm, offload"]),
             "memif to sockets, echo": at["memif echo"] / max(at["sockets echo, plain"], at["sockets echo, offload"])}
 

@@ -88,7 +88,7 @@
 		"largest IP packet that is received; the largest request makes one of 1,280 bytes") \
 	X(sessions, rows_per_lcore, U64, "rows", "65536", 128, 67108864, false, NULL, \
 		"users that each worker remembers; the least recently used is evicted") \
-	X(corridor, burst, U64, "frames", "32", 1, 64, false, NULL, \
+	X(corridor, burst, U64, "frames", "64", 1, 64, false, NULL, \
 		"frames that go through the stages together, at most") \
 	X(corridor, gather, U64, "us", "5", 0, 1000, false, NULL, \
 		"time that a burst may wait for more frames under load, so that it is worth its work; 0 = never") \

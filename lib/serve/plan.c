@@ -38,12 +38,16 @@ struct wr_table_shape wr_serve_table_shape(const struct wr_serve_options *o)
 
 /* Few, so that the rings of one group come near while another is scored; tiles take 16 rows. Where
  * oneDNN does all products half a burst, for a call of its costs as much for 8 rows as for one. */
-unsigned int wr_serve_group(const struct wr_serve_options *o)
+static unsigned int group_of(const struct wr_serve_options *o, bool tiles)
 {
-	enum wr_isa isa = o->isa == WR_ISA_AUTO ? wr_isa_best() : o->isa;
-	unsigned int few = WR_MIN(o->burst, isa == WR_ISA_AMX ? 16u : 8u);
+	unsigned int few = WR_MIN(o->burst, tiles ? 16u : 8u);
 	return o->gemm == WR_GEMM_ONEDNN ? WR_MAX(few, WR_MIN(o->burst / 2, (unsigned int)GROUP))
 					 : few;
+}
+
+unsigned int wr_serve_group(const struct wr_serve_options *o)
+{
+	return group_of(o, (o->isa == WR_ISA_AUTO ? wr_isa_best() : o->isa) == WR_ISA_AMX);
 }
 
 unsigned int wr_serve_mbufs(const struct wr_serve_options *o)
@@ -113,7 +117,8 @@ void wr_serve_plan_lines(const struct wr_serve_options *o, struct wr_serve_plan 
 	struct wr_port_options port = o->port;
 	uint64_t n = o->n_workers;
 	uint32_t history = wr_bundle_history_events(m);
-	unsigned int group = wr_serve_group(o);
+	/* The larger one on any CPU: what is planned on one machine holds on another. */
+	unsigned int group = group_of(o, true);
 
 	memset(plan, 0, sizeof(*plan));
 	port.n_mbufs = wr_serve_mbufs(o);

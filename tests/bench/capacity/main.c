@@ -340,7 +340,7 @@ int main(int argc, char **argv)
 		.rounds = "5",
 		.gemm = "auto",
 		.isa = "auto",
-		.burst = "32",
+		.burst = "64",
 		.memory = "256",
 		.json = "-"};
 	const struct wr_opt opts[] = {
@@ -354,7 +354,7 @@ int main(int argc, char **argv)
 		{"frames-mib", "MIB", "memory of a worker's rendered frames (256)", &in.memory},
 		{"gemm", "ENGINE", "auto, own or onednn", &in.gemm},
 		{"isa", "LEVEL", "auto, ref, avx2, avx512vnni, amx", &in.isa},
-		{"burst", "N", "largest burst (32)", &in.burst},
+		{"burst", "N", "largest burst (64)", &in.burst},
 		{"no-huge", NULL, "ordinary pages", &in.huge},
 		{"json", "FILE", "the result (standard output)", &in.json},
 		{"svg", "FILE", "a chart of it", &in.svg},

@@ -39,7 +39,7 @@ static void test_defaults(void)
 	CU_ASSERT_EQUAL(c.server_lcores.cpu[0], 1);
 	CU_ASSERT_EQUAL(c.port_udp_port, 4700);
 	CU_ASSERT_EQUAL(c.port_mtu, 1500);
-	CU_ASSERT_EQUAL(c.corridor_burst, 32);
+	CU_ASSERT_EQUAL(c.corridor_burst, 64);
 	CU_ASSERT_EQUAL(c.admit_allow.n, 2);
 	CU_ASSERT(!c.admit_allow.prefix[0].v6 && c.admit_allow.prefix[1].v6);
 	CU_ASSERT(c.port_ipv4.n == 1 && !c.port_ipv4.a[0].v6 && c.port_ipv4.a[0].addr[0] == 10 &&
