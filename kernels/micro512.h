@@ -74,10 +74,10 @@ SIMD_INLINE struct sums micro_sums(size_t n_rows, size_t n_blocks, const struct 
 	struct row r1 = r0, r2 = r0, r3 = r0;
 	size_t c = 0;
 	do {
-		struct row v = {.b0 = _mm512_load_si512(p)};
-		v.b1 = n_blocks > 1 ? _mm512_load_si512(p + block) : v.b0;
-		v.b2 = n_blocks > 2 ? _mm512_load_si512(p + 2 * block) : v.b0;
-		v.b3 = n_blocks > 3 ? _mm512_load_si512(p + 3 * block) : v.b0;
+		struct row v = {.b0 = simd512_keep(_mm512_load_si512(p))};
+		v.b1 = n_blocks > 1 ? simd512_keep(_mm512_load_si512(p + block)) : v.b0;
+		v.b2 = n_blocks > 2 ? simd512_keep(_mm512_load_si512(p + 2 * block)) : v.b0;
+		v.b3 = n_blocks > 3 ? simd512_keep(_mm512_load_si512(p + 3 * block)) : v.b0;
 		row_step(n_blocks, &r0, &v, a + c);
 		if (n_rows > 1)
 			row_step(n_blocks, &r1, &v, a + lda + c);

@@ -20,6 +20,15 @@
 #include <stdint.h>
 #include <string.h>
 
+/* What was loaded stays in its register; else gcc loads it again for every use. */
+SIMD_INLINE __m512i simd512_keep(__m512i v)
+{
+#ifndef WR_KERNELS_SIMDE
+	__asm__("" : "+v"(v));
+#endif
+	return v;
+}
+
 /* Lane l + lane l+8, then 4, 2, 1: the fold of a lane sum. */
 SIMD_INLINE float simd512_fold(__m512 v)
 {

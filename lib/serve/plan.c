@@ -50,6 +50,14 @@ unsigned int wr_serve_group(const struct wr_serve_options *o)
 	return group_of(o, (o->isa == WR_ISA_AUTO ? wr_isa_best() : o->isa) == WR_ISA_AMX);
 }
 
+/* Smaller than the others, for there is no arithmetic yet behind which its rings could come near;
+ * products take users by four. */
+unsigned int wr_serve_first_group(const struct wr_serve_options *o)
+{
+	unsigned int group = wr_serve_group(o);
+	return o->gemm == WR_GEMM_ONEDNN ? (group + 1) / 2 : WR_MIN(group, 4u);
+}
+
 unsigned int wr_serve_mbufs(const struct wr_serve_options *o)
 {
 	struct wr_port_options p = o->port;

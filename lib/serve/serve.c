@@ -166,6 +166,7 @@ int wr_serve_new(struct wr_serve **out, const struct wr_serve_options *o,
 	s->history_events = wr_bundle_history_events(&s->shape);
 	s->ring_bytes = (uint32_t)wr_ring_bytes(&s->shape);
 	s->group = wr_serve_group(&s->o);
+	s->first_group = wr_serve_first_group(&s->o);
 	s->tsc_hz = wr_clock_tsc_hz();
 	s->ns_mult = (uint64_t)(((unsigned __int128)1000000000 << 32) / s->tsc_hz);
 	s->gather_ticks = o->gather_us * s->tsc_hz / 1000000;

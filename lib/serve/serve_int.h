@@ -157,7 +157,8 @@ struct wr_serve {
 	uint8_t shards[WR_WIRE_N_SHARDS];
 	uint32_t epoch, generation, history_events;
 	uint32_t ring_bytes; /* of the encoder's rings */
-	unsigned int group;  /* recommendations that are encoded and scored together */
+	/* Recommendations that are encoded and scored together: at most, and first in a burst. */
+	unsigned int group, first_group;
 	uint64_t tsc_hz, ns_mult, opened_ns;
 	uint64_t gather_ticks; /* that a burst may wait for frames */
 	/* the known request of the self-test and its list at the reference level */
@@ -235,6 +236,7 @@ struct wr_table_shape wr_serve_table_shape(const struct wr_serve_options *o);
 unsigned int wr_serve_mbufs(const struct wr_serve_options *o);
 /* Recommendations that are encoded and scored together, at most GROUP. */
 unsigned int wr_serve_group(const struct wr_serve_options *o);
+unsigned int wr_serve_first_group(const struct wr_serve_options *o);
 
 /* ---- worker.c, selftest.c ---- */
 int wr_serve_worker_main(void *arg); /* lcore_function_t */

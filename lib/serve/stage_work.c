@@ -260,21 +260,24 @@ static void recall_one(struct worker *w, struct burst *b, unsigned int i)
 		snapshot(w, b, i, &q);
 }
 
-/* Recommendations that are encoded and scored together from this one on. The first group is
- * smaller: there is no arithmetic yet behind which its rings could come near. Products take users
- * by four. Never 0.
- */
-static unsigned int group_from(const struct worker *w, unsigned int first)
+/* How many of `left` recommendations are encoded and scored together, from number `first` of the
+ * burst on. A single one that the first group would leave is taken along. Never 0. */
+static unsigned int group_from(const struct worker *w, unsigned int first, unsigned int left)
 {
-	unsigned int group = w->serve->group;
-	return first ? group : WR_MIN(group, WR_ALIGN_UP((group + 1) / 2, 4u));
+	unsigned int most = first ? w->serve->group : w->serve->first_group;
+	return left == most + 1 && left <= w->serve->group ? left : WR_MIN(left, most);
 }
 
 /* The rings of the first group's users, as far as they can be told before recall. */
 static struct wr_prefetch first_rings(struct worker *w, struct burst *b, void **ring)
 {
 	struct wr_prefetch p = {.block = ring, .bytes = w->serve->ring_bytes};
-	for (unsigned int i = 0; i < b->n && p.n < group_from(w, 0); i++)
+	unsigned int n = 0;
+
+	for (unsigned int i = 0; i < b->n; i++)
+		n += b->todo[i] == TODO_RECOMMEND;
+	n = group_from(w, 0, n);
+	for (unsigned int i = 0; i < b->n && p.n < n; i++)
 		if (b->todo[i] == TODO_RECOMMEND && b->row[i] != WR_TABLE_NONE)
 			ring[p.n++] = wr_table_ring(w->table, b->row[i]);
 	return p;
@@ -347,7 +350,7 @@ void wr_serve_stage_score(struct worker *w, struct burst *b)
 	uint32_t d = w->serve->shape.d;
 
 	for (unsigned int first = 0; first < b->n_recommends; first += n) {
-		n = WR_MIN(b->n_recommends - first, group_from(w, first));
+		n = group_from(w, first, b->n_recommends - first);
 		struct wr_encoder_batch cold = next_group(&b->cold, &cold_at, first + n),
 					warm = next_group(&b->warm, &warm_at, first + n);
 		struct wr_prefetch ahead = {.block = b->warm.ring + warm_at,
