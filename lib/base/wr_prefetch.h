@@ -2,7 +2,8 @@
 /*
  * Memory that will be wanted soon, asked for in small portions between steps of other work: one
  * core has a dozen misses in flight, and whoever asks for more stands still until they are served.
- * A line of each block by turns, so that neighbours do not come at once. Into L2.
+ * A line of each block by turns, so that neighbours do not come at once. Into all levels: what L1
+ * does not keep until it is wanted lies in L2.
  */
 #ifndef WR_PREFETCH_H
 #define WR_PREFETCH_H
@@ -34,7 +35,7 @@ static inline void wr_prefetch_step(struct wr_prefetch *p)
 	p->due += p->pace;
 	for (; p->due >> 16 && p->at < p->bytes; p->due -= 1 << 16) {
 		for (unsigned int i = 0; i < p->n; i++)
-			__builtin_prefetch((const uint8_t *)p->block[i] + p->at, 0, 2);
+			__builtin_prefetch((const uint8_t *)p->block[i] + p->at, 0, 3);
 		p->at += WR_CACHE_LINE;
 	}
 	p->due &= 0xffff;
