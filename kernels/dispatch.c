@@ -9,6 +9,28 @@
 
 #include <assert.h>
 
+/* What AMX leaves to AVX-512 VNNI. */
+/* clang-format off */
+#define AVX512VNNI_AND_AMX \
+	.dequantise = wr_dequantise_avx512vnni, \
+	.dot_s8 = wr_dot_s8_avx2, \
+	.quantise = wr_quantise_avx512vnni, \
+	.relu_quantise = wr_relu_quantise_avx512vnni, \
+	.quantise_low = wr_quantise_low_avx512vnni, \
+	.norm_quantise = wr_norm_quantise_avx512vnni, \
+	.user_quantise = wr_user_quantise_avx512vnni, \
+	.embed = wr_embed_avx512vnni, \
+	.kv_store = wr_kv_store_avx2, \
+	.kv_gather = wr_kv_gather_avx2, \
+	.attend = wr_attend_avx512vnni, \
+	.decode = wr_decode_avx512vnni, \
+	.attend_rows = wr_attend_rows_avx512vnni, \
+	.topk_above = wr_topk_above_avx512vnni, \
+	.topk_order = wr_topk_order_avx512vnni, \
+	.score_bound = wr_score_bound_avx512vnni, \
+	.score_rows = wr_score_rows_avx512vnni
+/* clang-format on */
+
 static const struct wr_kernels tables[WR_KERNELS_N_LEVELS] = {
 	[WR_KERNELS_REF] =
 		{
@@ -56,49 +78,17 @@ static const struct wr_kernels tables[WR_KERNELS_N_LEVELS] = {
 		},
 	[WR_KERNELS_AVX512VNNI] =
 		{
+			AVX512VNNI_AND_AMX,
 			.gemm_s8 = wr_gemm_s8_avx512vnni,
-			.dequantise = wr_dequantise_avx512vnni,
-			.dot_s8 = wr_dot_s8_avx2,
-			.quantise = wr_quantise_avx512vnni,
-			.relu_quantise = wr_relu_quantise_avx512vnni,
-			.quantise_low = wr_quantise_low_avx512vnni,
-			.norm_quantise = wr_norm_quantise_avx512vnni,
-			.user_quantise = wr_user_quantise_avx512vnni,
-			.embed = wr_embed_avx512vnni,
-			.kv_store = wr_kv_store_avx2,
-			.kv_gather = wr_kv_gather_avx2,
-			.attend = wr_attend_avx512vnni,
-			.decode = wr_decode_avx512vnni,
-			.attend_rows = wr_attend_rows_avx512vnni,
-			.topk_above = wr_topk_above_avx512vnni,
-			.topk_order = wr_topk_order_avx512vnni,
 			.score_users = wr_score_users_avx512vnni,
 			.score_best = wr_score_best_avx512vnni,
-			.score_bound = wr_score_bound_avx512vnni,
-			.score_rows = wr_score_rows_avx512vnni,
 		},
 	[WR_KERNELS_AMX] =
 		{
+			AVX512VNNI_AND_AMX,
 			.gemm_s8 = wr_gemm_s8_amx,
-			.dequantise = wr_dequantise_avx512vnni,
-			.dot_s8 = wr_dot_s8_avx2,
-			.quantise = wr_quantise_avx512vnni,
-			.relu_quantise = wr_relu_quantise_avx512vnni,
-			.quantise_low = wr_quantise_low_avx512vnni,
-			.norm_quantise = wr_norm_quantise_avx512vnni,
-			.user_quantise = wr_user_quantise_avx512vnni,
-			.embed = wr_embed_avx512vnni,
-			.kv_store = wr_kv_store_avx2,
-			.kv_gather = wr_kv_gather_avx2,
-			.attend = wr_attend_avx512vnni,
-			.decode = wr_decode_avx512vnni,
-			.attend_rows = wr_attend_rows_avx512vnni,
-			.topk_above = wr_topk_above_avx512vnni,
-			.topk_order = wr_topk_order_avx512vnni,
 			.score_users = wr_score_users_amx,
 			.score_best = wr_score_best_amx,
-			.score_bound = wr_score_bound_avx512vnni,
-			.score_rows = wr_score_rows_avx512vnni,
 		},
 };
 

@@ -17,6 +17,8 @@
 #define WR_SCORE_LANES 16
 /* Items of a tile: one word of a bitmap. */
 #define WR_SCORE_TILE 64
+/* Steps of a prefetch beside a tile and m users: one after every four of them. */
+#define WR_SCORE_STEPS(m) (((m) + 3) / 4)
 
 /* Bytes of one user of k channels as score_best reads it. */
 #define WR_SCORE_USER_BYTES(k) (2 * (size_t)(k))
@@ -31,13 +33,12 @@ wr_score_users_fn wr_score_users_ref, wr_score_users_avx2, wr_score_users_avx512
 	wr_score_users_amx;
 
 /*
- * For any users of score_users, m from one of them on: best[i·ld_best + l] = the largest v among
- * the tile's items l, l+16, l+32, l+48 whose bit is set in allowed[i·ld_allowed], and, when more,
- * what stood there; -inf when there is none. tile: up to WR_SCORE_TILE items; bits of others are 0.
- * A zero's sign is not specified; scales finite. ahead (or NULL) makes WR_SCORE_STEPS(m) steps
- * meanwhile.
+ * For m users that stand together among those of score_users, the first of them at `users`:
+ * best[i·ld_best + l] = the largest v among the tile's items l, l+16, l+32, l+48 whose bit is set
+ * in allowed[i·ld_allowed], and, when more, what stood there; -inf when there is none. tile: up to
+ * WR_SCORE_TILE items; bits of others are 0. A zero's sign is not specified; scales finite. ahead
+ * (or NULL) makes WR_SCORE_STEPS(m) steps meanwhile.
  */
-#define WR_SCORE_STEPS(m) (((m) + 3) / 4)
 typedef void wr_score_best_fn(const struct wr_gemm_weights *tile, size_t m, const void *users,
 	const uint64_t *allowed, size_t ld_allowed, float *best, size_t ld_best, bool more,
 	struct wr_prefetch *ahead);

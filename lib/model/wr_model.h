@@ -40,7 +40,7 @@ enum wr_isa { WR_ISA_REF, WR_ISA_AVX2, WR_ISA_AVX512VNNI, WR_ISA_AMX, WR_ISA_AUT
 const char *wr_isa_name(enum wr_isa isa);
 /* "auto", "ref", "avx2", "avx512vnni", "amx"; WR_EINVAL for other words. */
 int wr_isa_parse(const char *word, enum wr_isa *isa) WR_MUST_CHECK;
-/* Whether CPUID and XCR0 allow the level; the best one. */
+/* Whether CPU and kernel allow the level (wr_kernels_supported); the best one. */
 bool wr_isa_supported(enum wr_isa isa);
 enum wr_isa wr_isa_best(void);
 
