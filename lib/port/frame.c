@@ -233,6 +233,16 @@ enum wr_outcome wr_frame_parse(const struct wr_frame_local *us, const uint8_t *d
 	return WR_OUTCOME_frame_not_ours;
 }
 
+uint32_t wr_frame_guess_payload(const uint8_t *data, uint32_t len)
+{
+	uint32_t off = 0;
+	if (len > ETHER_HEAD && data[12] == 0x08 && data[13] == 0x00 && data[ETHER_HEAD] == 0x45)
+		off = wr_frame_headers_bytes(false);
+	else if (len > ETHER_HEAD && data[12] == 0x86 && data[13] == 0xdd)
+		off = wr_frame_headers_bytes(true);
+	return off < len ? off : 0;
+}
+
 static inline void swap_bytes(void *a, void *b, size_t n)
 {
 	uint8_t t[16];

@@ -296,6 +296,9 @@ enum wr_outcome wr_frame_parse(const struct wr_frame_local *us, const uint8_t *d
  */
 uint32_t wr_frame_reply(
 	uint8_t *data, const struct wr_frame *f, uint32_t payload_len, uint32_t used, bool offload);
+/* Where the payload of a frame without tags, options and extensions stands, if it is a datagram:
+ * a guess before anything was checked, below len; 0 = none. */
+uint32_t wr_frame_guess_payload(const uint8_t *data, uint32_t len);
 /*
  * ARP requests and neighbour solicitations (also those of duplicate address detection) for our own
  * addresses, echo requests (ICMP, ICMPv6) for any of ours are answered in place: the reply's

@@ -29,6 +29,7 @@
 #define MAX_VECTORS  64 /* of 16 groups each, a user: 4 KB */
 #define ROWS_AT_ONCE 256
 #define PICK_USERS   8
+#define PICK_STEPS   3 /* of prefetching, a user */
 /* Factors from here on cannot make a product of a nonzero value subnormal. */
 #define LEAST_FACTOR 0x1p-50f
 
@@ -268,7 +269,8 @@ static void sweep(struct wr_ranker *r, unsigned int n, const struct wr_user_vect
 	struct wr_prefetch *ahead)
 {
 	size_t ld = (size_t)r->n_vectors * WR_SCORE_LANES;
-	wr_prefetch_pace(ahead, r->words * WR_SCORE_STEPS(n));
+	/* A third of what is ahead is left for pick: rings come slower than a sweep passes. */
+	wr_prefetch_pace(ahead, r->words * WR_SCORE_STEPS(n) * 3 / 2);
 	r->kernels->score_users(n, r->d, users->q, r->d, r->users);
 	for (uint32_t t = 0; t < r->words; t++) {
 		struct wr_gemm_weights tile = wr_gemm_slice(
@@ -367,20 +369,27 @@ static void gather(struct wr_ranker *r, unsigned int i, const struct wr_user_vec
 }
 
 /* The lists of queries first … first+n-1, n ≤ PICK_USERS, step by step for all of them: what one
- * waits for passes while another is worked on. */
+ * waits for passes while another is worked on. What is still ahead comes near meanwhile. */
 static void pick(struct wr_ranker *r, unsigned int first, unsigned int n,
-	const struct wr_user_vectors *users, const struct wr_rank_query *queries)
+	const struct wr_user_vectors *users, const struct wr_rank_query *queries,
+	struct wr_prefetch *ahead)
 {
 	struct candidates c[PICK_USERS];
-	for (unsigned int i = 0; i < n; i++)
+	for (unsigned int i = 0; i < n; i++) {
 		if (!queries[first + i].popular)
 			c[i].above = bound_of(r, first + i, users->scale[first + i]);
-	for (unsigned int i = 0; i < n; i++)
+		wr_prefetch_step(ahead);
+	}
+	for (unsigned int i = 0; i < n; i++) {
 		if (!queries[first + i].popular)
 			gather(r, first + i, users, &c[i]);
-	for (unsigned int i = 0; i < n; i++)
+		wr_prefetch_step(ahead);
+	}
+	for (unsigned int i = 0; i < n; i++) {
 		if (!queries[first + i].popular)
 			take_candidates(r, &r->list[first + i], users, first + i, &c[i]);
+		wr_prefetch_step(ahead);
+	}
 }
 
 static void walk_popular(struct wr_ranker *r, struct list *l, const uint64_t *allowed)
@@ -491,8 +500,9 @@ void wr_ranker_rank_ahead(struct wr_ranker *r, unsigned int n, const struct wr_u
 	}
 	if (n_popular < n)
 		sweep(r, n, users, ahead);
+	wr_prefetch_pace(ahead, PICK_STEPS * n);
 	for (unsigned int i = 0; i < n && n_popular < n; i += PICK_USERS)
-		pick(r, i, WR_MIN(n - i, (unsigned int)PICK_USERS), users, queries);
+		pick(r, i, WR_MIN(n - i, (unsigned int)PICK_USERS), users, queries, ahead);
 	for (unsigned int i = 0; i < n; i++) {
 		answer(r, &r->list[i], &queries[i], users, i, items + (size_t)i * WR_RANK_MAX_K);
 		n_items[i] = (uint8_t)r->list[i].n;

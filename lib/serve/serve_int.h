@@ -81,10 +81,12 @@ struct burst {
 	struct wr_rank_query query[BURST];
 	struct sequences cold, warm;
 	unsigned int n_lifts;
-	/* replies in order */
-	unsigned int n_out;
+	/* replies in order; frames of which those of the requests before have gone */
+	unsigned int n_out, n_replied;
 	struct rte_mbuf *out[2 * BURST];
 	bool had_frames, any_stateful; /* a request of the burst needs its user's session */
+	/* Recommendations, the first ones, whose rings were asked for before the burst began. */
+	unsigned int n_near;
 };
 
 /* How large a burst is waited for: stage_receive.c. */
@@ -110,6 +112,8 @@ struct worker {
 	struct wr_admit_memo memo;
 	unsigned int n_deferred;
 	struct rte_mbuf *deferred[BURST];
+	unsigned int n_early, n_near; /* received for the next burst; n_near of it, as foreseen */
+	struct rte_mbuf *early[BURST];
 	struct wr_rank_lift *lifts; /* LIFT_POOL */
 	struct wr_rank_item *items; /* [burst][WR_RANK_MAX_K] */
 	uint8_t n_items[BURST];
@@ -121,6 +125,7 @@ struct worker {
 	uint32_t mark_stamp;
 	uint64_t stage_from;               /* TSC at which the running stage began */
 	uint64_t stage_cycles[WR_STAGE_N]; /* of the running burst */
+	unsigned int n_live;               /* queue pairs that the peer has, in this pass */
 	bool receiving, finished;
 	bool beside;        /* worker 0 of a port with a kernel tap or neighbours: stage_kernel.c */
 	_Atomic bool ready; /* writer: the worker; reader: main */
@@ -202,18 +207,25 @@ static inline void end_stage(struct worker *w, enum wr_stage stage)
 void wr_serve_account(struct worker *w);
 
 /* ---- stages, in order ---- */
-/* Deferred first, then handed over, then the port (n_live: queue pairs that the peer has). Ends rx
- * itself, at the last frames' arrival. */
-void wr_serve_stage_receive(struct worker *w, struct burst *b, unsigned int n_live);
+/* Deferred first, then handed over, then early ones, then the port. Ends rx itself, at the last
+ * frames' arrival. */
+void wr_serve_stage_receive(struct worker *w, struct burst *b);
+/*
+ * Receives what has come while a burst is worked on, and finds the rings that it will want: up to
+ * GROUP of them, into ring; their number. The frames are the next burst's first ones.
+ */
+unsigned int wr_serve_receive_early(struct worker *w, void **ring);
 /* A burst of n frames has come, in_vain: after a wait for more that did not come. max: largest. */
 void wr_serve_gather_next(struct gather *g, unsigned int n, unsigned int max, bool in_vain);
 void wr_serve_stage_parse(struct worker *w, struct burst *b);
 void wr_serve_stage_admit(struct worker *w, struct burst *b);
 void wr_serve_stage_locate(struct worker *w, struct burst *b);
 void wr_serve_stage_recall(struct worker *w, struct burst *b);
-void wr_serve_stage_score(struct worker *w, struct burst *b); /* encode and score */
-void wr_serve_stage_reply(struct worker *w, struct burst *b);
-void wr_serve_stage_transmit(struct worker *w, struct burst *b, unsigned int n_live);
+/* Encode and score, and all but the last requests' replies and their transmission. */
+void wr_serve_stage_score(struct worker *w, struct burst *b);
+/* Of requests b->n_replied … end-1, which all stages before have done. */
+void wr_serve_stage_reply(struct worker *w, struct burst *b, unsigned int end);
+void wr_serve_stage_transmit(struct worker *w, struct burst *b);
 /* The frame leaves with this outcome, unanswered. */
 void wr_serve_frame_end(struct worker *w, struct burst *b, unsigned int i, enum wr_outcome outcome);
 /* The frame waits for the next pass. */

@@ -195,7 +195,7 @@ void wr_serve_stage_admit(struct worker *w, struct burst *b)
 	}
 	struct wr_admit_verdict verdict[BURST];
 	wr_admit_check(w->serve->admit, &w->memo, b->request, n, w->stage_from, verdict);
-	wr_table_expect_rows(w->table, b->n_expected, b->expected);
+	wr_table_expect_rows(w->table, b->n_expected, b->expected, NULL);
 	for (unsigned int j = 0; j < n; j++)
 		carry_out(w, b, at[j], &verdict[j]);
 }

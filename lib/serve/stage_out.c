@@ -219,15 +219,17 @@ static void note_server_time(struct worker *w, uint64_t ticks, unsigned int n)
 		wr_hist_add(&w->metrics->server_ns, tsc_to_ns(w->serve, ticks), n);
 }
 
-void wr_serve_stage_reply(struct worker *w, struct burst *b)
+void wr_serve_stage_reply(struct worker *w, struct burst *b, unsigned int end)
 {
+	const unsigned int first = b->n_replied;
 	const struct wr_serve *s = w->serve;
 	uint64_t now = w->stage_from, arrival = now;
 	unsigned int n_alike = 0;
 	uint16_t bytes[BURST], used[BURST];
 	struct answering all = {.now = now, .arrival = now, .unix_ms = unix_ms(s, now)};
 
-	for (unsigned int i = 0; i < b->n; i++) {
+	b->n_replied = end;
+	for (unsigned int i = first; i < end; i++) {
 		release_view(b, i);
 		if (b->todo[i] == TODO_NOTHING)
 			continue;
@@ -237,7 +239,7 @@ void wr_serve_stage_reply(struct worker *w, struct burst *b)
 	}
 	/* Headers and sums in a loop of their own: a sum that follows its message at once waits
 	 * until what was stored in small pieces has reached the cache. */
-	for (unsigned int i = 0; i < b->n; i++) {
+	for (unsigned int i = first; i < end; i++) {
 		if (b->todo[i] == TODO_NOTHING)
 			continue;
 		struct rte_mbuf *m = b->mbuf[i];
@@ -281,8 +283,9 @@ static void send_burst(struct worker *w, struct rte_mbuf **m, unsigned int n)
 	drop_replies(w, m + sent, n - sent);
 }
 
-void wr_serve_stage_transmit(struct worker *w, struct burst *b, unsigned int n_live)
+void wr_serve_stage_transmit(struct worker *w, struct burst *b)
 {
+	unsigned int n_live = w->n_live;
 	if (w->index < n_live) {
 		struct rte_mbuf *returned[BURST];
 		unsigned int n =

@@ -262,23 +262,29 @@ static void recall_one(struct worker *w, struct burst *b, unsigned int i)
 
 /* How many of `left` recommendations are encoded and scored together, from number `first` of the
  * burst on. A single one that the first group would leave is taken along. Never 0. */
-static unsigned int group_from(const struct worker *w, unsigned int first, unsigned int left)
+static unsigned int group_from(
+	const struct worker *w, const struct burst *b, unsigned int first, unsigned int left)
 {
-	unsigned int most = first ? w->serve->group : w->serve->first_group;
+	unsigned int most = first ? w->serve->group : WR_MAX(w->serve->first_group, b->n_near);
 	return left == most + 1 && left <= w->serve->group ? left : WR_MIN(left, most);
 }
 
-/* The rings of the first group's users, as far as they can be told before recall. */
+/* The rings of the first group's users, as far as they can be told before recall and were not asked
+ * for before. */
 static struct wr_prefetch first_rings(struct worker *w, struct burst *b, void **ring)
 {
 	struct wr_prefetch p = {.block = ring, .bytes = w->serve->ring_bytes};
-	unsigned int n = 0;
+	unsigned int n = 0, near = 0;
 
 	for (unsigned int i = 0; i < b->n; i++)
 		n += b->todo[i] == TODO_RECOMMEND;
-	n = group_from(w, 0, n);
-	for (unsigned int i = 0; i < b->n && p.n < n; i++)
-		if (b->todo[i] == TODO_RECOMMEND && b->row[i] != WR_TABLE_NONE)
+	n = group_from(w, b, 0, n);
+	for (unsigned int i = 0; i < b->n && near + p.n < n; i++)
+		if (b->todo[i] != TODO_RECOMMEND || b->row[i] == WR_TABLE_NONE)
+			continue;
+		else if (near < b->n_near)
+			near++;
+		else
 			ring[p.n++] = wr_table_ring(w->table, b->row[i]);
 	return p;
 }
@@ -340,6 +346,15 @@ static struct wr_encoder_batch next_group(
 		.asked = s->asked + from};
 }
 
+/* Those of requests before `end` need not wait for the rest of the burst, which came later. */
+static void send_replies(struct worker *w, struct burst *b, unsigned int end)
+{
+	wr_serve_stage_reply(w, b, end);
+	end_stage(w, WR_STAGE_reply);
+	wr_serve_stage_transmit(w, b);
+	end_stage(w, WR_STAGE_tx);
+}
+
 /*
  * Group by group, so that the rings of one come near while the arithmetic of another runs: a ring
  * is 8 KB, and a burst's would take half as long to arrive as all of its arithmetic does.
@@ -348,9 +363,10 @@ void wr_serve_stage_score(struct worker *w, struct burst *b)
 {
 	unsigned int cold_at = 0, warm_at = 0, n;
 	uint32_t d = w->serve->shape.d;
+	void *early[GROUP];
 
 	for (unsigned int first = 0; first < b->n_recommends; first += n) {
-		n = group_from(w, first, b->n_recommends - first);
+		n = group_from(w, b, first, b->n_recommends - first);
 		struct wr_encoder_batch cold = next_group(&b->cold, &cold_at, first + n),
 					warm = next_group(&b->warm, &warm_at, first + n);
 		struct wr_prefetch ahead = {.block = b->warm.ring + warm_at,
@@ -363,10 +379,16 @@ void wr_serve_stage_score(struct worker *w, struct burst *b)
 			swap_users(b, &users, d);
 #endif
 		end_stage(w, WR_STAGE_encode);
+		if (first + n == b->n_recommends) {
+			ahead.block = early;
+			ahead.n = wr_serve_receive_early(w, early);
+		}
 		users.q += (size_t)first * d;
 		users.scale += first;
 		wr_ranker_rank_ahead(w->ranker, n, &users, b->query + first,
 			w->items + (size_t)first * WR_RANK_MAX_K, w->n_items + first, &ahead);
 		end_stage(w, WR_STAGE_score);
+		if (first + n < b->n_recommends)
+			send_replies(w, b, b->of[first + n]);
 	}
 }

@@ -46,7 +46,8 @@ static void pass(struct worker *w, unsigned int n_live)
 
 	if (w->beside)
 		wr_serve_stage_kernel(w, n_live);
-	wr_serve_stage_receive(w, b, n_live);
+	w->n_live = n_live;
+	wr_serve_stage_receive(w, b);
 	if (!b->had_frames) {
 		uint64_t now = wr_clock_tsc();
 		wr_count(&w->metrics->stage_cycles[WR_STAGE_idle], now - w->stage_from);
@@ -67,17 +68,18 @@ static void pass(struct worker *w, unsigned int n_live)
 			end_stage(w, WR_STAGE_recall);
 			wr_serve_stage_score(w, b);
 		}
-		wr_serve_stage_reply(w, b);
+		wr_serve_stage_reply(w, b, b->n);
 		end_stage(w, WR_STAGE_reply);
 	}
-	wr_serve_stage_transmit(w, b, n_live);
+	wr_serve_stage_transmit(w, b);
 	end_stage(w, WR_STAGE_tx);
 	wr_serve_account(w);
 }
 
 static bool own_work_left(const struct worker *w)
 {
-	return w->n_deferred || !rte_ring_empty(w->handover) || wr_serve_kernel_waits(w);
+	return w->n_deferred || w->n_early || !rte_ring_empty(w->handover) ||
+	       wr_serve_kernel_waits(w);
 }
 
 /*
@@ -112,6 +114,8 @@ static void abandon(struct worker *w)
 	void *m;
 	for (; w->n_deferred; count_outcome(w, WR_OUTCOME_drained, 1))
 		rte_pktmbuf_free(w->deferred[--w->n_deferred]);
+	for (; w->n_early; count_outcome(w, WR_OUTCOME_drained, 1))
+		rte_pktmbuf_free(w->early[--w->n_early]);
 	for (; rte_ring_sc_dequeue(w->handover, &m) == 0; count_outcome(w, WR_OUTCOME_drained, 1))
 		rte_pktmbuf_free(m);
 	for (; rte_ring_sc_dequeue(w->returns, &m) == 0; count_outcome(w, WR_OUTCOME_tx_full, 1))

@@ -135,12 +135,15 @@ void wr_table_expect(const struct wr_table *t, unsigned int n, const uint64_t *u
 		rte_prefetch0(wr_index_home(&t->index, wr_index_hash(&t->index, users[i])));
 }
 
-void wr_table_expect_rows(const struct wr_table *t, unsigned int n, const uint64_t *users)
+void wr_table_expect_rows(
+	const struct wr_table *t, unsigned int n, const uint64_t *users, uint32_t *rows)
 {
 	for (unsigned int i = 0; i < n; i++) {
 		uint32_t row = wr_index_first(&t->index, wr_index_hash(&t->index, users[i]));
 		if (row != WR_TABLE_NONE)
 			rte_prefetch0(table_row(t, row));
+		if (rows)
+			rows[i] = row;
 	}
 }
 

@@ -106,7 +106,10 @@ uint64_t wr_table_evicted(const struct wr_table *t);
  * tables for several prefetches at once only while they stand close together in the code.
  */
 void wr_table_expect(const struct wr_table *t, unsigned int n, const uint64_t *users);
-void wr_table_expect_rows(const struct wr_table *t, unsigned int n, const uint64_t *users);
+/* rows: [n], which the users probably have, WR_TABLE_NONE where there is none; may be NULL. A row
+ * named here may be another user's, or anybody's later on: good for asking for its lines alone. */
+void wr_table_expect_rows(
+	const struct wr_table *t, unsigned int n, const uint64_t *users, uint32_t *rows);
 /* What a request touches of a row beside its header. */
 struct wr_table_want {
 	uint32_t item; /* of its first event, 0 = none */

@@ -96,7 +96,7 @@ static uint64_t step(struct burst ring[4], unsigned int from, struct wr_table *t
 	const struct profile *profiles, struct wr_rng *r, uint32_t keys, uint64_t *wrong)
 {
 	draw(&ring[(from + 3) & 3], t, r, keys);
-	wr_table_expect_rows(t, BURST, ring[(from + 2) & 3].users);
+	wr_table_expect_rows(t, BURST, ring[(from + 2) & 3].users, NULL);
 	find(&ring[(from + 1) & 3], t, profiles);
 	return read_rows(&ring[from & 3], t, profiles, wrong);
 }

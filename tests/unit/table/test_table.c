@@ -484,7 +484,7 @@ static void test_index(void)
 		for (unsigned int j = 40; j < WR_TABLE_MAX_BURST; j++)
 			ask[j] = wr_rng_u64(&r);
 		wr_table_expect(t, WR_TABLE_MAX_BURST, ask);
-		wr_table_expect_rows(t, WR_TABLE_MAX_BURST, ask);
+		wr_table_expect_rows(t, WR_TABLE_MAX_BURST, ask, NULL);
 		wr_table_locate(t, WR_TABLE_MAX_BURST, ask, want, rows);
 		for (unsigned int j = 0; j < WR_TABLE_MAX_BURST; j++) {
 			if (j >= 40) {
