@@ -90,4 +90,22 @@ SIMD_INLINE void amx_sums(size_t n_blocks, const struct wr_gemm_weights *w, cons
 	amx_memory();
 }
 
+/*
+ * Tiles `one` and `two` (numbers, hence a macro): sums of the rows a + i·lda over k channels times
+ * the blocks at p and at next. The rows go through tile 0 if load says so, else they are there.
+ */
+#define amx_pair(one, two, load, a, lda, k, p, next)                         \
+	do {                                                                 \
+		_tile_zero(one);                                             \
+		_tile_zero(two);                                             \
+		for (size_t amx_c = 0; amx_c < (k); amx_c += AMX_CHANNELS) { \
+			if (load)                                            \
+				_tile_loadd(0, (a) + amx_c, lda);            \
+			_tile_loadd(1, (p) + 16 * amx_c, 64);                \
+			_tile_loadd(2, (next) + 16 * amx_c, 64);             \
+			_tile_dpbssd(one, 0, 1);                             \
+			_tile_dpbssd(two, 0, 2);                             \
+		}                                                            \
+	} while (0)
+
 #endif

@@ -17,7 +17,7 @@
 #define WR_SCORE_LANES 16
 /* Items of a tile: one word of a bitmap. */
 #define WR_SCORE_TILE 64
-/* Steps of a prefetch beside a tile and m users: one after every four of them. */
+/* Steps of a prefetch beside a tile and m users: one for every four of them. */
 #define WR_SCORE_STEPS(m) (((m) + 3) / 4)
 
 /* Bytes of one user of k channels as score_best reads it. */
@@ -32,16 +32,36 @@ typedef void wr_score_users_fn(size_t m, size_t k, const int8_t *q, size_t ldq, 
 wr_score_users_fn wr_score_users_ref, wr_score_users_avx2, wr_score_users_avx512vnni,
 	wr_score_users_amx;
 
+/* A catalogue in tiles of WR_SCORE_TILE items, the last of which may have fewer, and m users. */
+struct wr_score {
+	const struct wr_gemm_weights *items;
+	size_t m;
+	const void *users; /* those of score_users, from one of them on */
+	/* Bit o of allowed[i·ld_allowed + t]: user i may have item o of tile t; 0 beyond the last.
+	 */
+	const uint64_t *allowed;
+	size_t ld_allowed;
+	size_t tiles_per_vector;
+	float *best;
+	size_t ld_best;
+};
+static inline uint32_t wr_score_tiles(const struct wr_gemm_weights *items)
+{
+	return (items->n + WR_SCORE_TILE - 1) / WR_SCORE_TILE;
+}
+static inline struct wr_gemm_weights wr_score_tile(const struct wr_gemm_weights *items, uint32_t t)
+{
+	uint32_t first = t * WR_SCORE_TILE, left = items->n - first;
+	return wr_gemm_slice(items, first, left < WR_SCORE_TILE ? left : WR_SCORE_TILE);
+}
+
 /*
- * For m users that stand together among those of score_users, the first of them at `users`:
- * best[i·ld_best + l] = the largest v among the tile's items l, l+16, l+32, l+48 whose bit is set
- * in allowed[i·ld_allowed], and, when more, what stood there; -inf when there is none. tile: up to
- * WR_SCORE_TILE items; bits of others are 0. A zero's sign is not specified; scales finite. ahead
- * (or NULL) makes WR_SCORE_STEPS(m) steps meanwhile.
+ * Tile t enters vector x = t / tiles_per_vector: best[i·ld_best + 16·x + l] = the largest v among
+ * the items l, l+16, l+32, l+48 of the vector's tiles that user i may have; -inf when there is
+ * none. A zero's sign is not specified; scales finite. ahead (or NULL) makes WR_SCORE_STEPS(m)
+ * steps a tile meanwhile.
  */
-typedef void wr_score_best_fn(const struct wr_gemm_weights *tile, size_t m, const void *users,
-	const uint64_t *allowed, size_t ld_allowed, float *best, size_t ld_best, bool more,
-	struct wr_prefetch *ahead);
+typedef void wr_score_best_fn(const struct wr_score *s, struct wr_prefetch *ahead);
 wr_score_best_fn wr_score_best_ref, wr_score_best_avx2, wr_score_best_avx512vnni, wr_score_best_amx;
 
 /*

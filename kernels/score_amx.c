@@ -1,6 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* score.h by AMX: 6 … 16 users × 64 items at a time, the sums by way of the stack; fewer users, and
- * widths that fill no tile, by AVX-512 VNNI. */
+/*
+ * score.h by AMX: 5 … 16 users × 32 items at a time, the sums by way of the stack; fewer users, and
+ * widths that fill no tile, by AVX-512 VNNI.
+ *
+ * What a tile stores can be loaded only when the stores have left the core, and the vector work
+ * of a step is more than a core looks ahead. Hence three steps are under way: the products of the
+ * next one run and the sums of the one between lie in memory while the best of the last one are
+ * chosen.
+ */
 #include "score.h"
 
 #include "amx.h"
@@ -8,7 +15,9 @@
 
 #include <string.h>
 
-#define FEWEST 6 /* users that are quicker here */
+#define FEWEST 5 /* users that are quicker here */
+#define ITEMS  32
+#define STEPS  (WR_SCORE_TILE / ITEMS) /* a tile */
 
 /* Each user both ways: shifted, as AVX-512 VNNI reads it, and as it is, k bytes on. */
 void wr_score_users_amx(size_t m, size_t k, const int8_t *q, size_t ldq, void *users)
@@ -18,61 +27,146 @@ void wr_score_users_amx(size_t m, size_t k, const int8_t *q, size_t ldq, void *u
 		memcpy((uint8_t *)users + i * WR_SCORE_USER_BYTES(k) + k, q + i * ldq, k);
 }
 
-/* As many users as amx_rows was told. */
-SIMD_INLINE void few(size_t n_blocks, const struct wr_gemm_weights *tile, size_t n,
-	const int8_t *users, const uint64_t *allowed, size_t ld_allowed, float *best,
-	size_t ld_best, bool more, struct wr_prefetch *ahead)
+struct run {
+	const struct wr_score *s;
+	size_t n;        /* users, as many as amx_rows was told; the first of them: */
+	const int8_t *q; /* 2k bytes apart */
+	const uint64_t *allowed;
+	float *best;
+	struct wr_prefetch *ahead;
+	/* Of two steps, one of each half: 4 KB, so that no store meets a load modulo that. */
+	int32_t sums[STEPS][AMX_ROWS][ITEMS] __attribute__((aligned(64)));
+};
+
+/* Products of step x, half h of a tile, into tiles 4 and 5, or 6 and 7. only: the whole sum is one
+ * tile wide, and the users are in tile 0. */
+SIMD_INLINE void multiply(const struct run *r, size_t x, int h, bool only)
 {
-	int32_t sums[AMX_SUMS] __attribute__((aligned(64)));
-	amx_sums(n_blocks, tile, users + tile->k, WR_SCORE_USER_BYTES(tile->k), sums);
-	for (size_t i = 0; i < n; i++) {
-		const int32_t *s = sums + i * 16 * AMX_BLOCKS;
-		struct row r = {.b0 = _mm512_load_si512(s)};
-		r.b1 = n_blocks > 1 ? _mm512_load_si512(s + 16) : r.b0;
-		r.b2 = n_blocks > 2 ? _mm512_load_si512(s + 32) : r.b0;
-		r.b3 = n_blocks > 3 ? _mm512_load_si512(s + 48) : r.b0;
-		row_best(n_blocks, &r, tile->scale, allowed[i * ld_allowed], best + i * ld_best,
-			more);
-		if (i % 4 == 0)
-			wr_prefetch_step(ahead);
+	const struct wr_gemm_weights *w = r->s->items;
+	const size_t block = 16 * (size_t)w->k, k = only ? AMX_CHANNELS : w->k;
+	const int8_t *p = w->packed + 2 * x * block;
+	/* Where there is no second block the first one is taken again: none of its items is
+	 * allowed.
+	 */
+	const size_t second = (2 * x + 2) * 16 <= w->n ? block : 0;
+	amx_memory();
+	if (h)
+		amx_pair(6, 7, !only, r->q, 2 * (size_t)w->k, k, p, p + second);
+	else
+		amx_pair(4, 5, !only, r->q, 2 * (size_t)w->k, k, p, p + second);
+	amx_memory();
+}
+
+SIMD_INLINE void store(struct run *r, int h)
+{
+	int32_t *to = r->sums[h][0];
+	amx_memory();
+	if (h) {
+		_tile_stored(6, to, ITEMS * sizeof(*to));
+		_tile_stored(7, to + 16, ITEMS * sizeof(*to));
+	} else {
+		_tile_stored(4, to, ITEMS * sizeof(*to));
+		_tile_stored(5, to + 16, ITEMS * sizeof(*to));
+	}
+	amx_memory();
+}
+
+/* The sums of half h of a tile into its vector; more: into what stands there. Everything that the
+ * loop needs is its own: gcc would read it again behind every store. */
+SIMD_INLINE void choose(const struct run *r, size_t tile, int h, size_t vector, bool more)
+{
+	const size_t n = r->n, lda = r->s->ld_allowed, ldb = r->s->ld_best;
+	const size_t item = tile * WR_SCORE_TILE + h * ITEMS;
+	const float *scale = r->s->items->scale + item;
+	const __m512 first = _mm512_loadu_ps(scale),
+		     second = _mm512_loadu_ps(scale + (item + 32 <= r->s->items->n ? 16 : 0));
+	const uint64_t *allowed = r->allowed + tile;
+	float *best = r->best + vector * WR_SCORE_LANES;
+	const int32_t *sum = r->sums[h][0];
+	for (size_t i = 0; i < n; i++, sum += ITEMS, allowed += lda, best += ldb) {
+		uint16_t bits[2];
+		memcpy(bits, (const uint16_t *)(const void *)allowed + 2 * h, sizeof(bits));
+		__m512 b = more ? _mm512_loadu_ps(best) : _mm512_set1_ps(-INFINITY);
+		b = best16(b, _mm512_load_si512(sum), first, bits[0]);
+		b = best16(b, _mm512_load_si512(sum + 16), second, bits[1]);
+		_mm512_storeu_ps(best, b);
 	}
 }
 
-static void by_tiles(const struct wr_gemm_weights *tile, size_t n, const int8_t *users,
-	const uint64_t *allowed, size_t ld_allowed, float *best, size_t ld_best, bool more,
-	struct wr_prefetch *ahead)
+/* This half's share of WR_SCORE_STEPS. */
+SIMD_INLINE void look_ahead(const struct run *r, int h)
 {
-	amx_rows(n);
-	switch (tile->n / WR_GEMM_BLOCK) {
-	case 4:
-		if (more)
-			few(4, tile, n, users, allowed, ld_allowed, best, ld_best, true, ahead);
+	for (size_t i = h ? 4 : 0; i < r->n; i += 8)
+		wr_prefetch_step(r->ahead);
+}
+
+/* In step x: products of x + 1, the best of x - 1, sums of x + 1 to where those were. */
+SIMD_INLINE void all_steps(struct run *r, bool only)
+{
+	const size_t steps = (r->s->items->n + ITEMS - 1) / ITEMS, per = r->s->tiles_per_vector;
+	size_t tile = 0, vector = 0, before = 0, taken = 0;
+	if (only)
+		_tile_loadd(0, r->q, 2 * AMX_CHANNELS);
+	multiply(r, 0, 0, only);
+	store(r, 0);
+	for (size_t x = 0; x < steps; x += STEPS, tile++) {
+		if (x + 1 < steps)
+			multiply(r, x + 1, 1, only);
+		look_ahead(r, 1);
+		if (x > 0)
+			choose(r, tile - 1, 1, before, true);
+		if (x + 1 < steps)
+			store(r, 1);
+		if (x + 2 < steps)
+			multiply(r, x + 2, 0, only);
+		look_ahead(r, 0);
+		if (taken)
+			choose(r, tile, 0, vector, true);
 		else
-			few(4, tile, n, users, allowed, ld_allowed, best, ld_best, false, ahead);
-		break;
-	case 3:
-		few(3, tile, n, users, allowed, ld_allowed, best, ld_best, more, ahead);
-		break;
-	case 2:
-		few(2, tile, n, users, allowed, ld_allowed, best, ld_best, more, ahead);
-		break;
-	default:
-		few(1, tile, n, users, allowed, ld_allowed, best, ld_best, more, ahead);
+			choose(r, tile, 0, vector, false);
+		if (x + 2 < steps)
+			store(r, 0);
+		before = vector;
+		if (++taken == per) {
+			taken = 0;
+			vector++;
+		}
 	}
+	if (steps % STEPS == 0)
+		choose(r, tile - 1, 1, before, true);
 }
 
-void wr_score_best_amx(const struct wr_gemm_weights *tile, size_t m, const void *users,
-	const uint64_t *allowed, size_t ld_allowed, float *best, size_t ld_best, bool more,
-	struct wr_prefetch *ahead)
+static void sweep(const struct wr_score *s, size_t first, size_t n, struct wr_prefetch *ahead)
 {
-	const int8_t *u = users;
-	size_t bytes = WR_SCORE_USER_BYTES(tile->k), i = 0, n;
-	for (; tile->k % AMX_CHANNELS == 0 && m - i >= FEWEST; i += n) {
-		n = m - i < AMX_ROWS ? m - i : AMX_ROWS;
-		by_tiles(tile, n, u + i * bytes, allowed + i * ld_allowed, ld_allowed,
-			best + i * ld_best, ld_best, more, ahead);
+	const size_t k = s->items->k;
+	struct run r;
+	r.s = s;
+	r.n = n;
+	r.q = (const int8_t *)s->users + first * WR_SCORE_USER_BYTES(k) + k;
+	r.allowed = s->allowed + first * s->ld_allowed;
+	r.best = s->best + first * s->ld_best;
+	r.ahead = ahead;
+	amx_rows(n);
+	if (k == AMX_CHANNELS)
+		all_steps(&r, true);
+	else
+		all_steps(&r, false);
+}
+
+void wr_score_best_amx(const struct wr_score *s, struct wr_prefetch *ahead)
+{
+	const size_t k = s->items->k;
+	size_t first = 0, n;
+	for (; k % AMX_CHANNELS == 0 && s->m - first >= FEWEST; first += n) {
+		n = s->m - first < AMX_ROWS ? s->m - first : AMX_ROWS;
+		sweep(s, first, n, ahead);
 	}
-	if (i < m)
-		wr_score_best_avx512vnni(tile, m - i, u + i * bytes, allowed + i * ld_allowed,
-			ld_allowed, best + i * ld_best, ld_best, more, ahead);
+	if (first == s->m)
+		return;
+	struct wr_score rest = *s;
+	rest.m = s->m - first;
+	rest.users = (const uint8_t *)s->users + first * WR_SCORE_USER_BYTES(k);
+	rest.allowed += first * s->ld_allowed;
+	rest.best += first * s->ld_best;
+	wr_score_best_avx512vnni(&rest, ahead);
 }

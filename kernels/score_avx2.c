@@ -72,26 +72,35 @@ SIMD_INLINE void few(size_t n_rows, const struct wr_gemm_weights *tile, const st
 	wr_prefetch_step(ahead);
 }
 
-void wr_score_best_avx2(const struct wr_gemm_weights *tile, size_t m, const void *users,
-	const uint64_t *allowed, size_t ld_allowed, float *best, size_t ld_best, bool more,
-	struct wr_prefetch *ahead)
+static void all_users(const struct wr_gemm_weights *tile, size_t m, const struct users *u,
+	bool more, struct wr_prefetch *ahead)
 {
-	const struct users u = {users, allowed, best, ld_allowed, ld_best};
 	size_t i = 0;
 	for (; i + MICRO_ROWS <= m; i += MICRO_ROWS)
-		few(MICRO_ROWS, tile, &u, i, more, ahead);
+		few(MICRO_ROWS, tile, u, i, more, ahead);
 	switch (m - i) {
 	case 3:
-		few(3, tile, &u, i, more, ahead);
+		few(3, tile, u, i, more, ahead);
 		break;
 	case 2:
-		few(2, tile, &u, i, more, ahead);
+		few(2, tile, u, i, more, ahead);
 		break;
 	case 1:
-		few(1, tile, &u, i, more, ahead);
+		few(1, tile, u, i, more, ahead);
 		break;
 	default:
 		break;
+	}
+}
+
+void wr_score_best_avx2(const struct wr_score *s, struct wr_prefetch *ahead)
+{
+	for (uint32_t t = 0; t < wr_score_tiles(s->items); t++) {
+		const struct wr_gemm_weights tile = wr_score_tile(s->items, t);
+		const struct users u = {s->users, s->allowed + t,
+			s->best + t / s->tiles_per_vector * WR_SCORE_LANES, s->ld_allowed,
+			s->ld_best};
+		all_users(&tile, s->m, &u, t % s->tiles_per_vector != 0, ahead);
 	}
 }
 

@@ -11,6 +11,21 @@ struct users {
 	size_t ldq, ld_allowed, ld_best;
 };
 
+/* A user's sums of n_blocks ≤ 4 blocks (a constant after inlining); best is score_best's. */
+SIMD_INLINE void row_best(size_t n_blocks, const struct row *sum, const float *scale,
+	uint64_t allowed, float *best, bool more)
+{
+	__m512 b = more ? _mm512_loadu_ps(best) : _mm512_set1_ps(-INFINITY);
+	b = best16(b, sum->b0, _mm512_loadu_ps(scale), allowed);
+	if (n_blocks > 1)
+		b = best16(b, sum->b1, _mm512_loadu_ps(scale + 16), allowed >> 16);
+	if (n_blocks > 2)
+		b = best16(b, sum->b2, _mm512_loadu_ps(scale + 32), allowed >> 32);
+	if (n_blocks > 3)
+		b = best16(b, sum->b3, _mm512_loadu_ps(scale + 48), allowed >> 48);
+	_mm512_storeu_ps(best, b);
+}
+
 /* n_rows ≤ 4 users; constants after inlining, as n_blocks. */
 SIMD_INLINE void micro(size_t n_rows, size_t n_blocks, const struct wr_gemm_weights *w,
 	const struct users *u, size_t i, bool more, struct wr_prefetch *ahead)
@@ -55,23 +70,27 @@ void wr_score_users_avx512vnni(size_t m, size_t k, const int8_t *q, size_t ldq, 
 	micro_shift(m, k, q, ldq, users, WR_SCORE_USER_BYTES(k));
 }
 
-void wr_score_best_avx512vnni(const struct wr_gemm_weights *tile, size_t m, const void *users,
-	const uint64_t *allowed, size_t ld_allowed, float *best, size_t ld_best, bool more,
-	struct wr_prefetch *ahead)
+void wr_score_best_avx512vnni(const struct wr_score *s, struct wr_prefetch *ahead)
 {
-	struct users u = {users, allowed, best, WR_SCORE_USER_BYTES(tile->k), ld_allowed, ld_best};
-	switch (tile->n / WR_GEMM_BLOCK) {
-	case 4:
-		all_users(4, tile, m, &u, more, ahead);
-		break;
-	case 3:
-		all_users(3, tile, m, &u, more, ahead);
-		break;
-	case 2:
-		all_users(2, tile, m, &u, more, ahead);
-		break;
-	default:
-		all_users(1, tile, m, &u, more, ahead);
+	for (uint32_t t = 0; t < wr_score_tiles(s->items); t++) {
+		const struct wr_gemm_weights tile = wr_score_tile(s->items, t);
+		const struct users u = {s->users, s->allowed + t,
+			s->best + t / s->tiles_per_vector * WR_SCORE_LANES,
+			WR_SCORE_USER_BYTES(tile.k), s->ld_allowed, s->ld_best};
+		const bool more = t % s->tiles_per_vector != 0;
+		switch (tile.n / WR_GEMM_BLOCK) {
+		case 4:
+			all_users(4, &tile, s->m, &u, more, ahead);
+			break;
+		case 3:
+			all_users(3, &tile, s->m, &u, more, ahead);
+			break;
+		case 2:
+			all_users(2, &tile, s->m, &u, more, ahead);
+			break;
+		default:
+			all_users(1, &tile, s->m, &u, more, ahead);
+		}
 	}
 }
 

@@ -12,30 +12,38 @@ void wr_score_users_ref(size_t m, size_t k, const int8_t *q, size_t ldq, void *u
 		memcpy((uint8_t *)users + i * WR_SCORE_USER_BYTES(k), q + i * ldq, k);
 }
 
-void wr_score_best_ref(const struct wr_gemm_weights *tile, size_t m, const void *users,
-	const uint64_t *allowed, size_t ld_allowed, float *best, size_t ld_best, bool more,
-	struct wr_prefetch *ahead)
+/* One user's vector takes a tile in. */
+static void take_tile(
+	const struct wr_gemm_weights *tile, const int8_t *q, uint64_t allowed, float *best)
 {
-	for (size_t i = 0; i < m; i++) {
-		const int8_t *q = (const int8_t *)users + i * WR_SCORE_USER_BYTES(tile->k);
-		float *b = best + i * ld_best;
-		for (size_t l = 0; l < WR_SCORE_LANES && !more; l++)
-			b[l] = -INFINITY;
-		for (size_t o = 0; o < tile->n; o++) {
-			if (!(allowed[i * ld_allowed] >> o & 1))
-				continue;
-			const int8_t *column = tile->packed +
-					       o / WR_GEMM_BLOCK * WR_GEMM_BLOCK * tile->k +
-					       o % WR_GEMM_BLOCK * 4;
-			int32_t sum = 0;
-			for (size_t c = 0; c < tile->k; c++)
-				sum += q[c] * column[c / 4 * 64 + c % 4];
-			float v = (float)sum * tile->scale[o];
-			if (v > b[o % WR_SCORE_LANES])
-				b[o % WR_SCORE_LANES] = v;
+	for (size_t o = 0; o < tile->n; o++) {
+		if (!(allowed >> o & 1))
+			continue;
+		const int8_t *column = tile->packed + o / WR_GEMM_BLOCK * WR_GEMM_BLOCK * tile->k +
+				       o % WR_GEMM_BLOCK * 4;
+		int32_t sum = 0;
+		for (size_t c = 0; c < tile->k; c++)
+			sum += q[c] * column[c / 4 * 64 + c % 4];
+		float v = (float)sum * tile->scale[o];
+		if (v > best[o % WR_SCORE_LANES])
+			best[o % WR_SCORE_LANES] = v;
+	}
+}
+
+void wr_score_best_ref(const struct wr_score *s, struct wr_prefetch *ahead)
+{
+	for (uint32_t t = 0; t < wr_score_tiles(s->items); t++) {
+		struct wr_gemm_weights tile = wr_score_tile(s->items, t);
+		for (size_t i = 0; i < s->m; i++) {
+			float *best =
+				s->best + i * s->ld_best + t / s->tiles_per_vector * WR_SCORE_LANES;
+			for (size_t l = 0; l < WR_SCORE_LANES && t % s->tiles_per_vector == 0; l++)
+				best[l] = -INFINITY;
+			take_tile(&tile, (const int8_t *)s->users + i * WR_SCORE_USER_BYTES(tile.k),
+				s->allowed[i * s->ld_allowed + t], best);
+			if (i % 4 == 0)
+				wr_prefetch_step(ahead);
 		}
-		if (i % 4 == 0)
-			wr_prefetch_step(ahead);
 	}
 }
 

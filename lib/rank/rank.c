@@ -268,17 +268,18 @@ static void list_insert(struct list *l, struct entry e)
 static void sweep(struct wr_ranker *r, unsigned int n, const struct wr_user_vectors *users,
 	struct wr_prefetch *ahead)
 {
-	size_t ld = (size_t)r->n_vectors * WR_SCORE_LANES;
 	/* A third of what is ahead is left for pick: rings come slower than a sweep passes. */
 	wr_prefetch_pace(ahead, r->words * WR_SCORE_STEPS(n) * 3 / 2);
 	r->kernels->score_users(n, r->d, users->q, r->d, r->users);
-	for (uint32_t t = 0; t < r->words; t++) {
-		struct wr_gemm_weights tile = wr_gemm_slice(
-			r->items, t * TILE, WR_MIN((uint32_t)TILE, r->items->n - t * TILE));
-		float *best = r->best + (size_t)(t / r->tiles_per_vector) * WR_SCORE_LANES;
-		r->kernels->score_best(&tile, n, r->users, r->allowed + t, r->words, best, ld,
-			t % r->tiles_per_vector != 0, ahead);
-	}
+	struct wr_score score = {.items = r->items,
+		.m = n,
+		.users = r->users,
+		.allowed = r->allowed,
+		.ld_allowed = r->words,
+		.tiles_per_vector = r->tiles_per_vector,
+		.best = r->best,
+		.ld_best = (size_t)r->n_vectors * WR_SCORE_LANES};
+	r->kernels->score_best(&score, ahead);
 }
 
 /* Rows whose value may be the answer's, on their way into a list. */

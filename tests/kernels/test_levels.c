@@ -642,24 +642,36 @@ static void test_topk_order(void)
 
 /* ---- scoring by groups ---- */
 
-static bool score_best_case(size_t m, size_t n, size_t k, unsigned int fill, bool more)
+/* Bitmaps of m users, lda words apart: of n items, and none beyond. */
+static struct wr_guarded bitmaps(size_t m, size_t lda, size_t n)
 {
-	size_t ldq = k + pick(0, 5), ldb = WR_SCORE_LANES + pick(0, 5), lda = pick(1, 3);
-	struct weights w = weights_new(n, k, fill % N_BYTE_FILLS);
-	struct wr_guarded q = bytes(m ? (m - 1) * ldq + k : 0, fill / N_BYTE_FILLS);
-	struct wr_guarded allowed = wr_guarded_new((m ? (m - 1) * lda + 1 : 0) * sizeof(uint64_t));
-	struct wr_guarded best[2];
-	for (size_t i = 0; i < allowed.bytes / sizeof(uint64_t); i++) {
+	size_t words = (n + 63) / 64;
+	struct wr_guarded all = wr_guarded_new((m ? (m - 1) * lda + words : 0) * sizeof(uint64_t));
+	for (size_t i = 0; i < all.bytes / sizeof(uint64_t); i++) {
 		uint64_t bits = (uint64_t)wr_rng_below(&rng, UINT32_MAX) << 32 |
 				wr_rng_below(&rng, UINT32_MAX);
 		bits = i % 5 == 1 ? 0 : i % 5 == 2 ? UINT64_MAX : bits;
-		((uint64_t *)allowed.p)[i] = n < 64 ? bits & (((uint64_t)1 << n) - 1) : bits;
+		bool last = i % lda == words - 1;
+		((uint64_t *)all.p)[i] =
+			last && n % 64 ? bits & (((uint64_t)1 << n % 64) - 1) : bits;
 	}
-	best[0] = floats(m ? (m - 1) * ldb + WR_SCORE_LANES : 0, 0);
+	return all;
+}
+
+static bool score_best_case(size_t m, size_t n, size_t k, unsigned int fill, size_t per_vector)
+{
+	size_t tiles = (n + 63) / 64, vectors = (tiles + per_vector - 1) / per_vector;
+	size_t ldq = k + pick(0, 5), ldb = vectors * WR_SCORE_LANES + pick(0, 5),
+	       lda = tiles + pick(0, 2);
+	struct weights w = weights_new(n, k, fill % N_BYTE_FILLS);
+	struct wr_guarded q = bytes(m ? (m - 1) * ldq + k : 0, fill / N_BYTE_FILLS);
+	struct wr_guarded allowed = bitmaps(m, lda, n);
+	struct wr_guarded best[2];
+	best[0] = floats(m ? (m - 1) * ldb + vectors * WR_SCORE_LANES : 0, 0);
 	best[1] = wr_guarded_new(best[0].bytes);
 	memcpy(best[1].p, best[0].p, best[0].bytes);
 	struct wr_guarded users = wr_guarded_new(m * WR_SCORE_USER_BYTES(k));
-	static uint8_t lines[16 * WR_CACHE_LINE];
+	static uint8_t lines[256 * WR_CACHE_LINE];
 	void *near = lines;
 	bool ok = true;
 	for (int i = 0; i < 2; i++) {
@@ -667,9 +679,17 @@ static bool score_best_case(size_t m, size_t n, size_t k, unsigned int fill, boo
 		/* A line a step. */
 		struct wr_prefetch ahead = {
 			.block = &near, .n = 1, .bytes = sizeof(lines), .pace = 1 << 16};
+		struct wr_score s = {.items = &w.w,
+			.m = m,
+			.users = users.p,
+			.allowed = allowed.p,
+			.ld_allowed = lda,
+			.tiles_per_vector = per_vector,
+			.best = best[i].p,
+			.ld_best = ldb};
 		x->score_users(m, k, q.p, ldq, users.p);
-		x->score_best(&w.w, m, users.p, allowed.p, lda, best[i].p, ldb, more, &ahead);
-		ok = ok && ahead.at == WR_SCORE_STEPS(m) * WR_CACHE_LINE;
+		x->score_best(&s, &ahead);
+		ok = ok && ahead.at == tiles * WR_SCORE_STEPS(m) * WR_CACHE_LINE;
 		ok = ok && wr_guarded_intact(&users);
 	}
 	ok = ok && wr_guarded_intact(&best[0]) && wr_guarded_intact(&best[1]);
@@ -686,12 +706,13 @@ static bool score_best_case(size_t m, size_t n, size_t k, unsigned int fill, boo
 static void test_score_best(void)
 {
 	for (size_t m = 0; m <= 35; m++)
-		for (size_t n = 16; n <= WR_SCORE_TILE; n += 16)
+		for (size_t n = 16; n <= 3 * WR_SCORE_TILE; n += 16)
 			for (size_t k = 16; k <= 80; k += 16)
-				CU_ASSERT(score_best_case(m, n, k, 0, (m + k / 16) % 2));
+				CU_ASSERT(score_best_case(m, n, k, 0, 1 + (m + k / 16) % 3));
 	for (unsigned int fill = 0; fill < N_BYTE_FILLS * N_BYTE_FILLS; fill++)
 		for (size_t k = 16; k <= WR_GEMM_MAX_K; k *= 4)
-			CU_ASSERT(score_best_case(pick(1, 20), 16 * pick(1, 4), k, fill, fill % 2));
+			CU_ASSERT(score_best_case(
+				pick(1, 20), 16 * pick(1, 16), k, fill, pick(1, 4)));
 }
 
 /* The bound is one of the values, at least k of them reach it, and not many more than k do. */
