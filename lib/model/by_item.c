@@ -147,25 +147,27 @@ static struct wr_attend_rows job_of(
 		.inv_sqrt = 1.0f / sqrtf((float)m->s.head_dim)};
 }
 
-void wr_encoder_take_heads(struct wr_encoder *e, unsigned int n_seqs)
+void wr_encoder_take_heads(struct wr_encoder *e, unsigned int seq)
 {
-	size_t n_jobs = 0;
-	for (unsigned int i = 0; i < n_seqs; i++) {
-		struct place *p = &e->place[i];
-		if (e->length[i] == 0)
-			continue;
-		const uint32_t *rows = list_rows(e, i);
-		if (is_alone(e, i)) {
-			e->row_jobs[n_jobs++] = job_of(e, i, rows);
-			p->slots = 0;
-		} else {
-			e->m->kernels->kv_gather(p->panels, p->slots, &e->m->item_heads.kv, rows,
-				WR_ALIGN_UP(p->first + e->length[i], 8u));
-			take_queries(e, i);
-		}
-		if (e->batch->rings)
-			keep_rows(e, i);
+	struct place *p = &e->place[seq];
+	if (e->length[seq] == 0)
+		return;
+	const uint32_t *rows = list_rows(e, seq);
+	if (is_alone(e, seq)) {
+		e->row_jobs[e->n_row_jobs++] = job_of(e, seq, rows);
+		p->slots = 0;
+	} else {
+		e->m->kernels->kv_gather(p->panels, p->slots, &e->m->item_heads.kv, rows,
+			WR_ALIGN_UP(p->first + e->length[seq], 8u));
+		take_queries(e, seq);
 	}
-	if (n_jobs)
-		e->m->kernels->attend_rows(e->row_jobs, n_jobs);
+	if (e->batch->rings)
+		keep_rows(e, seq);
+}
+
+void wr_encoder_attend_alone(struct wr_encoder *e)
+{
+	if (e->n_row_jobs)
+		e->m->kernels->attend_rows(e->row_jobs, e->n_row_jobs);
+	e->n_row_jobs = 0;
 }

@@ -188,9 +188,10 @@ static void project(struct wr_encoder *e, unsigned int b, enum product part, siz
 	}
 }
 
-/* The queries of tokens from … end-1 of each sequence, as far as the block needs their output. */
-static void attend(
-	struct wr_encoder *e, unsigned int b, unsigned int n_seqs, uint32_t from, uint32_t end)
+/* Of sequences first … last-1 the queries of tokens from … end-1, as far as the block needs their
+ * output; with biases of their own, of all sequences. */
+static void attend(struct wr_encoder *e, unsigned int b, unsigned int first, unsigned int last,
+	uint32_t from, uint32_t end)
 {
 	const struct wr_bundle_model *s = &e->m->s;
 	const struct wr_model_block *block = &e->m->block[b];
@@ -206,7 +207,7 @@ static void attend(
 		.head_dim = s->head_dim,
 		.inv_sqrt = 1.0f / sqrtf((float)s->head_dim)};
 	size_t n_jobs = 0;
-	for (unsigned int i = 0; i < n_seqs; i++) {
+	for (unsigned int i = first; i < last; i++) {
 		const struct place *p = &e->place[i];
 		uint32_t n = e->in_off[i + 1] - e->in_off[i];
 		uint32_t skip = n - (e->out_off[i + 1] - e->out_off[i]);
@@ -249,8 +250,19 @@ static void attend_in_rounds(struct wr_encoder *e, unsigned int b, unsigned int 
 				wr_encoder_store_run(e, i, from, WR_MIN(step, n - from),
 					wr_encoder_staged(e, e->in_off[i] + from));
 		}
-		attend(e, b, n_seqs, from, from + step);
+		attend(e, b, 0, n_seqs, from, from + step);
 	}
+}
+
+/* What project and attend do, of a block whose heads are looked up. */
+static void attend_by_item(struct wr_encoder *e, unsigned int b, unsigned int n_seqs)
+{
+	for (unsigned int i = 0, last; i < n_seqs; i = last) {
+		for (last = i; last < n_seqs && encoder_first_near(e, last) == i; last++)
+			wr_encoder_take_heads(e, last);
+		attend(e, b, i, last, 0, UINT32_MAX);
+	}
+	wr_encoder_attend_alone(e);
 }
 
 /* Output projection and feed-forward, both onto the residual stream. */
@@ -333,8 +345,9 @@ static void run_block(struct wr_encoder *e, unsigned int b, unsigned int n_seqs)
 	e->stage = e->in_rings && longest_output(e, n_seqs) > ring_at_once(s);
 	if (b == 0)
 		ask_rings(e, 0, 3 * tiles(e, e->in_off[n_seqs]));
-	if (encoder_by_item(e, b)) {
-		wr_encoder_take_heads(e, n_seqs);
+	bool by_item = encoder_by_item(e, b);
+	if (by_item) {
+		attend_by_item(e, b, n_seqs);
 		if (narrowed)
 			compact(e, n_seqs);
 	} else if (narrowed) {
@@ -344,12 +357,12 @@ static void run_block(struct wr_encoder *e, unsigned int b, unsigned int n_seqs)
 	} else {
 		project(e, b, QKV, e->in_off[n_seqs]);
 	}
-	if (e->batch->rings && !e->warm && !encoder_by_item(e, b))
+	if (e->batch->rings && !e->warm && !by_item)
 		wr_encoder_fill_rings(e, b, n_seqs);
 	if (e->stage)
 		attend_in_rounds(e, b, n_seqs);
-	else
-		attend(e, b, n_seqs, 0, UINT32_MAX);
+	else if (!by_item)
+		attend(e, b, 0, n_seqs, 0, UINT32_MAX);
 	feed_forward(e, b, e->out_off[n_seqs]);
 	memcpy(e->in_off, e->out_off, (n_seqs + 1) * sizeof(*e->in_off));
 }

@@ -43,7 +43,8 @@ struct wr_encoder {
 	uint32_t *length;    /* [max_seqs]: tokens of a sequence, trimmed */
 	struct place *place; /* [max_seqs] */
 	struct wr_attend_rows *row_jobs; /* [max_seqs], by_item.c */
-	struct wr_attend *jobs;          /* [max_seqs][H], or [OWN_QUERIES][H] if more */
+	unsigned int n_row_jobs;
+	struct wr_attend *jobs;     /* [max_seqs][H], or [OWN_QUERIES][H] if more */
 	uint32_t *in_off, *out_off; /* [max_seqs + 1]: tokens of a sequence in x, on entry and on
 				       exit of a block */
 	uint32_t *slot_off;         /* [max_seqs + 1]: first slot of a sequence's panels */
@@ -97,6 +98,15 @@ static inline struct wr_kv_panel encoder_panel(
 	return wr_kv_panel_at(p->panels + group * wr_kv_panel_bytes(p->slots, dh), p->slots, dh);
 }
 
+/* Sequences whose panels are filled, then met by their queries: the same cache lines again and
+ * again. Where queries have biases of their own, all at once. */
+#define PANELS_NEAR 2
+/* The first of the sequences whose panels a block by item fills together with this one's. */
+static inline unsigned int encoder_first_near(const struct wr_encoder *e, unsigned int seq)
+{
+	return wr_bundle_own_biases(&e->m->s) ? 0 : seq - seq % PANELS_NEAR;
+}
+
 /* Whether block b's heads are looked up by item. */
 static inline bool encoder_by_item(const struct wr_encoder *e, unsigned int b)
 {
@@ -130,10 +140,11 @@ bool wr_encoder_ask_again(struct wr_encoder *e);
 /* ---- by_item.c: the first block with wr_model_heads_by_item ---- */
 /* Tokens that a sequence's ring knows and its new ones can see. */
 uint32_t wr_encoder_known(const struct wr_encoder *e, unsigned int seq);
-/* Keys and values of what the new tokens can see and their own into panels, queries to q, new
- * tokens' rows into the rings. Sequences with one query that needs no panels get none (slots = 0):
- * it attends here. */
-void wr_encoder_take_heads(struct wr_encoder *e, unsigned int n_seqs);
+/* Keys and values of what a sequence's new tokens can see and their own into panels, queries to q,
+ * new tokens' rows into the ring. One with a single query that needs no panels gets none (slots =
+ * 0), but a job. */
+void wr_encoder_take_heads(struct wr_encoder *e, unsigned int seq);
+void wr_encoder_attend_alone(struct wr_encoder *e); /* the jobs */
 
 /* ---- keys.c ---- */
 /* Keys and values of consecutive tokens: token i's at kv + i·ld, its scales at scale + i·ld_scale,

@@ -19,8 +19,10 @@ void wr_encoder_place(struct wr_encoder *e, unsigned int b, unsigned int n_seqs)
 	e->in_rings = e->warm && !by_item;
 	for (unsigned int i = 0; i < n_seqs; i++) {
 		uint32_t n = e->in_off[i + 1] - e->in_off[i];
-		uint8_t *panels =
-			e->kv + s->n_kv_heads * wr_kv_panel_bytes(e->slot_off[i], s->head_dim);
+		uint32_t before = e->slot_off[i];
+		if (by_item)
+			before -= e->slot_off[encoder_first_near(e, i)];
+		uint8_t *panels = e->kv + s->n_kv_heads * wr_kv_panel_bytes(before, s->head_dim);
 		struct place *p = &e->place[i];
 		if (by_item) {
 			uint32_t known = wr_encoder_known(e, i);
