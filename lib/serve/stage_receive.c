@@ -112,6 +112,10 @@ unsigned int wr_serve_receive_early(struct worker *w, void **ring)
 	if (!w->receiving || w->index >= w->n_live || had == max)
 		return 0;
 	w->n_early += receive(w, w->early + had, max - had);
+	if (w->n_early == had) {
+		end_stage(w, WR_STAGE_rx);
+		return 0;
+	}
 	unsigned int n = early_users(w, had, users, &asks);
 	wr_table_expect(w->table, n, users);
 	wr_table_expect_rows(w->table, n, users, rows);

@@ -180,4 +180,15 @@ static inline enum wr_outcome parse_exact(
 	return o;
 }
 
+static inline uint32_t guess_exact(const uint8_t *frame, uint32_t len)
+{
+	uint8_t *copy = malloc(len ? len : 1);
+	if (!copy)
+		abort();
+	memcpy(copy, frame, len);
+	uint32_t at = wr_frame_guess_payload(copy, len);
+	free(copy);
+	return at;
+}
+
 #endif

@@ -545,6 +545,27 @@ static void test_service(void)
 		}
 }
 
+/* Plain frames: where parse finds the payload. Others: nowhere, or anywhere inside. */
+static void test_guess(void)
+{
+	uint8_t frame[2048];
+	struct wr_frame f;
+	for (unsigned int c = 0; c < 6; c++) {
+		struct frame_spec s = spec(c % 2, c / 2, 64);
+		uint32_t len = build_frame(frame, &s);
+		CU_ASSERT_EQUAL(parse_exact(frame, len, 0, &f), WR_OUTCOME_answered);
+		CU_ASSERT_EQUAL(guess_exact(frame, len), c / 2 ? 0 : f.payload_off);
+		for (uint32_t n = 0; n < len; n++) {
+			uint32_t at = guess_exact(frame, n);
+			CU_ASSERT(at == 0 || (at == f.payload_off && at < n));
+		}
+	}
+	struct frame_spec s = spec(0, 0, 64);
+	s.extra = options4[0].bytes;
+	s.n_extra = options4[0].n;
+	CU_ASSERT_EQUAL(guess_exact(frame, build_frame(frame, &s)), 0);
+}
+
 static void test_noise(void)
 {
 	uint8_t frame[1500];
@@ -591,6 +612,7 @@ int main(void)
 		{"checksums known", test_known},
 		{"addresses", test_addresses},
 		{"service addresses", test_service},
+		{"payload, guessed", test_guess},
 		{"noise", test_noise},
 	};
 	make_us();
