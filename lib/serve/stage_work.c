@@ -279,13 +279,14 @@ static struct wr_prefetch first_rings(struct worker *w, struct burst *b, void **
 	for (unsigned int i = 0; i < b->n; i++)
 		n += b->todo[i] == TODO_RECOMMEND;
 	n = group_from(w, b, 0, n);
-	for (unsigned int i = 0; i < b->n && near + p.n < n; i++)
+	for (unsigned int i = 0; i < b->n && near + p.n < n; i++) {
 		if (b->todo[i] != TODO_RECOMMEND || b->row[i] == WR_TABLE_NONE)
 			continue;
-		else if (near < b->n_near)
+		if (near < b->n_near)
 			near++;
 		else
 			ring[p.n++] = wr_table_ring(w->table, b->row[i]);
+	}
 	return p;
 }
 
@@ -357,7 +358,8 @@ static void send_replies(struct worker *w, struct burst *b, unsigned int end)
 
 /*
  * Group by group, so that the rings of one come near while the arithmetic of another runs: a ring
- * is 8 KB, and a burst's would take half as long to arrive as all of its arithmetic does.
+ * is 8 KB, and a burst's would take half as long to arrive as all of its arithmetic does. The last
+ * group's ranking is for the rings of the next burst's first one.
  */
 void wr_serve_stage_score(struct worker *w, struct burst *b)
 {
