@@ -53,6 +53,7 @@ static const struct wr_kernels tables[WR_KERNELS_N_LEVELS] = {
 			.score_best = wr_score_best_ref,
 			.score_bound = wr_score_bound_ref,
 			.score_rows = wr_score_rows_ref,
+			.sweep_percent = 100,
 		},
 	[WR_KERNELS_AVX2] =
 		{
@@ -75,6 +76,7 @@ static const struct wr_kernels tables[WR_KERNELS_N_LEVELS] = {
 			.score_best = wr_score_best_avx2,
 			.score_bound = wr_score_bound_avx2,
 			.score_rows = wr_score_rows_avx2,
+			.sweep_percent = 100,
 		},
 	[WR_KERNELS_AVX512VNNI] =
 		{
@@ -82,6 +84,7 @@ static const struct wr_kernels tables[WR_KERNELS_N_LEVELS] = {
 			.gemm_s8 = wr_gemm_s8_avx512vnni,
 			.score_users = wr_score_users_avx512vnni,
 			.score_best = wr_score_best_avx512vnni,
+			.sweep_percent = 100,
 		},
 	[WR_KERNELS_AMX] =
 		{
@@ -89,6 +92,7 @@ static const struct wr_kernels tables[WR_KERNELS_N_LEVELS] = {
 			.gemm_s8 = wr_gemm_s8_amx,
 			.score_users = wr_score_users_amx,
 			.score_best = wr_score_best_amx,
+			.sweep_percent = 67,
 		},
 };
 

@@ -40,6 +40,9 @@ struct wr_kernels {
 	wr_score_best_fn *score_best;
 	wr_score_bound_fn *score_bound;
 	wr_score_rows_fn *score_rows;
+	/* Of what a ranking asks for ahead, so much beside score_best, the rest beside choosing: a
+	 * sweep by tiles passes quicker than memory comes. 1 … 100. */
+	unsigned int sweep_percent;
 };
 
 /* "ref", "avx2", "avx512vnni", "amx". */

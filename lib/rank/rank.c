@@ -268,8 +268,8 @@ static void list_insert(struct list *l, struct entry e)
 static void sweep(struct wr_ranker *r, unsigned int n, const struct wr_user_vectors *users,
 	struct wr_prefetch *ahead)
 {
-	/* A third of what is ahead is left for pick: rings come slower than a sweep passes. */
-	wr_prefetch_pace(ahead, r->words * WR_SCORE_STEPS(n) * 3 / 2);
+	/* What is left is for pick. */
+	wr_prefetch_pace(ahead, r->words * WR_SCORE_STEPS(n) * 100 / r->kernels->sweep_percent);
 	r->kernels->score_users(n, r->d, users->q, r->d, r->users);
 	struct wr_score score = {.items = r->items,
 		.m = n,

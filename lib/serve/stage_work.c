@@ -347,6 +347,10 @@ static struct wr_encoder_batch next_group(
 		.asked = s->asked + from};
 }
 
+/* Recommendations that are sent together, at least; the first group, which waited longest, at once.
+ */
+#define REPLIES 16
+
 /* Those of requests before `end` need not wait for the rest of the burst, which came later. */
 static void send_replies(struct worker *w, struct burst *b, unsigned int end)
 {
@@ -363,7 +367,7 @@ static void send_replies(struct worker *w, struct burst *b, unsigned int end)
  */
 void wr_serve_stage_score(struct worker *w, struct burst *b)
 {
-	unsigned int cold_at = 0, warm_at = 0, n;
+	unsigned int cold_at = 0, warm_at = 0, sent = 0, n;
 	uint32_t d = w->serve->shape.d;
 	void *early[GROUP];
 
@@ -390,7 +394,9 @@ void wr_serve_stage_score(struct worker *w, struct burst *b)
 		wr_ranker_rank_ahead(w->ranker, n, &users, b->query + first,
 			w->items + (size_t)first * WR_RANK_MAX_K, w->n_items + first, &ahead);
 		end_stage(w, WR_STAGE_score);
-		if (first + n < b->n_recommends)
-			send_replies(w, b, b->of[first + n]);
+		if (first + n < b->n_recommends && (first == 0 || first + n - sent >= REPLIES)) {
+			sent = first + n;
+			send_replies(w, b, b->of[sent]);
+		}
 	}
 }
