@@ -7,9 +7,7 @@
 #define FEWEST      13 /* rows that are quicker here, of all */
 #define FEWEST_LEFT 4  /* and of a rest */
 
-/* As many rows as amx_rows was told; the first `skip` results, which are there already, are left
- * out.
- */
+/* As many rows as amx_rows was told; the first `skip` results are there already and left out. */
 static void some_rows(const struct wr_gemm_weights *w, size_t rows, size_t skip, const int8_t *a,
 	size_t lda, const float *a_scale, float *y, size_t ldy, bool add)
 {

@@ -45,9 +45,7 @@ SIMD_INLINE void multiply(const struct run *r, size_t x, int h, bool only)
 	const struct wr_gemm_weights *w = r->s->items;
 	const size_t block = 16 * (size_t)w->k, k = only ? AMX_CHANNELS : w->k;
 	const int8_t *p = w->packed + 2 * x * block;
-	/* Where there is no second block the first one is taken again: none of its items is
-	 * allowed.
-	 */
+	/* Where there is no second block, the first one again: none of its items is allowed. */
 	const size_t second = (2 * x + 2) * 16 <= w->n ? block : 0;
 	amx_memory();
 	if (h)

@@ -48,7 +48,7 @@ size_t wr_ranker_bytes_needed(const struct wr_bundle_model *s, unsigned int max_
  */
 void wr_ranker_rank(struct wr_ranker *r, unsigned int n, const struct wr_user_vectors *users,
 	const struct wr_rank_query *queries, struct wr_rank_item *items, uint8_t *n_items);
-/* The same; asks for what is left of `ahead` (may be NULL) on the way, evenly. */
+/* The same; asks for what is left of `ahead` (may be NULL) on the way, over all of it. */
 void wr_ranker_rank_ahead(struct wr_ranker *r, unsigned int n, const struct wr_user_vectors *users,
 	const struct wr_rank_query *queries, struct wr_rank_item *items, uint8_t *n_items,
 	struct wr_prefetch *ahead);

@@ -347,7 +347,7 @@ static struct wr_encoder_batch next_group(
 		.asked = s->asked + from};
 }
 
-/* Recommendations that are sent together, at least; the first group, which waited longest, at once.
+/* Recommendations that are sent together, at least; the first group's, who waited longest, at once.
  */
 #define REPLIES 16
 
