@@ -26,7 +26,7 @@ struct tile {
 	struct query query[QUERIES];
 	/* Rows by place as offsets: of scales in bytes, of keys and values in eights of them. */
 	uint32_t at[QUERIES][WR_ATTEND_MAX_WINDOW] __attribute__((aligned(64)));
-	/* By place: scores, then exponentials; values' scales, then weights. */
+	/* By place: keys' scales, then scores; values' scales, then weights. */
 	float e[QUERIES][HEADS][WR_ATTEND_MAX_WINDOW] __attribute__((aligned(64)));
 	float v[QUERIES][HEADS][WR_ATTEND_MAX_WINDOW] __attribute__((aligned(64)));
 	/* Weights of both heads by turns, four of each. */
@@ -89,60 +89,103 @@ SIMD_INLINE void load_scales(const float *scale, const uint32_t *at, __m512 out[
 	out[3] = _mm512_castpd_ps(_mm512_unpackhi_pd(v01, v23));
 }
 
-/* Scores into e, -inf at places of nobody, the largest of them; values' scales into v. */
+/* Scales of the keys into e, of the values into v. */
+SIMD_INLINE void scales(struct tile *t, size_t i)
+{
+	const struct query *x = &t->query[i];
+	const float *from = x->a->table->scale;
+	for (size_t b = 0; b < x->blocks; b++) {
+		__m512 scale[2 * HEADS];
+		load_scales(from, &t->at[i][b * 16], scale);
+		for (size_t h = 0; h < HEADS; h++) {
+			_mm512_store_ps(&t->e[i][h][b * 16], scale[h]);
+			_mm512_store_ps(&t->v[i][h][b * 16], scale[HEADS + h]);
+		}
+	}
+}
+
+/* Scores of block b over the keys' scales in e, -inf at the first `empty` places, which are
+ * nobody's. */
+SIMD_INLINE void score_block(struct tile *t, size_t i, size_t b, size_t empty, __m512i q,
+	const __m512i off[HEADS], const __m512 c[HEADS], __m512 largest[HEADS])
+{
+	const struct query *x = &t->query[i];
+	const struct wr_attend_rows *a = x->a;
+	const __mmask16 seen = (__mmask16)(0xffffu << empty);
+	__m512i dot[HEADS];
+	dot_block(a->table->kv, &t->at[i][b * 16], empty / 4 * 4, q, dot);
+	for (size_t h = 0; h < HEADS; h++) {
+		/* Of the newest key: bias[0]. */
+		const float *bias = a->bias + h * a->bias_ld - (x->blocks - b) * 16 + 1;
+		float *e = &t->e[i][h][b * 16];
+		__m512 s = _mm512_mul_ps(
+			_mm512_cvtepi32_ps(_mm512_add_epi32(dot[h], off[h])), _mm512_load_ps(e));
+		s = _mm512_mul_ps(s, c[h]);
+		if (empty)
+			s = _mm512_mask_mov_ps(_mm512_set1_ps(-INFINITY), seen,
+				_mm512_add_ps(s, _mm512_maskz_loadu_ps(seen, bias)));
+		else
+			s = _mm512_add_ps(s, _mm512_loadu_ps(bias));
+		largest[h] = _mm512_max_ps(s, largest[h]);
+		_mm512_store_ps(e, s);
+	}
+}
+
+/* Scores into e, -inf at places of nobody, the largest of them. */
 SIMD_INLINE void score(struct tile *t, size_t i)
 {
 	struct query *x = &t->query[i];
 	const struct wr_attend_rows *a = x->a;
-	const __m512i q = _mm512_loadu_si512(a->q);
+	const __m512i q = simd512_keep(_mm512_loadu_si512(a->q));
 	const __m512 lowest = _mm512_set1_ps(-INFINITY);
 	const __m512i off[HEADS] = {simd512_shift_off(a->q, WIDTH / HEADS),
 		simd512_shift_off(a->q + WIDTH / HEADS, WIDTH / HEADS)};
+	const __m512 c[HEADS] = {_mm512_set1_ps(a->q_scale[0] * a->inv_sqrt),
+		_mm512_set1_ps(a->q_scale[1] * a->inv_sqrt)};
 	__m512 largest[HEADS] = {lowest, lowest};
-	for (size_t b = 0; b < x->blocks; b++) {
-		const uint32_t *at = &t->at[i][b * 16];
-		const size_t skip = b ? 0 : x->empty;
-		const __mmask16 seen = (__mmask16)(0xffffu << skip);
-		__m512i dot[HEADS];
-		__m512 scale[2 * HEADS];
-		dot_block(a->table->kv, at, skip / 4 * 4, q, dot);
-		load_scales(a->table->scale, at, scale);
-		for (size_t h = 0; h < HEADS; h++) {
-			/* Of the newest key: bias[0]. */
-			const float *bias = a->bias + h * a->bias_ld - (x->blocks - b) * 16 + 1;
-			__m512 c = _mm512_set1_ps(a->q_scale[h] * a->inv_sqrt);
-			__m512 s = _mm512_mul_ps(
-				_mm512_cvtepi32_ps(_mm512_add_epi32(dot[h], off[h])), scale[h]);
-			s = _mm512_add_ps(_mm512_mul_ps(s, c), _mm512_maskz_loadu_ps(seen, bias));
-			s = _mm512_mask_mov_ps(lowest, seen, s);
-			largest[h] = _mm512_max_ps(s, largest[h]);
-			_mm512_store_ps(&t->e[i][h][b * 16], s);
-			_mm512_store_ps(&t->v[i][h][b * 16], scale[HEADS + h]);
-		}
-	}
+	score_block(t, i, 0, x->empty, q, off, c, largest);
+	for (size_t b = 1; b < x->blocks; b++)
+		score_block(t, i, b, 0, q, off, c, largest);
 	for (size_t h = 0; h < HEADS; h++)
 		x->largest[h] = simd512_largest(largest[h]);
 }
 
+/* Exponentials of a block by the values' scales into v, which it gives as well; their sum into z.
+ */
+SIMD_INLINE __m512 exponentials_block(
+	struct tile *t, size_t i, size_t h, size_t b, size_t empty, __m512 m, __m512 *z)
+{
+	float *v = &t->v[i][h][b * 16];
+	const __mmask16 seen = (__mmask16)(0xffffu << empty);
+	__m512 e = simd512_exp(_mm512_sub_ps(_mm512_load_ps(&t->e[i][h][b * 16]), m));
+	if (empty)
+		e = _mm512_maskz_mov_ps(seen, e);
+	*z = _mm512_add_ps(*z, e);
+	__m512 w = empty ? _mm512_maskz_mul_ps(seen, e, _mm512_load_ps(v))
+			 : _mm512_mul_ps(e, _mm512_load_ps(v));
+	_mm512_store_ps(v, w);
+	return w;
+}
+
 /* Exponentials, their sum by age, by the value's scale into v; the weights' scale. */
-SIMD_INLINE void exponentials(struct tile *t, size_t i, size_t h)
+SIMD_INLINE void exponentials(struct tile *t, size_t i)
 {
 	struct query *x = &t->query[i];
-	const __m512 m = _mm512_set1_ps(x->largest[h]);
-	__m512 aw = _mm512_setzero_ps(), z = _mm512_setzero_ps();
-	for (size_t b = x->blocks; b-- > 0;) {
-		__mmask16 seen = (__mmask16)(b ? 0xffffu : 0xffffu << x->empty);
-		float *v = &t->v[i][h][b * 16];
-		__m512 e = _mm512_maskz_mov_ps(
-			seen, simd512_exp(_mm512_sub_ps(_mm512_load_ps(&t->e[i][h][b * 16]), m)));
-		z = _mm512_add_ps(z, e);
-		__m512 w = _mm512_maskz_mul_ps(seen, e, _mm512_load_ps(v));
-		_mm512_store_ps(v, w);
-		aw = _mm512_max_ps(w, aw);
+	__m512 m[HEADS], z[HEADS], aw[HEADS];
+	for (size_t h = 0; h < HEADS; h++) {
+		m[h] = _mm512_set1_ps(x->largest[h]);
+		aw[h] = z[h] = _mm512_setzero_ps();
 	}
-	float w = simd512_largest(aw);
-	x->inv[h] = w < WR_QUANTISE_TINY ? 0 : 127.0f / w;
-	x->scale[h] = w < WR_QUANTISE_TINY ? 0 : w / 127.0f / simd512_fold(z);
+	for (size_t b = x->blocks; b-- > 1;)
+		for (size_t h = 0; h < HEADS; h++)
+			aw[h] = _mm512_max_ps(
+				exponentials_block(t, i, h, b, 0, m[h], &z[h]), aw[h]);
+	for (size_t h = 0; h < HEADS; h++) {
+		aw[h] = _mm512_max_ps(exponentials_block(t, i, h, 0, x->empty, m[h], &z[h]), aw[h]);
+		float w = simd512_largest(aw[h]);
+		x->inv[h] = w < WR_QUANTISE_TINY ? 0 : 127.0f / w;
+		x->scale[h] = w < WR_QUANTISE_TINY ? 0 : w / 127.0f / simd512_fold(z[h]);
+	}
 }
 
 SIMD_INLINE void weights(struct tile *t, size_t i)
@@ -177,6 +220,9 @@ SIMD_INLINE void output(struct tile *t, size_t i)
 		ab = _mm512_unpackhi_epi8(r[0], r[1]), cd = _mm512_unpackhi_epi8(r[2], r[3]);
 		acc[2] = _mm512_dpbusd_epi32(acc[2], p, _mm512_unpacklo_epi16(ab, cd));
 		acc[3] = _mm512_dpbusd_epi32(acc[3], p, _mm512_unpackhi_epi16(ab, cd));
+		/* Else gcc keeps copies of all four from step to step. */
+		for (size_t j = 0; j < 4; j++)
+			acc[j] = simd512_keep(acc[j]);
 	}
 	/* Lane l of acc j has channels 16·l + 4·j … + 3. */
 	__m512i low01 = _mm512_shuffle_i32x4(acc[0], acc[1], 0x44),
@@ -209,10 +255,11 @@ void wr_attend_rows_avx512vnni(const struct wr_attend_rows *jobs, size_t n_jobs)
 		for (size_t i = 0; i < n; i++)
 			start(&t, i, &jobs[first + i]);
 		for (size_t i = 0; i < n; i++)
+			scales(&t, i);
+		for (size_t i = 0; i < n; i++)
 			score(&t, i);
 		for (size_t i = 0; i < n; i++)
-			for (size_t h = 0; h < HEADS; h++)
-				exponentials(&t, i, h);
+			exponentials(&t, i);
 		for (size_t i = 0; i < n; i++)
 			weights(&t, i);
 		for (size_t i = 0; i < n; i++)

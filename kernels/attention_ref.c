@@ -52,19 +52,16 @@ void wr_kv_gather_ref(
 float wr_attend_exp_ref(float x)
 {
 	x = x > WR_EXP_MIN ? x : WR_EXP_MIN;
-	float n = rintf(x * WR_EXP_LOG2E);
-	float r = x - n * WR_EXP_LN2_HI;
-	r = r - n * WR_EXP_LN2_LO;
-	float y = WR_EXP_P0;
-	y = y * r + WR_EXP_P1;
-	y = y * r + WR_EXP_P2;
-	y = y * r + WR_EXP_P3;
-	y = y * r + WR_EXP_P4;
-	y = y * r + WR_EXP_P5;
-	y = (y * (r * r) + r) + 1.0f;
-	int32_t bits;
+	float whole = fmaf(x, WR_EXP_LOG2E, WR_EXP_WHOLE);
+	float f = fmaf(x, WR_EXP_LOG2E, WR_EXP_WHOLE - whole);
+	float y = fmaf(WR_EXP_P4, f, WR_EXP_P3);
+	y = fmaf(y, f, WR_EXP_P2);
+	y = fmaf(y, f, WR_EXP_P1);
+	y = fmaf(y, f, 1.0f);
+	uint32_t bits, n;
 	memcpy(&bits, &y, sizeof(bits));
-	bits += (int32_t)n * (1 << 23);
+	memcpy(&n, &whole, sizeof(n));
+	bits += n << 23;
 	memcpy(&y, &bits, sizeof(bits));
 	return y;
 }

@@ -26,6 +26,7 @@
 	.decode = wr_decode_avx512vnni, \
 	.attend_rows = wr_attend_rows_avx512vnni, \
 	.topk_above = wr_topk_above_avx512vnni, \
+	.topk_items = wr_topk_items_avx2, \
 	.topk_order = wr_topk_order_avx512vnni, \
 	.score_bound = wr_score_bound_avx512vnni, \
 	.score_rows = wr_score_rows_avx512vnni
@@ -48,6 +49,7 @@ static const struct wr_kernels tables[WR_KERNELS_N_LEVELS] = {
 			.attend = wr_attend_ref,
 			.decode = wr_decode_ref,
 			.topk_above = wr_topk_above_ref,
+			.topk_items = wr_topk_items_ref,
 			.topk_order = wr_topk_order_ref,
 			.score_users = wr_score_users_ref,
 			.score_best = wr_score_best_ref,
@@ -71,6 +73,7 @@ static const struct wr_kernels tables[WR_KERNELS_N_LEVELS] = {
 			.attend = wr_attend_avx2,
 			.decode = wr_decode_avx2,
 			.topk_above = wr_topk_above_avx2,
+			.topk_items = wr_topk_items_avx2,
 			.topk_order = wr_topk_order_avx2,
 			.score_users = wr_score_users_avx2,
 			.score_best = wr_score_best_avx2,
@@ -109,10 +112,11 @@ bool wr_kernels_supported(enum wr_kernels_level level)
 	case WR_KERNELS_REF:
 		return true;
 	case WR_KERNELS_AVX2:
-		return __builtin_cpu_supports("avx2");
+		return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
 	case WR_KERNELS_AVX512VNNI:
-		return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-		       __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni");
+		return wr_kernels_supported(WR_KERNELS_AVX2) && __builtin_cpu_supports("avx512f") &&
+		       __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
+		       __builtin_cpu_supports("avx512vnni");
 	case WR_KERNELS_AMX:
 		return wr_kernels_supported(WR_KERNELS_AVX512VNNI) && wr_amx_allowed();
 	default:

@@ -81,12 +81,13 @@ SIMD_INLINE void choose(const struct run *r, size_t tile, int h, size_t vector, 
 	const uint64_t *allowed = r->allowed + tile;
 	float *best = r->best + vector * WR_SCORE_LANES;
 	const int32_t *sum = r->sums[h][0];
+#pragma GCC unroll 4
 	for (size_t i = 0; i < n; i++, sum += ITEMS, allowed += lda, best += ldb) {
-		uint16_t bits[2];
-		memcpy(bits, (const uint16_t *)(const void *)allowed + 2 * h, sizeof(bits));
+		__mmask32 bits;
+		memcpy(&bits, (const uint32_t *)(const void *)allowed + h, sizeof(bits));
 		__m512 b = more ? _mm512_loadu_ps(best) : _mm512_set1_ps(-INFINITY);
-		b = best16(b, _mm512_load_si512(sum), first, bits[0]);
-		b = best16(b, _mm512_load_si512(sum + 16), second, bits[1]);
+		b = best16(b, _mm512_load_si512(sum), first, bits);
+		b = best16(b, _mm512_load_si512(sum + 16), second, _kshiftri_mask32(bits, 16));
 		_mm512_storeu_ps(best, b);
 	}
 }

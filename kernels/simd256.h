@@ -56,20 +56,15 @@ SIMD_INLINE __m128i simd256_pack16(__m256i low, __m256i high)
 SIMD_INLINE __m256 simd256_exp(__m256 x)
 {
 	x = _mm256_max_ps(x, _mm256_set1_ps(WR_EXP_MIN));
-	__m256i ni = _mm256_cvtps_epi32(_mm256_mul_ps(x, _mm256_set1_ps(WR_EXP_LOG2E)));
-	__m256 n = _mm256_cvtepi32_ps(ni);
-	__m256 r = _mm256_sub_ps(x, _mm256_mul_ps(n, _mm256_set1_ps(WR_EXP_LN2_HI)));
-	r = _mm256_sub_ps(r, _mm256_mul_ps(n, _mm256_set1_ps(WR_EXP_LN2_LO)));
-	__m256 y = _mm256_set1_ps(WR_EXP_P0);
-	y = _mm256_add_ps(_mm256_mul_ps(y, r), _mm256_set1_ps(WR_EXP_P1));
-	y = _mm256_add_ps(_mm256_mul_ps(y, r), _mm256_set1_ps(WR_EXP_P2));
-	y = _mm256_add_ps(_mm256_mul_ps(y, r), _mm256_set1_ps(WR_EXP_P3));
-	y = _mm256_add_ps(_mm256_mul_ps(y, r), _mm256_set1_ps(WR_EXP_P4));
-	y = _mm256_add_ps(_mm256_mul_ps(y, r), _mm256_set1_ps(WR_EXP_P5));
-	y = _mm256_add_ps(_mm256_mul_ps(y, _mm256_mul_ps(r, r)), r);
-	y = _mm256_add_ps(y, _mm256_set1_ps(1.0f));
-	return _mm256_castsi256_ps(
-		_mm256_add_epi32(_mm256_castps_si256(y), _mm256_slli_epi32(ni, 23)));
+	const __m256 log2e = _mm256_set1_ps(WR_EXP_LOG2E), to_whole = _mm256_set1_ps(WR_EXP_WHOLE);
+	__m256 whole = _mm256_fmadd_ps(x, log2e, to_whole);
+	__m256 f = _mm256_fmadd_ps(x, log2e, _mm256_sub_ps(to_whole, whole));
+	__m256 y = _mm256_fmadd_ps(_mm256_set1_ps(WR_EXP_P4), f, _mm256_set1_ps(WR_EXP_P3));
+	y = _mm256_fmadd_ps(y, f, _mm256_set1_ps(WR_EXP_P2));
+	y = _mm256_fmadd_ps(y, f, _mm256_set1_ps(WR_EXP_P1));
+	y = _mm256_fmadd_ps(y, f, _mm256_set1_ps(1.0f));
+	return _mm256_castsi256_ps(_mm256_add_epi32(
+		_mm256_castps_si256(y), _mm256_slli_epi32(_mm256_castps_si256(whole), 23)));
 }
 
 #endif

@@ -120,20 +120,15 @@ SIMD_INLINE void simd512_weigh_values(
 SIMD_INLINE __m512 simd512_exp(__m512 x)
 {
 	x = _mm512_max_ps(x, _mm512_set1_ps(WR_EXP_MIN));
-	__m512i ni = _mm512_cvtps_epi32(_mm512_mul_ps(x, _mm512_set1_ps(WR_EXP_LOG2E)));
-	__m512 n = _mm512_cvtepi32_ps(ni);
-	__m512 r = _mm512_sub_ps(x, _mm512_mul_ps(n, _mm512_set1_ps(WR_EXP_LN2_HI)));
-	r = _mm512_sub_ps(r, _mm512_mul_ps(n, _mm512_set1_ps(WR_EXP_LN2_LO)));
-	__m512 y = _mm512_set1_ps(WR_EXP_P0);
-	y = _mm512_add_ps(_mm512_mul_ps(y, r), _mm512_set1_ps(WR_EXP_P1));
-	y = _mm512_add_ps(_mm512_mul_ps(y, r), _mm512_set1_ps(WR_EXP_P2));
-	y = _mm512_add_ps(_mm512_mul_ps(y, r), _mm512_set1_ps(WR_EXP_P3));
-	y = _mm512_add_ps(_mm512_mul_ps(y, r), _mm512_set1_ps(WR_EXP_P4));
-	y = _mm512_add_ps(_mm512_mul_ps(y, r), _mm512_set1_ps(WR_EXP_P5));
-	y = _mm512_add_ps(_mm512_mul_ps(y, _mm512_mul_ps(r, r)), r);
-	y = _mm512_add_ps(y, _mm512_set1_ps(1.0f));
-	return _mm512_castsi512_ps(
-		_mm512_add_epi32(_mm512_castps_si512(y), _mm512_slli_epi32(ni, 23)));
+	const __m512 log2e = _mm512_set1_ps(WR_EXP_LOG2E), to_whole = _mm512_set1_ps(WR_EXP_WHOLE);
+	__m512 whole = _mm512_fmadd_ps(x, log2e, to_whole);
+	__m512 f = _mm512_fmadd_ps(x, log2e, _mm512_sub_ps(to_whole, whole));
+	__m512 y = _mm512_fmadd_ps(_mm512_set1_ps(WR_EXP_P4), f, _mm512_set1_ps(WR_EXP_P3));
+	y = _mm512_fmadd_ps(y, f, _mm512_set1_ps(WR_EXP_P2));
+	y = _mm512_fmadd_ps(y, f, _mm512_set1_ps(WR_EXP_P1));
+	y = _mm512_fmadd_ps(y, f, _mm512_set1_ps(1.0f));
+	return _mm512_castsi512_ps(_mm512_add_epi32(
+		_mm512_castps_si512(y), _mm512_slli_epi32(_mm512_castps_si512(whole), 23)));
 }
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Which scores beat a threshold, and the order of those that did. Built for some hundred scores and
- * a dozen candidates, without branches that depend on them: a wrong guess costs as much as a vector
- * of products. */
+/* Which scores beat a threshold, the items behind them, and the order of those that did. Built for
+ * some hundred scores and a dozen candidates, without branches that depend on them: a wrong guess
+ * costs as much as a vector of products. */
 #ifndef WR_TOPK_H
 #define WR_TOPK_H
 
@@ -15,6 +15,22 @@
  */
 typedef size_t wr_topk_above_fn(const float *s, size_t n, float threshold, uint16_t *index);
 wr_topk_above_fn wr_topk_above_ref, wr_topk_above_avx2, wr_topk_above_avx512vnni;
+
+/* Groups of score_best (score.h), 16 a vector of tiles_per_vector tiles, and a user's bitmap. */
+struct wr_topk_groups {
+	const uint64_t *allowed; /* [words] */
+	size_t words;            /* a tile's each */
+	size_t tiles_per_vector; /* 1 or more */
+};
+/*
+ * Rows of the allowed items that n groups have in tile t < tiles_per_vector of their vectors, in
+ * any order; their number. Group 16·x + l: the items l, l + 16, l + 32, l + 48 of tile
+ * x·tiles_per_vector + t, none where that is no tile; row 64·tile + item. row has room for 4·n,
+ * what lies behind the last one is lost.
+ */
+typedef size_t wr_topk_items_fn(
+	const struct wr_topk_groups *g, size_t t, const uint16_t *group, size_t n, uint32_t *row);
+wr_topk_items_fn wr_topk_items_ref, wr_topk_items_avx2;
 
 #define WR_TOPK_ORDER_MAX 64
 /*

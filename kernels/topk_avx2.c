@@ -22,6 +22,55 @@ size_t wr_topk_above_avx2(const float *s, size_t n, float threshold, uint16_t *i
 	return found;
 }
 
+/* Bytes that bring the words of a set of four to the front; 0x80: zeros. */
+#define W(i) 4 * (i), 4 * (i) + 1, 4 * (i) + 2, 4 * (i) + 3
+#define NONE 0x80, 0x80, 0x80, 0x80
+static const uint8_t to_front[16][16] __attribute__((aligned(16))) = {
+	{NONE, NONE, NONE, NONE},
+	{W(0), NONE, NONE, NONE},
+	{W(1), NONE, NONE, NONE},
+	{W(0), W(1), NONE, NONE},
+	{W(2), NONE, NONE, NONE},
+	{W(0), W(2), NONE, NONE},
+	{W(1), W(2), NONE, NONE},
+	{W(0), W(1), W(2), NONE},
+	{W(3), NONE, NONE, NONE},
+	{W(0), W(3), NONE, NONE},
+	{W(1), W(3), NONE, NONE},
+	{W(0), W(1), W(3), NONE},
+	{W(2), W(3), NONE, NONE},
+	{W(0), W(2), W(3), NONE},
+	{W(1), W(2), W(3), NONE},
+	{W(0), W(1), W(2), W(3)},
+};
+
+/* Bits 0, 16, 32 and 48 as bits 0 … 3: each moved to 48 + its number. */
+SIMD_INLINE unsigned int every_16th(uint64_t bits)
+{
+	return (unsigned int)((bits & 0x0001000100010001u) * 0x0001000200040008u >> 48 & 15);
+}
+
+size_t wr_topk_items_avx2(
+	const struct wr_topk_groups *g, size_t t, const uint16_t *group, size_t n, uint32_t *row)
+{
+	const __m128i items = _mm_setr_epi32(0, 16, 32, 48);
+	const uint64_t *allowed = g->allowed;
+	const size_t words = g->words, per = g->tiles_per_vector;
+	size_t found = 0;
+	for (size_t i = 0; i < n; i++) {
+		size_t tile = group[i] / 16u * per + t, lane = group[i] % 16u;
+		if (tile >= words)
+			continue;
+		unsigned int set = every_16th(allowed[tile] >> lane);
+		__m128i rows = _mm_add_epi32(_mm_set1_epi32((int)(tile * 64 + lane)), items);
+		rows = _mm_shuffle_epi8(
+			rows, _mm_load_si128((const __m128i *)(const void *)to_front[set]));
+		_mm_storeu_si128((__m128i *)(void *)(row + found), rows);
+		found += (unsigned int)__builtin_popcount(set);
+	}
+	return found;
+}
+
 /* Lanes of 8 candidates from j on that come before one. */
 SIMD_INLINE unsigned int before8(
 	const float *score, const uint32_t *row, size_t j, size_t n, __m256 s, __m256i r)

@@ -35,6 +35,7 @@ struct wr_kernels {
 	wr_attend_fn *attend, *decode;
 	wr_attend_rows_fn *attend_rows; /* NULL where the level has none */
 	wr_topk_above_fn *topk_above;
+	wr_topk_items_fn *topk_items;
 	wr_topk_order_fn *topk_order;
 	wr_score_users_fn *score_users;
 	wr_score_best_fn *score_best;

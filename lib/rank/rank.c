@@ -286,7 +286,7 @@ static void sweep(struct wr_ranker *r, unsigned int n, const struct wr_user_vect
 struct candidates {
 	float above; /* values must be larger than this */
 	unsigned int n;
-	uint32_t row[ROWS_AT_ONCE + 4];
+	uint32_t row[ROWS_AT_ONCE];
 };
 
 /* n entries into an empty list; every store goes somewhere, places behind the last one are lost. */
@@ -322,22 +322,6 @@ static void take_candidates(const struct wr_ranker *r, struct list *l,
 	c->n = 0;
 }
 
-/* The items of a group (a lane of a vector) as far as one tile has them, those that are not allowed
- * written over by the next. */
-static void add_items(const struct wr_ranker *r, const uint64_t *allowed, uint32_t tile,
-	unsigned int lane, struct candidates *c)
-{
-	uint64_t bits = allowed[tile] >> lane;
-	uint32_t row = tile * TILE + lane;
-	for (unsigned int i = 0; i < TILE / WR_SCORE_LANES; i++) {
-		c->row[c->n] = row;
-		__builtin_prefetch(r->item_q + (size_t)row * r->d);
-		c->n += bits & 1;
-		bits >>= WR_SCORE_LANES;
-		row += WR_SCORE_LANES;
-	}
-}
-
 /* What the K-th best group says of the K-th best item. */
 static float bound_of(const struct wr_ranker *r, unsigned int i, float scale)
 {
@@ -348,25 +332,33 @@ static float bound_of(const struct wr_ranker *r, unsigned int i, float scale)
 	return bound - (fabsf(bound) * 0x1p-20f + 1e-30f);
 }
 
+/* Their vectors, which are wanted when the other queries' candidates are known as well. */
+static void ask_items(const struct wr_ranker *r, const struct candidates *c)
+{
+	for (unsigned int i = 0; i < c->n; i++)
+		__builtin_prefetch(r->item_q + (size_t)c->row[i] * r->d);
+}
+
 /* Query i's candidates: the allowed items of the groups above its bound. Where they are more than
  * the room, all but the last ones are taken into the list at once. */
 static void gather(struct wr_ranker *r, unsigned int i, const struct wr_user_vectors *users,
 	struct candidates *c)
 {
+	const struct wr_topk_groups of = {allowed_of(r, i), r->words, r->tiles_per_vector};
 	size_t groups = (size_t)r->n_vectors * WR_SCORE_LANES;
 	uint16_t index[MAX_VECTORS * WR_SCORE_LANES + 16];
 	size_t n = r->kernels->topk_above(r->best + i * groups, groups, c->above, index);
-	const uint64_t *allowed = allowed_of(r, i);
 	c->n = 0;
-	for (size_t g = 0; g < n; g++) {
-		uint32_t tile = index[g] / WR_SCORE_LANES * r->tiles_per_vector;
-		uint32_t end = WR_MIN(tile + r->tiles_per_vector, r->words);
-		for (; tile < end; tile++) {
+	for (size_t t = 0; t < r->tiles_per_vector; t++) {
+		for (size_t g = 0, now; g < n; g += now) {
 			if (c->n + 4 > ROWS_AT_ONCE)
 				take_candidates(r, &r->list[i], users, i, c);
-			add_items(r, allowed, tile, index[g] % WR_SCORE_LANES, c);
+			now = WR_MIN(n - g, (ROWS_AT_ONCE - c->n) / 4u);
+			c->n += (unsigned int)r->kernels->topk_items(
+				&of, t, index + g, now, c->row + c->n);
 		}
 	}
+	ask_items(r, c);
 }
 
 /* The lists of queries first … first+n-1, n ≤ PICK_USERS, step by step for all of them: what one

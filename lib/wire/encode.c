@@ -17,6 +17,13 @@ void wr_writer_init(struct wr_writer *w, void *data, size_t size, const struct w
 	w->used = sizeof(*h);
 }
 
+/* Out of line, so that gcc does not know the largest n: for some hundred bytes it writes a loop
+ * that clears the last ones, up to 63 of them, one by one. */
+__attribute__((noipa)) static void clear(void *p, size_t n)
+{
+	memset(p, 0, n);
+}
+
 void *wr_writer_section(struct wr_writer *w, uint8_t type, uint8_t arg, size_t body_bytes)
 {
 	size_t padded = WR_ALIGN_UP(body_bytes, (size_t)4);
@@ -30,7 +37,7 @@ void *wr_writer_section(struct wr_writer *w, uint8_t type, uint8_t arg, size_t b
 	head[0] = type;
 	head[1] = arg;
 	memcpy(head + 2, &length, sizeof(length));
-	memset(head + WR_WIRE_SECTION_HEAD, 0, padded);
+	clear(head + WR_WIRE_SECTION_HEAD, padded);
 	w->used += (uint32_t)(WR_WIRE_SECTION_HEAD + padded);
 	return head + WR_WIRE_SECTION_HEAD;
 }

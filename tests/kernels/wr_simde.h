@@ -74,6 +74,12 @@ static inline __m512i wr_simde_cvtepi8_epi32(__m128i v)
 		_mm256_cvtepi8_epi32(v), _mm256_cvtepi8_epi32(_mm_unpackhi_epi64(v, v)));
 }
 
+static inline __m512i wr_simde_cvtepu16_epi32(__m256i v)
+{
+	return wr_simde_join_epi32(_mm256_cvtepu16_epi32(_mm256_castsi256_si128(v)),
+		_mm256_cvtepu16_epi32(_mm256_extracti128_si256(v, 1)));
+}
+
 /* Both 128-bit lanes of a half exchanged, or the halves: the two orders that kernels use. */
 static inline __m512 wr_simde_shuffle_f32x4(__m512 v, int order)
 {
@@ -156,6 +162,7 @@ static inline __m512 wr_simde_mask_loadu_ps(__m512 otherwise, __mmask16 mask, co
 #undef _mm512_cvtepi32_ps
 #undef _mm512_cvtps_epi32
 #undef _mm512_cvtepi8_epi32
+#undef _mm512_cvtepu16_epi32
 #undef _mm512_shuffle_f32x4
 #undef _mm512_shuffle_ps
 #undef _mm512_maskz_loadu_epi32
@@ -165,5 +172,6 @@ static inline __m512 wr_simde_mask_loadu_ps(__m512 otherwise, __mmask16 mask, co
 #define _mm512_cvtepi32_ps                wr_simde_cvtepi32_ps
 #define _mm512_cvtps_epi32                wr_simde_cvtps_epi32
 #define _mm512_cvtepi8_epi32              wr_simde_cvtepi8_epi32
+#define _mm512_cvtepu16_epi32             wr_simde_cvtepu16_epi32
 
 #endif
