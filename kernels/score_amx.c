@@ -70,8 +70,10 @@ SIMD_INLINE void store(struct run *r, int h)
 }
 
 /* The sums of half h of a tile into its vector; more: into what stands there. Everything that the
- * loop needs is its own: gcc would read it again behind every store. */
-SIMD_INLINE void choose(const struct run *r, size_t tile, int h, size_t vector, bool more)
+ * loop needs is its own: gcc would read it again behind every store. ahead: asked for line by line,
+ * for a core that is asked for 16 at once has no way left to L2 meanwhile. */
+SIMD_INLINE void choose(const struct run *r, size_t tile, int h, size_t vector, bool more,
+	struct wr_prefetch_lines ahead)
 {
 	const size_t n = r->n, lda = r->s->ld_allowed, ldb = r->s->ld_best;
 	const size_t item = tile * WR_SCORE_TILE + h * ITEMS;
@@ -83,6 +85,8 @@ SIMD_INLINE void choose(const struct run *r, size_t tile, int h, size_t vector, 
 	const int32_t *sum = r->sums[h][0];
 #pragma GCC unroll 4
 	for (size_t i = 0; i < n; i++, sum += ITEMS, allowed += lda, best += ldb) {
+		if (i < ahead.n)
+			wr_prefetch_line(&ahead, (unsigned int)i);
 		__mmask32 bits;
 		memcpy(&bits, (const uint32_t *)(const void *)allowed + h, sizeof(bits));
 		__m512 b = more ? _mm512_loadu_ps(best) : _mm512_set1_ps(-INFINITY);
@@ -90,13 +94,13 @@ SIMD_INLINE void choose(const struct run *r, size_t tile, int h, size_t vector, 
 		b = best16(b, _mm512_load_si512(sum + 16), second, _kshiftri_mask32(bits, 16));
 		_mm512_storeu_ps(best, b);
 	}
+	wr_prefetch_all(&ahead, (unsigned int)n);
 }
 
 /* This half's share of WR_SCORE_STEPS. */
-SIMD_INLINE void look_ahead(const struct run *r, int h)
+SIMD_INLINE struct wr_prefetch_lines look_ahead(const struct run *r, int h)
 {
-	for (size_t i = h ? 4 : 0; i < r->n; i += 8)
-		wr_prefetch_step(r->ahead);
+	return wr_prefetch_steps(r->ahead, (unsigned int)(h ? r->n + 3 : r->n + 7) / 8);
 }
 
 /* In step x: products of x + 1, the best of x - 1, sums of x + 1 to where those were. */
@@ -111,18 +115,20 @@ SIMD_INLINE void all_steps(struct run *r, bool only)
 	for (size_t x = 0; x < steps; x += STEPS, tile++) {
 		if (x + 1 < steps)
 			multiply(r, x + 1, 1, only);
-		look_ahead(r, 1);
+		struct wr_prefetch_lines ahead = look_ahead(r, 1);
 		if (x > 0)
-			choose(r, tile - 1, 1, before, true);
+			choose(r, tile - 1, 1, before, true, ahead);
+		else
+			wr_prefetch_all(&ahead, 0);
 		if (x + 1 < steps)
 			store(r, 1);
 		if (x + 2 < steps)
 			multiply(r, x + 2, 0, only);
-		look_ahead(r, 0);
+		ahead = look_ahead(r, 0);
 		if (taken)
-			choose(r, tile, 0, vector, true);
+			choose(r, tile, 0, vector, true, ahead);
 		else
-			choose(r, tile, 0, vector, false);
+			choose(r, tile, 0, vector, false, ahead);
 		if (x + 2 < steps)
 			store(r, 0);
 		before = vector;
@@ -132,7 +138,7 @@ SIMD_INLINE void all_steps(struct run *r, bool only)
 		}
 	}
 	if (steps % STEPS == 0)
-		choose(r, tile - 1, 1, before, true);
+		choose(r, tile - 1, 1, before, true, (struct wr_prefetch_lines){0});
 }
 
 static void sweep(const struct wr_score *s, size_t first, size_t n, struct wr_prefetch *ahead)

@@ -27,18 +27,49 @@ static inline void wr_prefetch_pace(struct wr_prefetch *p, unsigned int steps)
 	}
 }
 
-/* Asks for what is due by this step; p may be NULL. */
-static inline void wr_prefetch_step(struct wr_prefetch *p)
+/* A line of each of n blocks. */
+struct wr_prefetch_lines {
+	void *const *block;
+	unsigned int n;
+	uint32_t at; /* bytes from a block's start */
+};
+
+static inline void wr_prefetch_line(const struct wr_prefetch_lines *l, unsigned int block)
 {
+	__builtin_prefetch((const uint8_t *)l->block[block] + l->at, 0, 3);
+}
+
+/* Those of blocks `first` and following. */
+static inline void wr_prefetch_all(const struct wr_prefetch_lines *l, unsigned int first)
+{
+	for (unsigned int i = first; i < l->n; i++)
+		wr_prefetch_line(l, i);
+}
+
+/* Asks for what is due by so many steps, but for the last line of each block: that is the caller's,
+ * who spreads it over a loop of other work (n = 0: none is due). p may be NULL. */
+static inline struct wr_prefetch_lines wr_prefetch_steps(struct wr_prefetch *p, unsigned int steps)
+{
+	struct wr_prefetch_lines l = {0};
 	if (!p || p->n == 0)
-		return;
-	p->due += p->pace;
+		return l;
+	l.block = p->block;
+	p->due += steps * p->pace;
 	for (; p->due >> 16 && p->at < p->bytes; p->due -= 1 << 16) {
-		for (unsigned int i = 0; i < p->n; i++)
-			__builtin_prefetch((const uint8_t *)p->block[i] + p->at, 0, 3);
+		wr_prefetch_all(&l, 0);
+		l.n = p->n;
+		l.at = p->at;
 		p->at += WR_CACHE_LINE;
 	}
 	p->due &= 0xffff;
+	return l;
+}
+
+/* Asks for what is due by this step; p may be NULL. */
+static inline void wr_prefetch_step(struct wr_prefetch *p)
+{
+	struct wr_prefetch_lines l = wr_prefetch_steps(p, 1);
+	wr_prefetch_all(&l, 0);
 }
 
 #endif
