@@ -103,12 +103,14 @@ SIMD_INLINE void simd512_weigh_values(
 	for (size_t c = 0; c < head_dim; c += 32) {
 		const int both = c + 16 < head_dim;
 		__m512i low = _mm512_setzero_si512(), high = low;
+#pragma GCC unroll 2
 		for (size_t g = 0; g < n; g++) {
 			const __m512i w = simd512_broadcast4(p + g * 4);
 			const int8_t *four = v + g * 4 * head_dim + c * 4;
-			low = _mm512_dpbusd_epi32(low, w, _mm512_load_si512(four));
+			low = simd512_keep(_mm512_dpbusd_epi32(low, w, _mm512_load_si512(four)));
 			if (both)
-				high = _mm512_dpbusd_epi32(high, w, _mm512_load_si512(four + 64));
+				high = simd512_keep(
+					_mm512_dpbusd_epi32(high, w, _mm512_load_si512(four + 64)));
 		}
 		_mm512_storeu_ps(o + c, _mm512_mul_ps(_mm512_cvtepi32_ps(low), by));
 		if (both)
