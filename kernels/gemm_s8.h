@@ -21,25 +21,26 @@
 #define WR_GEMM_MAX_K 1024
 
 struct wr_gemm_weights {
-	const int8_t *packed;  /* n·k bytes, 64-byte aligned; every value in [-127, 127] */
-	const int32_t *colsum; /* [n]: Σ_c w[o][c], for VNNI's unsigned operand */
-	const float *scale;    /* [n] */
+	const int8_t *packed; /* n·k bytes, 64-byte aligned; every value in [-127, 127] */
+	const int32_t *start; /* [n]: -128·Σ_c w[o][c], where sums of rows that were shifted to
+				 unsigned begin */
+	const float *scale;   /* [n] */
 	uint32_t n, k;
 };
 
 /*
  * rows: s8 [n_rows][k], n_rows ≤ n_padded (a multiple of 16); outputs beyond n_rows become zero
- * weights. packed: n_padded·k bytes; colsum: n_padded. No overlap.
+ * weights. packed: n_padded·k bytes; start: n_padded. No overlap.
  */
 void wr_gemm_s8_pack(const int8_t *rows, size_t n_rows, size_t n_padded, size_t k, int8_t *packed,
-	int32_t *colsum);
+	int32_t *start);
 
 /* Outputs first … first+n-1 of w; both multiples of 16. */
 static inline struct wr_gemm_weights wr_gemm_slice(
 	const struct wr_gemm_weights *w, uint32_t first, uint32_t n)
 {
 	return (struct wr_gemm_weights){.packed = w->packed + (size_t)first * w->k,
-		.colsum = w->colsum + first,
+		.start = w->start + first,
 		.scale = w->scale + first,
 		.n = n,
 		.k = w->k};

@@ -5,15 +5,15 @@
 #include <string.h>
 
 void wr_gemm_s8_pack(const int8_t *rows, size_t n_rows, size_t n_padded, size_t k, int8_t *packed,
-	int32_t *colsum)
+	int32_t *start)
 {
 	memset(packed, 0, n_padded * k);
-	memset(colsum, 0, n_padded * sizeof(*colsum));
+	memset(start, 0, n_padded * sizeof(*start));
 	for (size_t o = 0; o < n_rows; o++) {
 		int8_t *block = packed + o / WR_GEMM_BLOCK * WR_GEMM_BLOCK * k;
 		for (size_t c = 0; c < k; c++) {
 			block[c / 4 * 64 + o % WR_GEMM_BLOCK * 4 + c % 4] = rows[o * k + c];
-			colsum[o] += rows[o * k + c];
+			start[o] -= 128 * rows[o * k + c];
 		}
 	}
 }

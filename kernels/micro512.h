@@ -2,7 +2,8 @@
 /*
  * The inner product that the AVX-512 sources share: up to 4 rows × 4 blocks of 16 outputs, kept in
  * registers. dpbusd wants one unsigned operand: rows are shifted by 128 beforehand (xor of the sign
- * bit), once for all columns, and the sums start at -128·colsum, so the result is exact.
+ * bit), once for all columns, and the sums begin with what takes that off again, so the result is
+ * exact.
  */
 #ifndef WR_MICRO512_H
 #define WR_MICRO512_H
@@ -53,13 +54,6 @@ SIMD_INLINE void row_step(size_t n_blocks, struct row *acc, const struct row *w,
 		acc->b3 = _mm512_dpbusd_epi32(acc->b3, v, w->b3);
 }
 
-/* -128 · colsum of a block, where a sum starts. */
-SIMD_INLINE __m512i start16(const int32_t *colsum)
-{
-	return _mm512_sub_epi32(
-		_mm512_setzero_si512(), _mm512_slli_epi32(_mm512_loadu_si512(colsum), 7));
-}
-
 /* Sums of n_rows ≤ 4 shifted rows a + i·lda times the first n_blocks ≤ 4 blocks of w; both are
  * constants after inlining. */
 SIMD_INLINE struct sums micro_sums(size_t n_rows, size_t n_blocks, const struct wr_gemm_weights *w,
@@ -67,10 +61,10 @@ SIMD_INLINE struct sums micro_sums(size_t n_rows, size_t n_blocks, const struct 
 {
 	const int8_t *p = w->packed;
 	size_t k = w->k, block = 16 * k;
-	struct row r0 = {.b0 = start16(w->colsum)};
-	r0.b1 = n_blocks > 1 ? start16(w->colsum + 16) : r0.b0;
-	r0.b2 = n_blocks > 2 ? start16(w->colsum + 32) : r0.b0;
-	r0.b3 = n_blocks > 3 ? start16(w->colsum + 48) : r0.b0;
+	struct row r0 = {.b0 = _mm512_loadu_si512(w->start)};
+	r0.b1 = n_blocks > 1 ? _mm512_loadu_si512(w->start + 16) : r0.b0;
+	r0.b2 = n_blocks > 2 ? _mm512_loadu_si512(w->start + 32) : r0.b0;
+	r0.b3 = n_blocks > 3 ? _mm512_loadu_si512(w->start + 48) : r0.b0;
 	struct row r1 = r0, r2 = r0, r3 = r0;
 	size_t c = 0;
 	do {

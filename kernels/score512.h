@@ -8,6 +8,13 @@
 
 #include <math.h>
 
+/* Values of the allowed items, -inf elsewhere. */
+SIMD_INLINE __m512 first16(__m512i sum, __m512 scale, uint64_t allowed)
+{
+	return _mm512_mask_mul_ps(
+		_mm512_set1_ps(-INFINITY), (__mmask16)allowed, _mm512_cvtepi32_ps(sum), scale);
+}
+
 SIMD_INLINE __m512 best16(__m512 best, __m512i sum, __m512 scale, uint64_t allowed)
 {
 	__m512 v = _mm512_mul_ps(_mm512_cvtepi32_ps(sum), scale);

@@ -89,8 +89,9 @@ SIMD_INLINE void choose(const struct run *r, size_t tile, int h, size_t vector, 
 			wr_prefetch_line(&ahead, (unsigned int)i);
 		__mmask32 bits;
 		memcpy(&bits, (const uint32_t *)(const void *)allowed + h, sizeof(bits));
-		__m512 b = more ? _mm512_loadu_ps(best) : _mm512_set1_ps(-INFINITY);
-		b = best16(b, _mm512_load_si512(sum), first, bits);
+		__m512i s = _mm512_load_si512(sum);
+		__m512 b = more ? best16(_mm512_loadu_ps(best), s, first, bits)
+				: first16(s, first, bits);
 		b = best16(b, _mm512_load_si512(sum + 16), second, _kshiftri_mask32(bits, 16));
 		_mm512_storeu_ps(best, b);
 	}

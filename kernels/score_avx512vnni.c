@@ -15,8 +15,9 @@ struct users {
 SIMD_INLINE void row_best(size_t n_blocks, const struct row *sum, const float *scale,
 	uint64_t allowed, float *best, bool more)
 {
-	__m512 b = more ? _mm512_loadu_ps(best) : _mm512_set1_ps(-INFINITY);
-	b = best16(b, sum->b0, _mm512_loadu_ps(scale), allowed);
+	__m512 s = _mm512_loadu_ps(scale);
+	__m512 b = more ? best16(_mm512_loadu_ps(best), sum->b0, s, allowed)
+			: first16(sum->b0, s, allowed);
 	if (n_blocks > 1)
 		b = best16(b, sum->b1, _mm512_loadu_ps(scale + 16), allowed >> 16);
 	if (n_blocks > 2)

@@ -43,7 +43,7 @@ static struct wr_gemm_weights carve_weights(struct wr_carve *c, size_t n, size_t
 	struct wr_gemm_weights w = {
 		.n = (uint32_t)WR_ALIGN_UP(n, (size_t)WR_GEMM_BLOCK), .k = (uint32_t)k};
 	w.packed = wr_carve(c, w.n * k);
-	w.colsum = wr_carve(c, w.n * sizeof(*w.colsum));
+	w.start = wr_carve(c, w.n * sizeof(*w.start));
 	w.scale = wr_carve(c, w.n * sizeof(*w.scale));
 	return w;
 }
@@ -121,7 +121,7 @@ static void copy(const void *to, const void *from, size_t bytes)
 static void pack(const struct wr_gemm_weights *w, size_t n, const int8_t *rows, const float *scale)
 {
 	wr_gemm_s8_pack(rows, n, w->n, w->k, (int8_t *)(uintptr_t)w->packed,
-		(int32_t *)(uintptr_t)w->colsum);
+		(int32_t *)(uintptr_t)w->start);
 	memcpy((float *)(uintptr_t)w->scale, scale, n * sizeof(*scale));
 }
 

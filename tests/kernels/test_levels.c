@@ -42,7 +42,7 @@ static struct wr_guarded bytes(size_t n, unsigned int fill)
 /* ---- products ---- */
 
 struct weights {
-	struct wr_guarded packed, colsum, scale;
+	struct wr_guarded packed, start, scale;
 	struct wr_gemm_weights w;
 };
 
@@ -50,11 +50,11 @@ static struct weights weights_new(size_t n, size_t k, unsigned int fill)
 {
 	struct wr_guarded rows = bytes(n * k, fill);
 	struct weights w = {.packed = wr_guarded_new(n * k),
-		.colsum = wr_guarded_new(n * sizeof(int32_t)),
+		.start = wr_guarded_new(n * sizeof(int32_t)),
 		.scale = floats(n, 0)};
-	wr_gemm_s8_pack(rows.p, n, n, k, w.packed.p, w.colsum.p);
+	wr_gemm_s8_pack(rows.p, n, n, k, w.packed.p, w.start.p);
 	w.w = (struct wr_gemm_weights){.packed = w.packed.p,
-		.colsum = w.colsum.p,
+		.start = w.start.p,
 		.scale = w.scale.p,
 		.n = (uint32_t)n,
 		.k = (uint32_t)k};
@@ -65,7 +65,7 @@ static struct weights weights_new(size_t n, size_t k, unsigned int fill)
 static void weights_free(struct weights *w)
 {
 	wr_guarded_free(&w->packed);
-	wr_guarded_free(&w->colsum);
+	wr_guarded_free(&w->start);
 	wr_guarded_free(&w->scale);
 }
 

@@ -17,20 +17,20 @@ static void test_gemm_against_unpacked_rows(void)
 	enum { M = 3, N = 40, PADDED = 48, K = 32 };
 	static int8_t a[M * K], w[N * K];
 	static int8_t packed[PADDED * K] __attribute__((aligned(64)));
-	int32_t colsum[PADDED];
+	int32_t start[PADDED];
 	float scale[PADDED], a_scale[M], y[M * PADDED];
 	wr_fill_bytes(a, sizeof(a), 0, &rng);
 	wr_fill_bytes(w, sizeof(w), 0, &rng);
 	wr_fill_floats(scale, PADDED, 0, &rng);
 	wr_fill_floats(a_scale, M, 0, &rng);
-	wr_gemm_s8_pack(w, N, PADDED, K, packed, colsum);
-	struct wr_gemm_weights g = {packed, colsum, scale, PADDED, K};
+	wr_gemm_s8_pack(w, N, PADDED, K, packed, start);
+	struct wr_gemm_weights g = {packed, start, scale, PADDED, K};
 	wr_gemm_s8_ref(&g, M, a, K, a_scale, y, PADDED, false);
 	for (size_t o = 0; o < PADDED; o++) {
 		int32_t sum = 0;
 		for (size_t c = 0; c < K && o < N; c++)
 			sum += w[o * K + c];
-		CU_ASSERT_EQUAL(colsum[o], sum);
+		CU_ASSERT_EQUAL(start[o], -128 * sum);
 		for (size_t i = 0; i < M; i++) {
 			int32_t dot = o < N ? wr_dot_s8_ref(a + i * K, w + o * K, K) : 0;
 			CU_ASSERT_EQUAL(y[i * PADDED + o], ((float)dot * scale[o]) * a_scale[i]);
@@ -84,7 +84,7 @@ static void test_product_in_two_planes(void)
 	static float x[M * K], w[N * K], y[M * N];
 	static int8_t a[M * K], a_low[M * K], q[N * K], q_low[N * K];
 	static int8_t packed[2][N * K] __attribute__((aligned(64)));
-	int32_t colsum[2][N];
+	int32_t start[2][N];
 	float a_scale[M], a_low_scale[M], s[N], s_low[N];
 	double off[2] = {0};
 	wr_fill_floats(x, M * K, 0, &rng);
@@ -93,10 +93,10 @@ static void test_product_in_two_planes(void)
 	wr_quantise_low_ref(M, K, x, K, false, a, K, a_scale, a_low, K, a_low_scale);
 	wr_quantise_ref(N, K, w, K, q, K, s, 1);
 	wr_quantise_low_ref(N, K, w, K, false, q, K, s, q_low, K, s_low);
-	wr_gemm_s8_pack(q, N, N, K, packed[0], colsum[0]);
-	wr_gemm_s8_pack(q_low, N, N, K, packed[1], colsum[1]);
-	struct wr_gemm_weights g = {packed[0], colsum[0], s, N, K},
-			       low = {packed[1], colsum[1], s_low, N, K};
+	wr_gemm_s8_pack(q, N, N, K, packed[0], start[0]);
+	wr_gemm_s8_pack(q_low, N, N, K, packed[1], start[1]);
+	struct wr_gemm_weights g = {packed[0], start[0], s, N, K},
+			       low = {packed[1], start[1], s_low, N, K};
 	for (int planes = 0; planes < 2; planes++) {
 		wr_gemm_s8_ref(&g, M, a, K, a_scale, y, N, false);
 		if (planes) {

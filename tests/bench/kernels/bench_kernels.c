@@ -97,13 +97,13 @@ static void bench_products(enum wr_kernels_level level)
 		{64, 64, 128}, {32, 128, 64}};
 	enum { MAX = 192 * 128 };
 	static int8_t packed[MAX] __attribute__((aligned(64))), a[64 * 128], w[MAX];
-	static int32_t colsum[192];
+	static int32_t start[192];
 	static float scale[192], a_scale[64], y[64 * 192];
 	for (size_t i = 0; i < WR_ARRAY_LEN(shape); i++) {
 		size_t n = shape[i].n, k = shape[i].k, m = shape[i].m;
-		wr_gemm_s8_pack(w, n, n, k, packed, colsum);
+		wr_gemm_s8_pack(w, n, n, k, packed, start);
 		struct product p = {wr_kernels_get(level),
-			{packed, colsum, scale, (uint32_t)n, (uint32_t)k}, m, a, a_scale, y};
+			{packed, start, scale, (uint32_t)n, (uint32_t)k}, m, a, a_scale, y};
 		double ns = median_ns(run_product, &p);
 		printf("  product %3zu x %3zu -> %3zu: %8.1f ns, %6.1f G multiply-adds/s\n", m, k,
 			n, ns, (double)(m * n * k) / ns);
