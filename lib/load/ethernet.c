@@ -42,16 +42,27 @@ static int highest_core(void)
 	return 0;
 }
 
+/* EAL's own threads, too: else they run on the CPU that a server has for itself, for milliseconds
+ * when a memif connects. EAL says what is wrong with the core. */
+static void stay_on(int core)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(core, &set);
+	(void)sched_setaffinity(0, sizeof(set), &set);
+}
+
 static int start_eal(struct wr_load *l, const struct wr_load_port *port, struct wr_errmsg *msg)
 {
 	char prefix[64], lcores[64];
 	char *argv[16];
 	int argc = 0;
 	bool huge = free_huge_pages() >= MIN_HUGE_PAGES;
+	int core = port->core >= 0 ? port->core : highest_core();
 
 	snprintf(prefix, sizeof(prefix), "--file-prefix=wrload-%d", (int)getpid());
-	snprintf(lcores, sizeof(lcores), "--lcores=0@%d",
-		port->core >= 0 ? port->core : highest_core());
+	snprintf(lcores, sizeof(lcores), "--lcores=0@%d", core);
 	argv[argc++] = (char *)"wrload";
 	argv[argc++] = lcores;
 	argv[argc++] = prefix;
@@ -72,6 +83,7 @@ static int start_eal(struct wr_load *l, const struct wr_load_port *port, struct 
 		argv[argc++] = (char *)"128";
 	}
 	argv[argc] = NULL;
+	stay_on(core);
 	if (rte_eal_init(argc, argv) < 0)
 		return wr_fail(msg, WR_EIO,
 			"DPDK does not start (%s): is CPU %s of this machine allowed, are 128 MB "
