@@ -346,14 +346,21 @@ def run(work):
 
 
 def ratios(result):
-    """What must be shown: ours in multiples of a peer's."""
-    at = {name: r["median"] for name, r in result["rows"].items()}
-    return {"warm to ONNX Runtime int8": at["wirerankd warm"] / at["onnx-int8 warm"],
-            "cold to ONNX Runtime int8": at["wirerankd cold"] / at["onnx-int8 cold"],
-            "bursts to one at a time": at["wirerankd warm"] / at["wirerankd warm, one in flight"],
-            "bursts of 64 to bursts of 1": at["memif warm"] / at["memif warm, bursts of 1"],
-            "memif to sockets, warm": at["memif warm"] / max(at["sockets warm, plain"], at["sockets warm, offload"]),
-            "memif to sockets, echo": at["memif echo"] / max(at["sockets echo, plain"], at["sockets echo, offload"])}
+    """What must be shown: ours in multiples of a peer's, medians over the rounds, for the machine's speed changes between them."""
+    rows = result["rows"]
+
+    def times(ours, peer):
+        return statistics.median(o["per_s"] / p["per_s"] for o, p in zip(rows[ours]["runs"], rows[peer]["runs"], strict=True))
+
+    def sockets(workload):
+        return max((f"sockets {workload}, plain", f"sockets {workload}, offload"), key=lambda name: rows[name]["median"])
+
+    return {"warm to ONNX Runtime int8": times("wirerankd warm", "onnx-int8 warm"),
+            "cold to ONNX Runtime int8": times("wirerankd cold", "onnx-int8 cold"),
+            "bursts to one at a time": times("wirerankd warm", "wirerankd warm, one in flight"),
+            "bursts of 64 to bursts of 1": times("memif warm", "memif warm, bursts of 1"),
+            "memif to sockets, warm": times("memif warm", sockets("warm")),
+            "memif to sockets, echo": times("memif echo", sockets("echo"))}
 
 
 def table(result):
