@@ -173,6 +173,18 @@ def spread(runs, key):
     return [min(values), max(values)] if values else None
 
 
+def measure_curve(work, daemon, name, users, messages_s, runs):
+    """Latency at each load, by turns: medians over the runs, which stay inside."""
+    at = {load: [] for load in CURVE}
+    for i in range(runs):
+        for load in CURVE:
+            wr.say(f"bench: {name}: latency at {load:.0%}, run {i + 1} of {runs}")
+            at[load].append(latency_run(work, daemon, name, users, messages_s, load))
+    quantiles = [f"{kind}{q}_us" for kind in ("", "ask_") for q in ("p50", "p99", "p999")]
+    return [{"load": load, "messages_s": middle(taken, "messages_s"), **{q: middle(taken, q) for q in quantiles}, "runs": taken}
+            for load, taken in at.items()]
+
+
 def conclude(name, rates, latencies, floors, limits):
     w = WORKLOADS[name]
     times = limit_times_ns(w, limits)
@@ -225,9 +237,7 @@ def measure_group(work, daemon, group, users, limits, options):
     then.close()
     for name in group if options.curve else ():
         messages = middle(rates[name], "per_wall_qps") / WORKLOADS[name]["answers"]
-        for load in CURVE:
-            wr.say(f"bench: {name}: latency at {load:.0%}")
-            curves[name].append(latency_run(work, daemon, name, users, messages, load))
+        curves[name] = measure_curve(work, daemon, name, users, messages, options.runs)
     return [{**conclude(n, rates[n], latencies[n], floors[n], limits), "curve": curves[n]} for n in group]
 
 

@@ -41,6 +41,12 @@ class Plot:
         self.parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="{width}"'
                           f'{f" stroke-dasharray={chr(34)}{dash}{chr(34)}" if dash else ""}/>')
 
+    def band(self, points, colour):
+        """points: (x, least, most)."""
+        edge = [(x, low) for x, low, _ in points] + [(x, high) for x, _, high in reversed(points)]
+        path = " ".join(f"{self.px(x):.1f},{self.py(y):.1f}" for x, y in edge)
+        self.parts.append(f'<polygon points="{path}" fill="{colour}" fill-opacity="0.1"/>')
+
     def dot(self, x, y, colour, r=4.0):
         self.parts.append(f'<circle cx="{self.px(x):.1f}" cy="{self.py(y):.1f}" r="{r}" fill="{colour}"/>')
 
@@ -74,18 +80,21 @@ def machine_line(bench):
 
 
 def latency(bench, path):
-    """p50, p99 and p99.9 of each workload against the share of its highest rate; gaps where the quantile is of lost requests."""
+    """p50, p99 and p99.9 of each workload against the share of its highest rate, medians; the runs' p99 as a band; gaps where the
+    quantile is of lost requests."""
     drawn = [w for w in bench["workloads"] if w.get("curve")]
     if not drawn:
         return False
     dashes = {"p50": "", "p99": "7 4", "p999": "2 3"}
-    slowest = max(p[f"{q}_us"] or 1 for w in drawn for p in w["curve"] for q in dashes)
+    slowest = max(r[f"{q}_us"] or 1 for w in drawn for p in w["curve"] for r in [p, *p["runs"]] for q in dashes)
     top = 10.0 ** math.ceil(math.log10(slowest))
     plot = Plot("Latency against load", "load, share of the highest rate", "latency from the intended time", (0, 1), (1, top))
     plot.axes([0, 0.2, 0.4, 0.6, 0.8, 1], decades(1, top), lambda v: f"{v:.0%}", microseconds)
     y = TOP + 12
     for w, colour in zip(drawn, COLOURS):
         prefix = "ask_" if w["name"] == "mixed" else ""
+        runs = [(p["load"], [r[f"{prefix}p99_us"] for r in p["runs"] if r[f"{prefix}p99_us"]]) for p in w["curve"]]
+        plot.band([(x, min(v), max(v)) for x, v in runs if v], colour)
         for q, dash in dashes.items():
             points = [(p["load"], p[f"{prefix}{q}_us"]) for p in w["curve"] if p[f"{prefix}{q}_us"]]
             plot.line(points, colour, 2 if q == "p50" else 1.6, dash)
@@ -100,7 +109,9 @@ def latency(bench, path):
                           f'stroke-dasharray="{dashes[q] or "none"}"/>')
         plot.text(x + 42, y, words)
         y += 20
-    plot.write(path, f"{machine_line(bench)}; 1.5 s a point; ./run bench --curve; scripts/bench_plot.py")
+    plot.text(W - RIGHT + 14, y, "band: p99 of all runs", size=11, colour="#555")
+    runs = len(drawn[0]["curve"][0]["runs"])
+    plot.write(path, f"{machine_line(bench)}; medians of {runs} times 1.5 s; ./run bench --curve; scripts/bench_plot.py")
     return True
 
 
