@@ -9,7 +9,10 @@ declare -A build_options=(
 	[build-asan]=$sanitized
 	[build-swap]='-Dseed_fault=swap-users'
 	[build-overread]="-Dseed_fault=overread $sanitized"
+	[build-clang]=''
 )
+# The compiler where it isn't the system's own.
+declare -A build_compiler=([build-clang]=clang-14)
 
 # build_tree KIND [TARGET…]: configures once and builds quietly; the log is shown when it fails.
 build_tree() {
@@ -20,7 +23,7 @@ build_tree() {
 	read -ra options <<<"${build_options[$dir]}"
 	if [[ ! -f $dir/build.ninja ]]; then
 		say "configuring $dir"
-		child_run meson setup "$dir" . "${options[@]}" >"$log" 2>&1 || {
+		child_run env CC="${build_compiler[$dir]:-${CC:-cc}}" meson setup "$dir" . "${options[@]}" >"$log" 2>&1 || {
 			tail -n 30 "$log" >&2
 			die "meson setup failed (log: $log)"
 		}

@@ -11,6 +11,8 @@ packages_build=(gcc libc6-dev pkg-config meson ninja-build python3
 	libsimde-dev iproute2 procps clang-14 libbpf-dev)
 # Suites only: the pinned formatter, function lengths, another reader of our captures, a parser of Pktgen scripts; C++ programs and manual pages of the installed library.
 packages_test=(clang-format-14 universal-ctags shellcheck tcpdump lua5.3 g++ groff-base)
+# The other compiler's OpenMP (./run test clang).
+packages_clang=(libomp-14-dev)
 # The peer that echo is measured against (dpdk-testpmd).
 packages_bench=(dpdk-dev)
 packages_count=(valgrind)
@@ -29,7 +31,7 @@ missing_packages() {
 	done
 }
 
-# install_packages GROUP…: makes sure that the groups (build test bench count peers doors chroot) are there.
+# install_packages GROUP…: makes sure that the groups (build test clang bench count peers doors chroot) are there.
 install_packages() {
 	local group missing wanted=() log=out/install.log start=$SECONDS
 	for group in "$@"; do

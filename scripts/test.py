@@ -4,7 +4,8 @@
 last line `N passed, N failed, N skipped`. Exit 1 when anything failed or nothing ran.
 
 A name on the command line chooses a suite (unit kernels fuzz integ lint); `asan` is the unit, kernel and fuzz suites
-again, built with AddressSanitizer and UBSan."""
+again, built with AddressSanitizer and UBSan; `clang`, which only runs when it is named, the same built by clang, warnings being
+errors there, too."""
 
 import json
 import os
@@ -16,7 +17,7 @@ from collections import Counter
 PASSED = {"OK", "EXPECTEDFAIL"}
 SKIPPED = {"SKIP", "IGNORED"}
 SUITES = ["unit", "kernels", "fuzz", "integ", "lint"]
-ASAN_SUITES = ["unit", "kernels", "fuzz"]
+AGAIN = ["unit", "kernels", "fuzz"]  # in another build: asan, clang
 # Timeouts in meson.build are for a quiet machine; a loaded one gets this many times as long.
 TIMEOUT_FACTOR = "4"
 
@@ -75,15 +76,15 @@ def main():
     for s in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(s, stop)
     chosen = sys.argv[1:] or SUITES + ["asan"]
-    unknown = [s for s in chosen if s not in SUITES + ["asan"]]
+    unknown = [s for s in chosen if s not in SUITES + ["asan", "clang"]]
     if unknown:
-        sys.exit(f"unknown suite {unknown[0]}; there are {' '.join(SUITES)} asan")
+        sys.exit(f"unknown suite {unknown[0]}; there are {' '.join(SUITES)} asan clang")
     os.makedirs("out", exist_ok=True)
     totals = Counter()
     for suite in chosen:
-        if suite == "asan":
-            for s in ASAN_SUITES:
-                run_suite("build-asan", f"asan-{s}", s, totals)
+        if suite in ("asan", "clang"):
+            for s in AGAIN:
+                run_suite(f"build-{suite}", f"{suite}-{s}", s, totals)
         else:
             run_suite("build", suite, suite, totals)
     print(f"{totals['passed']} passed, {totals['failed']} failed, {totals['skipped']} skipped")

@@ -205,7 +205,7 @@ static int train(struct training *t, struct wr_heads_report *r, struct wr_errmsg
 {
 	uint64_t per_epoch = (t->n[TRAIN] + t->f->batch - 1) / t->f->batch,
 		 n_steps = per_epoch * t->f->epochs, step = 0;
-	double best = INFINITY;
+	double best = HUGE_VAL;
 	for (uint32_t epoch = 0; epoch < t->f->epochs; epoch++) {
 		double sum = 0;
 		shuffle(t, epoch);

@@ -40,7 +40,7 @@ WR_CLONES static void distances(const float *x, uint32_t n, uint32_t d, uint32_t
 /* Row i of conditional similarities with the wanted perplexity, by bisection over the precision. */
 static void neighbours(float *row, uint32_t n, uint32_t i, double perplexity)
 {
-	double beta = 1, low = 0, high = INFINITY, want = log(perplexity), nearest = INFINITY,
+	double beta = 1, low = 0, high = HUGE_VAL, want = log(perplexity), nearest = HUGE_VAL,
 	       sum = 0;
 	for (uint32_t j = 0; j < n; j++)
 		if (j != i)

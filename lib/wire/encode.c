@@ -17,9 +17,15 @@ void wr_writer_init(struct wr_writer *w, void *data, size_t size, const struct w
 	w->used = sizeof(*h);
 }
 
+#if __has_attribute(noipa)
+#define OUT_OF_LINE __attribute__((noipa))
+#else
+#define OUT_OF_LINE __attribute__((noinline))
+#endif
+
 /* Out of line, so that gcc does not know the largest n: for some hundred bytes it writes a loop
  * that clears the last ones, up to 63 of them, one by one. */
-__attribute__((noipa)) static void clear(void *p, size_t n)
+OUT_OF_LINE static void clear(void *p, size_t n)
 {
 	memset(p, 0, n);
 }

@@ -222,7 +222,7 @@ static int respond(struct server *s, const struct wr_message *m, unsigned int qu
 {
 	struct wr_wire_header h = m->header;
 	struct wr_wire_item items[WR_WIRE_MAX_K];
-	uint32_t ids[WR_WIRE_MAX_K];
+	uint32_t ids[WR_WIRE_MAX_K], exclude[WR_WIRE_MAX_EXCLUDE];
 	unsigned int n = 0;
 	uint8_t status = WR_STATUS_OK;
 	struct wr_writer w;
@@ -243,9 +243,12 @@ static int respond(struct server *s, const struct wr_message *m, unsigned int qu
 		take_clicks(x, m, &flags);
 		h.flags = flags;
 		unsigned int skip = s->fault == FAULT_LIST && (s->n_answers + 1) % s->every == 0;
+		/* In the datagram they stand at any address. */
+		if (m->n_exclude)
+			memcpy(exclude, m->exclude, m->n_exclude * sizeof(exclude[0]));
 		if (m->ask && m->ask->k)
 			n = recommend(x->items, x->n, !(m->header.flags & WR_REQ_INCLUDE_SEEN),
-				m->exclude, m->n_exclude, skip, m->ask->k, ids);
+				exclude, m->n_exclude, skip, m->ask->k, ids);
 		for (unsigned int i = 0; i < n; i++)
 			items[i] = (struct wr_wire_item){.item = ids[i],
 				.score = 10 - (float)i / 4,

@@ -162,7 +162,7 @@ static void test_tsne(void)
 	uint32_t wrong = 0;
 	for (int i = 0; i < N; i++) { /* the nearest on the map is of the same cluster */
 		int best = -1;
-		double least = INFINITY;
+		double least = HUGE_VAL;
 		for (int j = 0; j < N; j++) {
 			double a = (double)(y[0][2 * i] - y[0][2 * j]),
 			       b = (double)(y[0][2 * i + 1] - y[0][2 * j + 1]);

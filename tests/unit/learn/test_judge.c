@@ -276,7 +276,7 @@ static void test_vmis(void)
 			uint32_t found = wr_vmis_top(m, s, self, history, n, q % 3 == 0, 10, top);
 			slow_scores(&l, &p, self, history, n, score);
 			CU_ASSERT_EQUAL(found, 10);
-			double last = INFINITY;
+			double last = HUGE_VAL;
 			for (uint32_t k = 0; k < found; k++) {
 				CU_ASSERT(score[top[k]] <= last * (1 + 1e-5) + 1e-7);
 				last = score[top[k]];

@@ -281,7 +281,7 @@ static void test_by_hand(void)
 					n_lists, 2, clip ? 4 : 0, 1, s, &msg),
 			WR_OK);
 		CU_ASSERT_EQUAL(s[0].n_match + s[1].n_match, 2);
-		CU_ASSERT_EQUAL(s[1].n_clipped, clip);
+		CU_ASSERT_EQUAL(s[1].n_clipped, (uint32_t)clip);
 		for (int e = 0; e < WR_N_ESTIMATORS; e++) {
 			CU_ASSERT_EQUAL(wr_replay_estimate(
 						s, NULL, 2, (enum wr_estimator)e, 100, 1, &v, &msg),

@@ -96,7 +96,8 @@ static void test_schedule_limits(void)
 	struct wr_schedule s;
 
 	CU_ASSERT_EQUAL(wr_schedule_init(&s, WR_ARRIVALS_CONSTANT, 0.5, 1000000000, 1), WR_EINVAL);
-	CU_ASSERT_EQUAL(wr_schedule_init(&s, WR_ARRIVALS_CONSTANT, NAN, 1000000000, 1), WR_EINVAL);
+	CU_ASSERT_EQUAL(
+		wr_schedule_init(&s, WR_ARRIVALS_CONSTANT, (double)NAN, 1000000000, 1), WR_EINVAL);
 	CU_ASSERT_EQUAL(wr_schedule_init(&s, WR_ARRIVALS_CONSTANT, 2e9, 1000000000, 1), WR_EINVAL);
 	/* A gap must fit 32 bits of ticks with room for the longest draw. */
 	CU_ASSERT_EQUAL(wr_schedule_init(&s, WR_ARRIVALS_POISSON, 1, 4000000000, 1), WR_EINVAL);

@@ -126,8 +126,9 @@ static void test_flows(void)
 		CU_ASSERT_EQUAL(n_rules(), 2 * s.n_ports);
 		for (unsigned int i = 0; i < s.n_ports; i++) {
 			CU_ASSERT_EQUAL(
-				queue_by_rules(false, (uint16_t)(4700 + i)), i % s.n_queues);
-			CU_ASSERT_EQUAL(queue_by_rules(true, (uint16_t)(4700 + i)), i % s.n_queues);
+				queue_by_rules(false, (uint16_t)(4700 + i)), (int)(i % s.n_queues));
+			CU_ASSERT_EQUAL(
+				queue_by_rules(true, (uint16_t)(4700 + i)), (int)(i % s.n_queues));
 		}
 		CU_ASSERT_EQUAL(queue_by_rules(false, (uint16_t)(4700 + s.n_ports)), -1);
 		wr_spread_stop(&s);
