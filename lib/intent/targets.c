@@ -119,6 +119,8 @@ struct rows {
 
 static int add_rows(struct rows *out, const uint32_t *rows, size_t n)
 {
+	if (n == 0)
+		return WR_OK;
 	if (n > out->room - out->n) {
 		size_t room = WR_MAX(out->room * 2, out->n + n);
 		uint32_t *larger = realloc(out->row, room * sizeof(*larger));
@@ -169,7 +171,8 @@ static int by_row(const void *a, const void *b)
 static void sort_rows(struct rows *r)
 {
 	size_t kept = 0;
-	qsort(r->row, r->n, sizeof(*r->row), by_row);
+	if (r->n)
+		qsort(r->row, r->n, sizeof(*r->row), by_row);
 	for (size_t i = 0; i < r->n; i++)
 		if (kept == 0 || r->row[i] != r->row[kept - 1])
 			r->row[kept++] = r->row[i];
