@@ -20,11 +20,12 @@ const struct wr_bundle_model plan_reference = {.n_items = 3416,
 /* docs/capacity.md, "Measured": one worker lcore of `./run bench capacity`, feeding taken off. */
 void plan_rates_default(struct plan_rates *r)
 {
-	*r = (struct plan_rates){.rate = {[PLAN_WARM] = {4464, 1490, 2311},
-					 [PLAN_COLD] = {33400, 28090, 2214},
-					 [PLAN_EVENT] = {413, 0, 0},
-					 [PLAN_ECHO] = {140, 0, 0}},
-		.machine = "AMD EPYC (Zen 4, AVX-512 VNNI, 2 virtual cores of a shared host)",
+	*r = (struct plan_rates){.rate = {[PLAN_WARM] = {2813, 1138, 1201},
+					 [PLAN_COLD] = {23668, 17353, 1475},
+					 [PLAN_EVENT] = {281, 0, 0},
+					 [PLAN_ECHO] = {149, 0, 0}},
+		.machine = "Intel Xeon (family 6, model 207, AMX, 2.1 GHz, 2 virtual cores of a "
+			   "shared host)",
 		.source = "docs/capacity.md"};
 }
 
