@@ -24,7 +24,7 @@ static bool send_frame(struct wr_load *l, struct wr_malformer *m, struct wr_rng 
 	if (!frame)
 		return false;
 	enum wr_malform_kind kind = wr_malformer_next_kind(m);
-	wr_load_commit(l, queue, wr_malformer_make(m, kind, frame));
+	wr_load_commit(l, queue, wr_malformer_make(m, kind, wr_clock_unix_ms(), frame));
 	r->sent[kind]++;
 	r->total++;
 	return true;

@@ -30,10 +30,13 @@ static void find_sections(struct wr_malformer *m)
 	}
 }
 
-static struct wr_wire_header wr_malform_sound_header(struct wr_malformer *m, enum wr_op op)
+static struct wr_wire_header sound_header(struct wr_malformer *m, enum wr_op op)
 {
-	return wr_load_header(op, WR_ID_MALFORMED | m->l->tag | (m->id++ & WR_ID_NUMBER_MASK),
-		WR_USERS_MALFORMED | below(m, 4096), (uint16_t)below(m, 4));
+	struct wr_wire_header h =
+		wr_load_header(op, WR_ID_MALFORMED | m->l->tag | (m->id++ & WR_ID_NUMBER_MASK),
+			WR_USERS_MALFORMED | below(m, 4096), (uint16_t)below(m, 4));
+	h.time_ms = m->now_ms;
+	return h;
 }
 
 static void finish_message(struct wr_malformer *m, struct wr_writer *w)
@@ -47,7 +50,7 @@ static void finish_message(struct wr_malformer *m, struct wr_writer *w)
 /* With ASK, EVENTS, HISTORY, EXCLUDE, CONTEXT and UTTERANCE, each of random size. */
 void wr_malform_sound_recommend(struct wr_malformer *m)
 {
-	struct wr_wire_header h = wr_malform_sound_header(m, WR_OP_RECOMMEND);
+	struct wr_wire_header h = sound_header(m, WR_OP_RECOMMEND);
 	struct wr_wire_event e[4];
 	uint32_t items[16];
 	struct wr_writer w;
@@ -72,7 +75,7 @@ void wr_malform_sound_recommend(struct wr_malformer *m)
 
 void wr_malform_sound_small(struct wr_malformer *m, enum wr_op op)
 {
-	struct wr_wire_header h = wr_malform_sound_header(m, op);
+	struct wr_wire_header h = sound_header(m, op);
 	struct wr_wire_event e = {
 		.item = 1 + below(m, 100), .kind = WR_KIND_CLICK, .time_ms = h.time_ms};
 	struct wr_writer w;
@@ -116,7 +119,7 @@ uint16_t wr_malform_wrap(struct wr_malformer *m, uint8_t *frame)
  * another's. */
 uint16_t wr_malform_random_message(struct wr_malformer *m, uint8_t *frame)
 {
-	struct wr_wire_header h = wr_malform_sound_header(m, WR_OP_RECOMMEND);
+	struct wr_wire_header h = sound_header(m, WR_OP_RECOMMEND);
 
 	m->n = (uint16_t)(1 + below(m, WR_WIRE_MAX_BYTES));
 	random_bytes(m, m->message, m->n);
@@ -185,7 +188,9 @@ enum wr_malform_kind wr_malformer_next_kind(struct wr_malformer *m)
 	return m->next_kind++ % WR_MALFORM_KIND_N;
 }
 
-uint16_t wr_malformer_make(struct wr_malformer *m, enum wr_malform_kind kind, uint8_t *frame)
+uint16_t wr_malformer_make(
+	struct wr_malformer *m, enum wr_malform_kind kind, int64_t now_ms, uint8_t *frame)
 {
+	m->now_ms = now_ms;
 	return makers[kind](m, frame);
 }

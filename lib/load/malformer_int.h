@@ -18,6 +18,7 @@ struct wr_malformer {
 	const struct wr_load *l;
 	struct wr_rng rng;
 	uint64_t id;
+	int64_t now_ms; /* in the header of the frame that is made */
 	unsigned int next_kind;
 	uint8_t message[WR_WIRE_MAX_BYTES + 64];
 	uint16_t n;

@@ -82,8 +82,9 @@ static void write_requests(struct writer *x, struct wr_progress *progress)
 		struct wr_request q;
 		if (malformed > 0 && wr_rng_double(&x->rng) < malformed) {
 			x->r->sent_kind[WR_LOAD_MALFORMED]++;
-			put_frame(x, wr_malformer_make(x->malformer,
-					     wr_malformer_next_kind(x->malformer), x->frame));
+			put_frame(x,
+				wr_malformer_make(x->malformer,
+					wr_malformer_next_kind(x->malformer), now_ms(x), x->frame));
 			continue;
 		}
 		wr_requests_pick(&x->requests, i, &q);

@@ -61,7 +61,8 @@ static bool send_malformed(struct run *x)
 
 	if (!frame)
 		return false;
-	uint16_t n = wr_malformer_make(x->malformer, wr_malformer_next_kind(x->malformer), frame);
+	uint16_t n = wr_malformer_make(
+		x->malformer, wr_malformer_next_kind(x->malformer), wr_clock_unix_ms(), frame);
 	wr_load_commit(x->l, queue, n);
 	x->r->malformed_sent++;
 	x->r->sent_kind[WR_LOAD_MALFORMED]++;

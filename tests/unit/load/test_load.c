@@ -239,7 +239,7 @@ static void test_malformed(void)
 	unsigned int sound[WR_MALFORM_KIND_N] = {0}, n = 26000;
 	for (unsigned int i = 0; i < n; i++) {
 		enum wr_malform_kind kind = wr_malformer_next_kind(m);
-		uint16_t bytes = wr_malformer_make(m, kind, frame);
+		uint16_t bytes = wr_malformer_make(m, kind, 1700000000000, frame);
 		CU_ASSERT_TRUE(bytes > 0 && bytes <= WR_LOAD_BUFFER);
 		sound[kind] += !is_broken(l, kind, frame, bytes);
 	}
