@@ -301,7 +301,7 @@ def parse(argv):
     p.add_argument("--runs", type=int, default=RUNS, help="of every workload, by turns; figures are medians (%(default)s)")
     p.add_argument("--isa", default="auto", choices=["auto", *wr.isa_levels()], help="level of the server's kernels and of the "
                    "multiply-add limit (%(default)s)")
-    p.add_argument("--curve", action="store_true", help="also latency from a tenth of the highest rate to 95 %%, for scripts/bench_plot.py; written to "
+    p.add_argument("--curve", action="store_true", help="also latency from a tenth of the highest rate to 95 %%, medians of the runs, for scripts/bench_plot.py; written to "
                    "out/bench-curve.json")
     p.add_argument("--add", action="store_true", help="keep the other workloads of out/bench.json, measured with their own limits")
     options = p.parse_args(argv)

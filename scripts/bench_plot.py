@@ -110,8 +110,8 @@ def latency(bench, path):
         plot.text(x + 42, y, words)
         y += 20
     plot.text(W - RIGHT + 14, y, "band: p99 of all runs", size=11, colour="#555")
-    runs = len(drawn[0]["curve"][0]["runs"])
-    plot.write(path, f"{machine_line(bench)}; medians of {runs} times 1.5 s; ./run bench --curve; scripts/bench_plot.py")
+    times = len(drawn[0]["curve"][0]["runs"])
+    plot.write(path, f"{machine_line(bench)}; medians of {times} times 1.5 s; ./run bench --curve; scripts/bench_plot.py")
     return True
 
 

@@ -2,8 +2,6 @@
 /* Kinds that lie below the message: Ethernet, IPv4, IPv6, UDP. */
 #include "malformer_int.h"
 
-#include <arpa/inet.h>
-
 /* Makes the IPv4 header checksum right for `bytes` of header again. */
 static void resum_ip(uint8_t *frame, size_t bytes)
 {

@@ -8,8 +8,6 @@
 
 #include "levels.h"
 
-#include <math.h>
-
 const struct wr_kernels *level, *ref;
 struct wr_rng rng;
 
